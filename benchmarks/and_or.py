@@ -16,7 +16,7 @@ import optax
 from benchmarks.peers.and_or_sgd import NOISE_BOUND, sgd_recipe
 from benchmarks.timing import record
 from jaxrg import datasets, interactions, nets, training
-from jaxrg.interactions import ExtractionError, extract_and_or
+from jaxrg.interactions import and_or
 
 GRID = (2, 5)
 LEARNING_RATES = (1e-7, 1e-6, 3e-6, 1e-5, 3e-5)
@@ -31,9 +31,9 @@ def digit_games(num_games: int, *, num_epochs: int = 10) -> np.ndarray:
     images, labels = digits.inputs[order], digits.labels[order]
     net = nets.mlp((128, 10))
 
-    def loss_fn(key, params, aux, batch):
+    def loss_fn(key, params, batch):
         inputs, targets = batch
-        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(net.apply(params, inputs), targets)), aux
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(net.apply(params, inputs), targets))
 
     fit = training.fit(
         jax.random.key(1),
@@ -56,7 +56,7 @@ def digit_games(num_games: int, *, num_epochs: int = 10) -> np.ndarray:
                 assignment=players,
                 score=lambda outputs: interactions.log_odds(outputs, label),
             )
-            return interactions.evaluate(game, GRID[0] * GRID[1])
+            return interactions.evaluate(game)
 
         held_out = slice(4000, 4000 + num_games)
         samples = jnp.asarray(np.asarray(images[held_out]), jnp.float64)
@@ -69,17 +69,17 @@ def extraction_records(*, quick: bool) -> list[dict[str, Any]]:
     num_steps = 1_000 if quick else 20_000
     with jax.enable_x64(True):
         values = jnp.asarray(games)
-        solve = functools.partial(extract_and_or, values, noise_bound=NOISE_BOUND)
+        solve = functools.partial(and_or.extract, values, noise_bound=NOISE_BOUND)
         try:
             solve(tolerance=1.0)  # compiles
-        except ExtractionError as error:
+        except and_or.ExtractionError as error:
             raise AssertionError("a gap above one") from error
         seconds, solved = {}, None
         for tolerance in TOLERANCES:
             start = time.perf_counter()
             try:
                 solved = solve(tolerance=tolerance)
-            except ExtractionError as error:
+            except and_or.ExtractionError as error:
                 solved = error.result
             seconds[tolerance] = time.perf_counter() - start
         assert solved is not None

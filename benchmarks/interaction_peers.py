@@ -16,7 +16,8 @@ import numpy as np
 from shapiq import ExactComputer
 
 from benchmarks.timing import medians, record
-from jaxrg.interactions import evaluate, generalized_values, harsanyi, interaction_indices, subsets_up_to
+from jaxrg.interactions import evaluate, game, harsanyi
+from jaxrg.interactions.indices import generalized_values, interaction_indices, subsets_up_to
 
 Record = dict[str, Any]
 
@@ -63,11 +64,11 @@ def _moebius(num_players: int, repeats: int) -> list[Record]:
 
     @jax.jit
     def transform(weights: jax.Array, values: jax.Array) -> jax.Array:
-        def game(masks: jax.Array) -> jax.Array:
+        def play(masks: jax.Array) -> jax.Array:
             is_there = masks.astype(jnp.float64) @ weights > thresholds
             return is_there.astype(jnp.float64) @ values
 
-        return harsanyi(evaluate(game, num_players))
+        return harsanyi(evaluate(game(play, num_players)))
 
     def peer_game(masks: np.ndarray) -> np.ndarray:
         return (masks.astype(np.float64) @ members.T > sizes - 0.5).astype(np.float64) @ coefficients

@@ -31,7 +31,7 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.ensemble import RandomForestClassifier
 
 from benchmarks.timing import record
-from jaxrg.interactions import sampling, sparse
+from jaxrg.interactions import Game, sampling, sparse
 
 Record = dict[str, Any]
 Values = Callable[[np.ndarray], np.ndarray]
@@ -186,7 +186,7 @@ def _ours(num_players: int, order: int, budget: int) -> dict[str, Callable[[Valu
         methods[name] = sampled
 
     def recovered(values: Values, seed: int) -> np.ndarray:
-        fit = sparse.recover_moebius(jax.random.key(seed), values, num_players, budget)
+        fit = sparse.recover_moebius(jax.random.key(seed), Game(values, num_players), budget)
         return np.asarray(sparse.conjunction_interactions(fit.terms, order))
 
     return methods | {"recover_moebius": recovered}  # printed; exact on sparse games, where no ratio means anything

@@ -83,7 +83,7 @@ def _end_to_end_record(*, quick: bool) -> dict[str, Any]:
                 assignment=assignment,
                 score=functools.partial(interactions.log_odds, label=label),
             )
-            return interactions.harsanyi(interactions.evaluate(game, n))
+            return interactions.harsanyi(interactions.evaluate(game))
 
         return jax.lax.map(lambda pair: one(*pair), (images, labels), batch_size=8)
 

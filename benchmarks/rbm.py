@@ -20,9 +20,7 @@ from jaxrg import rbm, training
 
 NUM_VISIBLE, NUM_HIDDEN, BATCH_SIZE, LEARNING_RATE = 1600, 400, 100, 0.01
 NUM_UNITS_EXACT = 20
-SETTLE = (
-    0.4  # seconds: OpenBLAS and XLA workers spin for a while after their last product and would slow the next program
-)
+SETTLE = 0.4  # seconds: workers of OpenBLAS and XLA spin for a while after their last product and slow what comes next
 
 Record = dict[str, Any]
 
@@ -37,11 +35,13 @@ def _seconds(work: Callable[[], Any]) -> float:
 def _jaxrg_training(spins: np.ndarray, num_epochs: int, *, is_persistent: bool, dtype) -> Callable[[], Any]:
     machine = rbm.init(jax.random.key(0), NUM_VISIBLE, NUM_HIDDEN, dtype=dtype)
     chains = rbm.persistent_chains(jax.random.key(1), machine, BATCH_SIZE) if is_persistent else None
-    make_gradient_fn = rbm.persistent_contrastive_divergence_fn if is_persistent else rbm.contrastive_divergence_fn
+    make_gradient = (
+        rbm.persistent_contrastive_divergence_gradient if is_persistent else rbm.contrastive_divergence_gradient
+    )
     fit = functools.partial(
         training.fit,
         jax.random.key(2),
-        make_gradient_fn(num_steps=1),
+        make_gradient(num_steps=1),
         optax.sgd(LEARNING_RATE),
         machine,
         jnp.asarray(spins),

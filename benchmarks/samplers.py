@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.timing import medians, record
-from jaxrg import lattice, models, samplers
+from jaxrg import exact, lattice, models, samplers
 
-CRITICAL_2D = 0.4406867935097715
 CRITICAL_3D = 0.221654626
 
 
@@ -22,17 +21,16 @@ class Chain:
         self.sampler, self.num_steps = sampler, num_steps
         self.state = sampler.init(jax.random.key(0))
         if relax:
-            self.state, _ = samplers.run(jax.random.key(1), sampler, self.state, relax)
+            self.state = samplers.run(jax.random.key(1), sampler, self.state, relax).state
 
     def __call__(self) -> None:
-        self.state, _ = jax.block_until_ready(self._advance(self.sampler, self.state, self.num_steps))
+        self.state = jax.block_until_ready(self._advance(self.sampler, self.state, self.num_steps))
 
     @staticmethod
     @functools.partial(jax.jit, static_argnums=2)
     def _advance(sampler, state, num_steps):
         # No observables and no infos leave the scan: this is the price of the steps alone.
-        state, _ = samplers.run(jax.random.key(2), sampler, state, num_steps)
-        return state, None
+        return samplers.run(jax.random.key(2), sampler, state, num_steps).state
 
 
 def naive_jax(side: int, coupling: float, num_sweeps: int) -> Callable[[], None]:
@@ -67,16 +65,16 @@ def checkerboards(quick: bool) -> list[dict[str, Any]]:
     side, num_chains, sweeps = (256, 64, 2) if quick else (512, 128, 4)
     peer_side, peer_sweeps = (512, 4) if quick else (1024, 10)
     repeats = 5 if quick else 15
-    square = models.Ising(lattice.hypercubic((side, side)), CRITICAL_2D)
+    square = models.Ising(lattice.hypercubic((side, side)), exact.critical_coupling)
     cube = models.Ising(lattice.hypercubic((64, 64, 64)), CRITICAL_3D)
-    numba_lattice = NumbaIsing(peer_side, CRITICAL_2D)
+    numba_lattice = NumbaIsing(peer_side, exact.critical_coupling)
     times = medians(
         {
             "heat_bath": Chain(samplers.multispin_heat_bath(square, num_chains=num_chains), sweeps),
             "metropolis": Chain(samplers.multispin_metropolis(square, num_chains=num_chains), sweeps),
             "cube": Chain(samplers.multispin_heat_bath(cube, num_chains=num_chains), sweeps),
             "numba": lambda: numba_lattice.sweep(peer_sweeps),
-            "naive": naive_jax(peer_side, CRITICAL_2D, 2),
+            "naive": naive_jax(peer_side, exact.critical_coupling, 2),
         },
         repeats=repeats,
     )
@@ -113,10 +111,10 @@ def clusters(quick: bool) -> list[dict[str, Any]]:
     import peapods
 
     side, sweeps, repeats = (128, 5, 5) if quick else (512, 10, 9)
-    square = models.Ising(lattice.hypercubic((side, side)), CRITICAL_2D)
+    square = models.Ising(lattice.hypercubic((side, side)), exact.critical_coupling)
     chain = Chain(samplers.swendsen_wang(square), sweeps, relax=50 if quick else 200)
     wolff = Chain(samplers.wolff(square), sweeps, relax=50 if quick else 200)
-    rival = peapods.Ising((side, side), temperatures=np.array([1 / CRITICAL_2D]))
+    rival = peapods.Ising((side, side), temperatures=np.array([1 / exact.critical_coupling]))
     rival.sample(50 if quick else 200, cluster_update_interval=1, cluster_mode="sw", warmup_ratio=0.0)
     times = medians(
         {

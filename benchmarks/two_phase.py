@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.timing import medians, record
-from jaxrg.interactions import noisy_interactions
+from jaxrg.explain.two_phase import noisy_interactions
 
 NUM_PLAYERS = 20
 NOISE_VARIANCE = 0.01

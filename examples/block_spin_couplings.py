@@ -9,18 +9,18 @@ import argparse
 
 import jax
 
-from jaxrg import lattice, models, rg, samplers
+from jaxrg import exact, lattice, models, rg, samplers
 
 
 # %%
 def main(smoke: bool = False) -> None:
     side, num_chains, num_sweeps = (16, 64, 200) if smoke else (32, 512, 2_000)
-    for coupling in (0.38, 0.4406868):
+    for coupling in (0.38, exact.critical_coupling):
         ising = models.Ising(lattice.hypercubic((side, side)), coupling)
         sampler = samplers.multispin_heat_bath(ising, num_chains=num_chains)
-        state, _ = samplers.run(jax.random.key(1), sampler, sampler.init(jax.random.key(0)), num_sweeps)
-        spins = sampler.measure(lambda configuration: configuration, state)
-        print(f"K = {coupling}, {num_chains} independent configurations")
+        run = samplers.run(jax.random.key(1), sampler, sampler.init(jax.random.key(0)), num_sweeps)
+        spins = sampler.measure(lambda configuration: configuration, run.state)
+        print(f"K = {coupling:.7g}, {num_chains} independent configurations")
         while True:
             basis = lattice.standard_operators(lattice.hypercubic(spins.shape[1:]))
             found = rg.pseudo_likelihood_couplings(spins, basis)

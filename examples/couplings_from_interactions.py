@@ -16,9 +16,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import optax
 
-from jaxrg import exact, interactions, lattice, models, rbm, rg
+from jaxrg import exact, lattice, models, rbm, rg, tables
 
-CRITICAL = 0.4406867935097715
+CRITICAL = exact.critical_coupling
 DECIMATIONS = (0.1, CRITICAL, 1.0, 2.0)
 
 
@@ -32,18 +32,13 @@ class Claim(NamedTuple):
 
 
 # %%
-def keep_even(coarse: jax.Array, spins: jax.Array) -> jax.Array:
-    """Log kernel of decimation: every second spin of a chain stays."""
-    return jnp.where(jnp.all(coarse == spins[::2]), 0.0, -jnp.inf)
-
-
 def decimated_chain(num_spins: int) -> Claim:
     """Every second spin of a ring summed out: K' = ln(cosh 2K)/2 and nothing else."""
     worst, leading_order = 0.0, 0.0
     for coupling in DECIMATIONS:
         ring = models.Ising(lattice.hypercubic((num_spins,)), jnp.float64(coupling))
-        energies = exact.coarse_hamiltonian(ring.hamiltonian, (num_spins,), keep_even, (num_spins // 2,))
-        couplings = np.array(rg.ising_couplings(energies))
+        coarse = exact.coarse_grain(ring.hamiltonian, (num_spins,), rg.decimation_kernel(2), (num_spins // 2,))
+        couplings = np.array(rg.ising_couplings(coarse.hamiltonian))
         expected = np.zeros_like(couplings)
         expected[0] = couplings[0]
         half = num_spins // 2
@@ -90,7 +85,8 @@ def blocked_torus(num_points: int) -> Blocked:
     @jax.jit
     def couplings_of(coupling: jax.Array) -> jax.Array:
         ising = models.Ising(lattice.hypercubic((4, 4)), coupling)
-        return rg.ising_couplings(exact.coarse_hamiltonian(ising.hamiltonian, (4, 4), rg.majority_log_kernel, (2, 2)))
+        blocks = exact.coarse_grain(ising.hamiltonian, (4, 4), rg.majority_kernel(2), (2, 2))
+        return rg.ising_couplings(blocks.hamiltonian)
 
     values = np.linspace(0.1, 0.8, num_points)
     tables = np.stack([couplings_of(jnp.float64(value)) for value in values])
@@ -155,7 +151,7 @@ def learned_torus(key: jax.Array, num_steps: int) -> Learned:
     ]
     bonds = groups[0][1]
     bond_before = before[[pairs[pair] for pair in pairs if offsets[pair] == [0, 1]]]
-    sizes = np.asarray(interactions.coalition_sizes(16))
+    sizes = np.asarray(tables.subset_sizes(16))
     strengths = np.array([np.abs(couplings[sizes == order]).mean() for order in range(1, 17)])
     claim = Claim(
         "machine trained on 4x4 at K_c: coupling of 32 bonds",

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # The exact map between renormalisation and a Boltzmann machine
-# With T = H - E, the renormalised Hamiltonian of the hidden spins is the machine's own for every parameter. What
+# With ln T = H - E, the renormalised Hamiltonian of the hidden spins is the machine's own for every parameter. What
 # training changes is how far ρ(v) is from a constant, and KL(P‖p) = ln⟨ρ⟩ - ⟨ln ρ⟩ measures it. A machine with one
 # hidden unit per bond reaches zero by construction; here one learns by the exact gradient of KL instead.
 
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxrg import lattice, models, rbm, rg
+from jaxrg import exact, lattice, models, rbm, rg
 
 SHAPE = (3, 4)
 
@@ -38,8 +38,9 @@ def show(title: str, machine: rbm.RBM, model: models.Ising) -> None:
     """Both Hamiltonians state by state, and what ρ says."""
     match = rg.matching(machine, model.hamiltonian, shape=SHAPE)
     num_hidden = machine.hidden_bias.shape[0]
-    operator = rg.match_kernel(rg.rbm_kernel(machine, model.hamiltonian), model.hamiltonian, SHAPE, num_hidden)
-    difference = jnp.max(jnp.abs(operator.coarse_hamiltonian - match.coarse_hamiltonian))
+    kernel = rg.machine_kernel(machine, model.hamiltonian)
+    summed = exact.coarse_grain(model.hamiltonian, SHAPE, kernel, (num_hidden,))
+    difference = jnp.max(jnp.abs(summed.hamiltonian - match.coarse_hamiltonian))
     print(
         f"{title:<22} KL {match.kl:.3e}  Jensen gap {match.jensen_gap:.3e}  std ln rho {match.log_rho_std:.3e}  "
         f"Delta F {match.free_energy_difference:+.4f}  max|H_RG - H_RBM| {difference:.1e}"
@@ -49,7 +50,7 @@ def show(title: str, machine: rbm.RBM, model: models.Ising) -> None:
 # %%
 def main(smoke: bool = False) -> None:
     with jax.enable_x64(True):
-        model = models.Ising(lattice.hypercubic(SHAPE), jnp.float64(0.4406867935097715))
+        model = models.Ising(lattice.hypercubic(SHAPE), jnp.float64(exact.critical_coupling))
         start = rbm.init(jax.random.key(0), 12, 4 if smoke else 10, scale=0.1, dtype=jnp.float64)
         show("random machine", start, model)
         trained, _ = jax.jit(train, static_argnums=2)(start, model, 50 if smoke else 2_000)

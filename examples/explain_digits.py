@@ -8,8 +8,9 @@
 # network each.
 
 # %%
-import argparse
 import functools
+import math
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +18,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import optax
 from matplotlib.figure import Figure
 
-from jaxrg import datasets, interactions, nets, plot, training
+from jaxrg import datasets, explain, interactions, nets, plot, training
+from jaxrg.plot import style
+
+sys.path.insert(0, str(Path(__file__).parent))
+from _study import HEADER, Claim, plus_minus, print_claims, run_main, save, show
 
 IMAGE_SHAPE, NUM_CLASSES, BATCH_SIZE = (28, 28), 10, 50
 NOISE_BOUND = 0.02  # of q, as a share of |v(N) - v(0)|
@@ -49,15 +53,6 @@ class Scale(NamedTuple):
 
 FULL = Scale(1_000, 30, (128, 128, NUM_CLASSES), (4, 8), (2, 5), (0, 3, 7), 8, 4, 6, 1e-4)
 SMOKE = Scale(200, 4, (32, NUM_CLASSES), (2,), (2, 3), (0, 3), 3, 2, 3, 1e-4)
-
-
-class Claim(NamedTuple):
-    """One line of the table."""
-
-    text: str
-    published: str
-    measured: str
-    control: str
 
 
 # %%
@@ -91,7 +86,7 @@ def games(
     def one(digit):
         score = functools.partial(interactions.log_odds, label=digit[1])
         game = interactions.masked_game(functools.partial(net.apply, params), digit[0], score=score, **options)
-        return interactions.evaluate(game, grid[0] * grid[1])
+        return interactions.evaluate(game)
 
     # One digit after another, so that memory holds the masked copies of one.
     return jax.lax.map(one, (images, labels))
@@ -141,49 +136,52 @@ class Explained(NamedTuple):
     """Games of some digits, their AND-OR interactions, and what there is to say about them."""
 
     values: jax.Array  # [digits, 2**n]
-    result: interactions.AndOr
+    result: interactions.and_or.AndOr
     matching: jax.Array  # [3] largest error of AND, OR and AND-OR interactions
     and_alone: jax.Array  # [digits] objective of AND interactions without extraction
     salient: jax.Array  # bool[digits, 2 * 2**n]
     num_salient: jax.Array  # [digits]
-    num_salient_and: interactions.NullComparison  # of AND interactions alone, beside random functions
+    num_salient_and: explain.NullComparison  # of AND interactions alone, beside random functions
     strengths: jax.Array  # [digits, 2 * (2**n - 1)], largest first
     missed: jax.Array  # [digits, 2 * (2**n - 1)] relative error where the strongest 1, 2, ... are kept
     spectrum: interactions.OrderStrengths  # AND and OR together
 
 
 @jax.jit
-def measure(values: jax.Array, result: interactions.AndOr) -> Explained:
-    and_, or_, nothing = result.and_, result.or_, jnp.zeros_like(values)
-    denoised = values + result.q
+def measure(values: jax.Array, result: interactions.and_or.AndOr) -> Explained:
+    and_alone, or_alone = interactions.harsanyi(values), interactions.harsanyi_or(values)
+    nothing, denoised = jnp.zeros_like(values), values + result.q
     matches = (
-        interactions.matching_error(values, interactions.harsanyi(values), nothing),
-        interactions.matching_error(values, nothing, interactions.harsanyi_or(values)),
-        interactions.matching_error(denoised, and_, or_),
+        explain.matching_error(values, explain.Decomposition(and_alone, nothing)),
+        explain.matching_error(values, explain.Decomposition(nothing, or_alone)),
+        explain.matching_error(denoised, result),
     )
 
     def count(tables):
-        return interactions.num_salient(interactions.harsanyi(tables))
+        return jnp.sum(interactions.is_salient(interactions.harsanyi(tables)), axis=-1)
 
+    salient = explain.salient_sets(result)
     return Explained(
         values=values,
         result=result,
-        matching=jnp.stack([jnp.max(match.largest_error) for match in matches]),
-        and_alone=jnp.sum(jnp.abs(interactions.harsanyi(values)), axis=-1),
-        salient=interactions.salient_sets(and_, or_),
-        num_salient=jnp.sum(interactions.salient_sets(and_, or_), axis=-1),
-        num_salient_and=interactions.compare_to_null(jax.random.key(5), count, values, interactions.random_game),
-        strengths=interactions.sorted_strengths(and_, or_),
-        missed=interactions.sparsity_curve(denoised, and_, or_, jnp.arange(1, 2 * values.shape[-1] - 1)).relative,
-        spectrum=jax.tree.map(jnp.add, *(interactions.order_strengths(table) for table in (and_, or_))),
+        matching=jnp.stack([jnp.max(match.largest) for match in matches]),
+        and_alone=jnp.sum(jnp.abs(and_alone), axis=-1),
+        salient=salient,
+        num_salient=jnp.sum(salient, axis=-1),
+        num_salient_and=explain.compare_to_null(jax.random.key(5), count, values, explain.random_game),
+        strengths=explain.sorted_strengths(result),
+        missed=explain.sparsity_curve(denoised, result, jnp.arange(1, 2 * values.shape[-1] - 1)).relative,
+        spectrum=jax.tree.map(
+            jnp.add, interactions.order_strengths(result.and_), interactions.order_strengths(result.or_)
+        ),
     )
 
 
-def explain(networks: dict[str, Network], scale: Scale) -> dict[str, Explained]:
+def explain_all(networks: dict[str, Network], scale: Scale) -> dict[str, Explained]:
     """All networks, and random functions with the MLP's mean and variance in each digit."""
     values = {name: network.values(scale.grid, jnp.float64) for name, network in networks.items()}
-    values[RANDOM] = interactions.random_game(jax.random.key(4), values[MLP])
-    results = interactions.extract_and_or(
+    values[RANDOM] = explain.random_game(jax.random.key(4), values[MLP])
+    results = interactions.and_or.extract(
         jnp.stack(list(values.values())), noise_bound=NOISE_BOUND, tolerance=scale.tolerance, num_lanes=NUM_LANES
     )
     explained = {}
@@ -194,12 +192,6 @@ def explain(networks: dict[str, Network], scale: Scale) -> dict[str, Explained]:
 
 
 # %%
-def plus_minus(samples: Any, digits: int = 1) -> str:
-    """Mean and its standard error over the digits."""
-    samples = np.asarray(samples, float)
-    return f"{samples.mean():.{digits}f} ± {samples.std(ddof=1) / np.sqrt(len(samples)):.{digits}f}"
-
-
 def beside(statistic: Callable[[Explained], Any], explained: dict[str, Explained], digits: int = 1) -> str:
     """The same statistic of the null models."""
     return "; ".join(f"{name} {plus_minus(statistic(explained[name]), digits)}" for name in NULLS)
@@ -231,7 +223,7 @@ def sparsity(explained: dict[str, Explained]) -> list[Claim]:
         salient = beside(lambda other: other.num_salient, explained)
         missed = beside(lambda other: other.missed[:, NUM_KEPT - 1], explained, 3)
         claims += [
-            Claim(f"{name}: salient AND-OR of {2 * size}", "20-26", plus_minus(one.num_salient), salient),
+            Claim(f"{name}: salient AND-OR of {2 * size}", "20-26", plus_minus(one.num_salient, 1), salient),
             Claim(f"{name}: salient AND of {size}", "few", f"{null.value:.0f} ± {null.error:.0f}", alone),
             Claim(f"{name}: {kept} / spread", "small", plus_minus(one.missed[:, NUM_KEPT - 1], 3), missed),
         ]
@@ -247,9 +239,9 @@ def extraction(explained: dict[str, Explained], scale: Scale) -> list[Claim]:
     rows, optimum = jnp.asarray(one.values[some]), jax.tree.map(lambda leaf: leaf[some], one.result)
     options = {"noise_bound": NOISE_BOUND, "num_draws": scale.num_draws, "num_lanes": NUM_LANES}
     options |= {"perturbation": 1e-2, "tolerance": 1e-3}  # finished well below what tells the draws apart
-    ambiguity = interactions.extraction_ambiguity(jax.random.key(6), rows, optimum, **options)
+    ambiguity = explain.extraction_ambiguity(jax.random.key(6), rows, optimum, **options)
     common, gap = plus_minus(ambiguity.common, 2), f"{gaps.max():.1e}, {one.result.iterations.mean():.0f} steps"
-    without = f"AND alone: {plus_minus(one.and_alone / one.result.objective)} x the objective"
+    without = f"AND alone: {plus_minus(one.and_alone / one.result.objective, 1)} x the objective"
     freedom = f"objectives within {float(jnp.max(ambiguity.excess)):.0e}; in each of {scale.num_draws}: {common} of all"
     text = "salient sets of equally sparse decompositions: Jaccard"
     return [
@@ -278,11 +270,11 @@ def pair_means(pairwise: np.ndarray, is_same: np.ndarray):
 
 def transfer(explained: dict[str, Explained], digits: np.ndarray) -> list[Claim]:
     """Salient interactions of a digit found again in another of its class."""
-    measure_transfer, claims, is_same = jax.jit(interactions.sample_transfer), [], digits[:, None] == digits[None]
+    measure_transfer, claims, is_same = jax.jit(explain.sample_transfer), [], digits[:, None] == digits[None]
     found = {name: measure_transfer(one.salient) for name, one in explained.items()}
     means = {name: pair_means(np.asarray(one.pairwise), is_same) for name, one in found.items()}
     for name in (MLP, CNN):
-        within, between, less = (f"{value:.2f} ± {error:.2f}" for value, error in means[name])
+        within, between, less = (show(*pair) for pair in means[name])
         nulls = "; ".join(f"{null} {means[null][0, 0]:.2f}, chance {found[null].chance:.2f}" for null in NULLS)
         control = f"other classes {between}, less by {less}; chance at equal orders {found[name].chance:.2f}; {nulls}"
         claims.append(Claim(f"{name}: salient in a digit, also in another of its class", "most", within, control))
@@ -291,11 +283,22 @@ def transfer(explained: dict[str, Explained], digits: np.ndarray) -> list[Claim]
 
 # %%
 @jax.jit
-def floor_of(single: jax.Array, values: jax.Array) -> tuple[interactions.MeasuredNoise, interactions.NoiseFloor]:
+def floor_of(single: jax.Array, values: jax.Array) -> tuple[explain.MeasuredNoise, explain.NoiseFloor]:
     """Noise of float32 games, and the floor of the first of them."""
-    measured = interactions.measured_noise(single, values)
-    rounding = interactions.rounding_by_order(values[0].astype(jnp.float32))
-    return measured, interactions.noise_floor(interactions.harsanyi(values[0]), measured.variance[0], rounding=rounding)
+    measured = explain.measured_noise(single, values)
+    rounding = explain.rounding_by_order(values[0].astype(jnp.float32))
+    return measured, explain.noise_floor(interactions.harsanyi(values[0]), measured.variance[0], rounding=rounding)
+
+
+def print_floor(floor: explain.NoiseFloor) -> None:
+    """One line for each order, the threshold of salience beside it."""
+    threshold = float(floor.threshold)
+    print(f"salience threshold {threshold:.3e}")
+    print("order  noise sigma  rounding rms  largest noise  median |I|   noise / threshold")
+    for order, (sigma, rounding, largest, median) in enumerate(zip(*floor[:4], strict=True)):
+        ratio = largest / threshold if threshold > 0 else math.inf
+        cells = f"{order:>5}  {sigma:11.3e}  {rounding:12.3e}  {largest:13.3e}  {median:10.3e}  {ratio:18.2e}"
+        print(cells + "  salience is noise" * bool(floor.is_below[order]))
 
 
 def noise(explained: dict[str, Explained], networks: dict[str, Network], grid: tuple[int, int]) -> list[Claim]:
@@ -303,7 +306,8 @@ def noise(explained: dict[str, Explained], networks: dict[str, Network], grid: t
     claims = []
     for name in (MLP, CNN):
         measured, floor = jax.device_get(floor_of(networks[name].values(grid, jnp.float32), explained[name].values))
-        print(f"\nnoise of the float32 {name}, first digit, AND interactions:\n{interactions.noise_table(floor)}")
+        print(f"\nnoise of the float32 {name}, first digit, AND interactions:")
+        print_floor(floor)
         ratio = plus_minus(measured.and_by_order[:, -1] / measured.predicted[:, -1], 2)
         sigma, highest = np.sqrt(measured.variance).mean(), floor.largest[-1] / floor.threshold
         control = f"sigma {sigma:.1e}; largest noise of order n / salience threshold: {highest:.0e}"
@@ -314,7 +318,8 @@ def noise(explained: dict[str, Explained], networks: dict[str, Network], grid: t
 def shapley(one: Explained) -> Claim:
     """Every interaction shared equally among its players gives the Shapley values."""
     direct = np.asarray(jax.jit(interactions.shapley_values)(one.values + one.result.q))
-    views = [interactions.merge_and_or(*tables) for tables in zip(one.result.and_, one.result.or_, strict=True)]
+    games = [jax.tree.map(lambda leaf, row=row: leaf[row], one.result) for row in range(len(one.values))]
+    views = [interactions.merge_and_or(game) for game in games]
     shared = np.stack([view.attributions() for view in views])
     alone = np.stack([view.rows(np.flatnonzero(view.kinds != "OR")).attributions() for view in views])
     errors = [np.abs(sums - direct).max() for sums in (shared, alone)]
@@ -325,44 +330,44 @@ def shapley(one: Explained) -> Claim:
 # %%
 def draw_sparsity(explained: dict[str, Explained]) -> Figure:
     """Sorted strengths, and what the strongest of them miss, mean over digits."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    for name, one in explained.items():
-        style = {"linestyle": "--" if name in NULLS else "-", "label": name}
+    figure, grid = style.new_figure(1, 2, size=(11, 4.2))
+    left, right = grid[0]
+    for (name, one), colour in zip(explained.items(), (*style.SERIES, style.GREY), strict=False):
+        options = {"linestyle": "--" if name in NULLS else "-", "color": colour, "label": name}
         ranks = np.arange(1, one.strengths.shape[1] + 1)
-        left.loglog(ranks, (one.strengths / one.strengths[:, :1]).mean(axis=0), **style)
-        right.loglog(ranks, one.missed.mean(axis=0), **style)
+        left.loglog(ranks, (one.strengths / one.strengths[:, :1]).mean(axis=0), **options)
+        right.loglog(ranks, one.missed.mean(axis=0), **options)
     left.axhline(interactions.SALIENT_FRACTION, color="grey", linewidth=0.8, label="salience threshold")
     left.set(xlabel="rank", ylabel="|I| / max |I|", ylim=(1e-4, 1.5), title="sorted AND-OR strengths")
     right.set(xlabel="interactions kept, strongest first", ylabel="r.m.s. error / spread of v + q", ylim=(1e-3, None))
     right.set_title("reconstruction of all masks")
-    left.legend(frameon=False, fontsize=8)
+    left.legend(fontsize=8)
     return figure
 
 
-def draw(explained: dict[str, Explained], view: Any, image: np.ndarray, grid: tuple[int, int], out: Path) -> None:
+def draw(
+    explained: dict[str, Explained], view: interactions.InteractionView, image: np.ndarray, grid: tuple[int, int]
+) -> dict[str, Figure]:
     """Figures of the first digit, and of all digits together."""
     unit = "log odds"
-    figures = {
+    return {
         "waterfall": plot.interaction_waterfall(view, unit=unit),
         "upset": plot.interaction_upset(view, unit=unit),
         "network": plot.interaction_network(view, unit=unit),
         "heat_map": plot.interaction_heat_map(image, interactions.patches(IMAGE_SHAPE, grid), view, unit=unit),
         "spectrum": plot.order_spectrum(
-            interactions.mean_normalized(explained[MLP].spectrum),
-            null_strengths=interactions.mean_normalized(explained[RANDOM].spectrum),
+            explain.mean_normalized(explained[MLP].spectrum),
+            null_strengths=explain.mean_normalized(explained[RANDOM].spectrum),
             null_label=RANDOM,
             unit="mean over orders",
         ),
         "sparsity": draw_sparsity(explained),
     }
-    for name, figure in figures.items():
-        figure.savefig(out / f"{name}.png", dpi=120)
-        plt.close(figure)
-    print(f"figures: {', '.join(f'{name}.png' for name in figures)} in {out}")
 
 
-def main(smoke: bool = False, out: Path = Path("out/explain_digits")) -> None:
-    out.mkdir(parents=True, exist_ok=True)
+def main(smoke: bool = False, out: str = "out/explain_digits") -> None:
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
     start, scale = time.perf_counter(), SMOKE if smoke else FULL
     train_set, test_set = datasets.split(jax.random.key(0), datasets.mnist_5k(), scale.num_train)
     digits = np.asarray(test_set.labels)
@@ -371,29 +376,24 @@ def main(smoke: bool = False, out: Path = Path("out/explain_digits")) -> None:
         networks = networks_of(train_set, test_set, rows, scale)
         accuracies = ", ".join(f"{name} {network.accuracy:.3f}" for name, network in networks.items())
         print(f"held-out accuracy: {accuracies} ({time.perf_counter() - start:.0f} s)", flush=True)
-        explained = explain(networks, scale)
+        explained = explain_all(networks, scale)
         print(f"interactions of {len(explained)} x {len(rows)} games: {time.perf_counter() - start:.0f} s", flush=True)
-        first = explained[MLP].result
+        first = jax.tree.map(lambda leaf: leaf[0], explained[MLP].result)
         names = [f"{row}{column}" for row in "ABCDEFGH"[: scale.grid[0]] for column in range(1, scale.grid[1] + 1)]
-        view = interactions.merge_and_or(first.and_[0], first.or_[0], names=names)
+        view = interactions.merge_and_or(first, names=names)
         print(f"\na {digits[rows[0]]}, log odds of {networks[MLP].labels[0]}:\n{view.table(10)}")
         text = view.to_json()
-        is_same = bool(np.array_equal(interactions.from_json(text).values, view.values))
-        (out / "interactions.json").write_text(text)
+        is_same = bool(np.array_equal(interactions.InteractionView.from_json(text).values, view.values))
+        (folder / "interactions.json").write_text(text)
         print(f"interactions.json: {len(text):,} bytes, read back {'exactly' if is_same else 'with differences'}")
-        claims = [*matching(explained), *sparsity(explained), *extraction(explained, scale)]
+        claims = [HEADER, *matching(explained), *sparsity(explained), *extraction(explained, scale)]
         claims += [*transfer(explained, digits[rows]), *noise(explained, networks, scale.grid), shapley(explained[MLP])]
-        print(f"\n{'claim':<75} | {'published':<19} | {'measured ± error':<28} | control")
-        for claim in claims:
-            print(f"{claim.text:<75} | {claim.published:<19} | {claim.measured:<28} | {claim.control}")
-        draw(explained, view, np.asarray(networks[MLP].images[0]), scale.grid, out)
+        print()
+        print_claims(claims)
+        save(draw(explained, view, np.asarray(networks[MLP].images[0]), scale.grid), folder, dpi=120)
     print(f"{time.perf_counter() - start:.0f} s")
 
 
 # %%
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Explain a digit classifier by its interactions, beside null models.")
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes")
-    parser.add_argument("--out", type=Path, default=Path("out/explain_digits"), help="folder for figures")
-    chosen = parser.parse_args()
-    main(smoke=chosen.smoke, out=chosen.out)
+    run_main(main, "Explain a digit classifier by its interactions, beside null models.")

@@ -6,28 +6,27 @@
 # part, more than once, or to inputs that are not in it.
 
 # %%
-import argparse
 import functools
 import itertools
-import pathlib
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from matplotlib.figure import Figure
 
 from jaxrg import datasets, training
-from jaxrg.interactions import attributions
+from jaxrg.explain import attributions, reallocations
 from jaxrg.plot import style
 
-FEATURES = (
-    0,
-    1,
-    4,
-    7,
-    21,
-    27,
-)  # of 30: mean radius, texture, smoothness, concave points; worst texture, concave points
+sys.path.insert(0, str(Path(__file__).parent))
+from _fourteen_pairs import Pair, fourteen_pairs, harsanyi_pairs
+from _study import HEADER, Claim, plus_minus, print_claims, run_main, save, show
+
+# Of 30: mean radius, texture, smoothness, concave points; worst texture, concave points.
+FEATURES = (0, 1, 4, 7, 21, 27)
 # name: (activation of the hidden layers, degree of the whole, degree of a neuron)
 NETWORKS = {
     "quadratic, 3 layers": (attributions.polynomial([0.0, 1.0, 0.2]), 4, 2),
@@ -35,22 +34,22 @@ NETWORKS = {
     "ReLU, 3 layers": (jax.nn.relu, 3, 3),
 }
 WHOLE = {
-    "Gradient x Input": attributions.gradient_shares,
-    "Occlusion-1": attributions.occlusion_shares,
-    "Occlusion-patch": lambda powers: attributions.patch_shares(powers, np.array([0, 0, 1, 1])),
-    "Prediction Difference": attributions.occlusion_shares,
-    "Grad-CAM": attributions.gradient_shares,
-    "Shapley": attributions.shapley_shares,
-    "Integrated Gradients": attributions.integrated_shares,
-    "Expected Gradients": attributions.integrated_shares,
+    "Gradient x Input": reallocations.gradient_shares,
+    "Occlusion-1": reallocations.occlusion_shares,
+    "Occlusion-patch": lambda powers: reallocations.patch_shares(powers, np.array([0, 0, 1, 1])),
+    "Prediction Difference": reallocations.occlusion_shares,
+    "Grad-CAM": reallocations.gradient_shares,
+    "Shapley": reallocations.shapley_shares,
+    "Integrated Gradients": reallocations.integrated_shares,
+    "Expected Gradients": reallocations.integrated_shares,
 }
 NEURON = {
-    "LRP-epsilon": attributions.epsilon_shares(0.1),
-    "LRP-alpha-beta": attributions.alpha_beta_shares(),
-    "Deep Taylor": attributions.deep_taylor_shares,
-    "DeepLIFT Rescale": attributions.fixed_shares(attributions.integrated_shares),
-    "DeepLIFT RevealCancel": attributions.reveal_cancel_shares,
-    "Deep SHAP": attributions.fixed_shares(attributions.shapley_shares),
+    "LRP-epsilon": reallocations.epsilon_shares(0.1),
+    "LRP-alpha-beta": reallocations.alpha_beta_shares(),
+    "Deep Taylor": reallocations.deep_taylor_shares,
+    "DeepLIFT Rescale": reallocations.fixed_shares(reallocations.integrated_shares),
+    "DeepLIFT RevealCancel": reallocations.reveal_cancel_shares,
+    "Deep SHAP": reallocations.fixed_shares(reallocations.shapley_shares),
 }
 PUBLISHED = {
     "Gradient x Input": "first orders only",
@@ -78,9 +77,9 @@ def train(key, data: datasets.Dataset, activation, widths, num_epochs: int):
         for layer_key, (inputs, outputs) in zip(keys, itertools.pairwise(widths), strict=True)
     ]
 
-    def loss_fn(key, params, aux, batch):
+    def loss_fn(key, params, batch):
         outputs = attributions.forward(layers_of(params, activation), batch[0])
-        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs, batch[1])), aux
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs, batch[1]))
 
     run = training.fit(
         fit_key,
@@ -111,7 +110,7 @@ def explainer(name: str, smoke: bool):
         def one(sample):
             # Grad-CAM sees a 2 x 2 map whose channel means are the sample.
             tilt = jnp.asarray([[0.5, 1.5], [1.25, 0.75]])[..., None]
-            pairs = attributions.fourteen_pairs(
+            pairs = fourteen_pairs(
                 layers,
                 sample,
                 backgrounds,
@@ -123,7 +122,7 @@ def explainer(name: str, smoke: bool):
                 neuron_degree=neuron_degree,
                 epsilon=0.1,
             )
-            return pairs, attributions.harsanyi_pairs(function, sample, backgrounds, patches)
+            return pairs, harsanyi_pairs(function, sample, backgrounds, patches)
 
         return jax.lax.map(one, samples)
 
@@ -140,7 +139,7 @@ def relative_gaps(pairs) -> dict[str, np.ndarray]:
     return gaps
 
 
-def mean_and_error(values: np.ndarray) -> tuple[float, float]:
+def mean_and_bootstrap(values: np.ndarray) -> tuple[float, float]:
     """Mean over all samples of all networks, and its bootstrap error over samples."""
     draws = np.random.default_rng(0).choice(values, (400, len(values)))
     return float(np.mean(values)), float(np.std(np.mean(draws, axis=1)))
@@ -148,7 +147,7 @@ def mean_and_error(values: np.ndarray) -> tuple[float, float]:
 
 def table_of_shares(method: str) -> tuple[np.ndarray, np.ndarray]:
     """Exponents and shares of the terms of a neuron with contributions of both signs; a bias is dropped at the end."""
-    powers = attributions.multi_indices(4, 3)
+    powers = reallocations.multi_indices(4, 3)
     if method in WHOLE:
         return powers, WHOLE[method](powers)
     contributions = jnp.asarray([[0.9], [-0.5], [0.4], [-0.2]])
@@ -157,6 +156,15 @@ def table_of_shares(method: str) -> tuple[np.ndarray, np.ndarray]:
         shares = NEURON[method](padded, jnp.concatenate([contributions, jnp.zeros((1, 1))]))
         return powers, np.asarray(shares)[:, :4, 0]
     return powers, np.broadcast_to(np.asarray(NEURON[method](powers, contributions))[..., 0], powers.shape)
+
+
+def given_away(method: str) -> tuple[np.ndarray, np.ndarray, str]:
+    """Shares of each term that go to its own inputs, to others, and what that is called."""
+    powers, shares = table_of_shares(method)
+    members = np.where(powers > 0, shares, 0).sum(1)
+    others = np.abs(np.where(powers > 0, 0, shares)).sum(1)
+    tests = {"partial": members < 1 - 1e-6, "multiple": members > 1 + 1e-6, "to others": others > 1e-6}
+    return members, others, " + ".join(name for name, found in tests.items() if found.any()) or "full"
 
 
 # %%
@@ -188,7 +196,7 @@ def measure(smoke: bool):
                 gaps.setdefault((name, method), []).append(values)
             for method, values in relative_gaps(set_pairs).items():
                 by_sets.setdefault((name, method), []).append(values)
-            swapped = attributions.Pair(pairs["Integrated Gradients"].original, pairs["Shapley"].reallocated)
+            swapped = Pair(pairs["Integrated Gradients"].original, pairs["Shapley"].reallocated)
             wrong.append(relative_gaps({"": swapped})[""])
     joined = [{key: np.concatenate(values) for key, values in table.items()} for table in (gaps, by_sets)]
     return *joined, np.concatenate(wrong), accuracy
@@ -204,8 +212,10 @@ def first_order_gaps() -> tuple[float, float]:
         original = attributions.gradient_times_input(function, sample)
         gaps = []
         for sign, there, origin in ((-1, jnp.zeros(4), sample), (1, sample, jnp.zeros(4))):
-            values = jax.jit(lambda x, b: attributions.taylor_terms(function, x, b, max_degree=2).values)(there, origin)
-            first = sign * values @ attributions.first_order_shares(attributions.multi_indices(4, 2))
+            values = jax.jit(lambda x, b: reallocations.taylor_terms(function, x, b, max_degree=2).values)(
+                there, origin
+            )
+            first = sign * values @ reallocations.first_order_shares(reallocations.multi_indices(4, 2))
             gaps.append(float(jnp.linalg.norm(first - original) / jnp.linalg.norm(original)))
     return gaps[0], gaps[1]
 
@@ -222,19 +232,19 @@ def depth_dependence() -> tuple[float, float]:
             ]
             layers = layers_of(params, attributions.polynomial([0.0, 1.0, 0.4]))
             sample, baseline = (jnp.asarray(random.normal(size=4)) for _ in range(2))
-            shares = attributions.measured_shares(
+            shares = reallocations.measured_shares(
                 lambda x, layers=layers, b=baseline: attributions.deeplift_rescale(layers, x, b, output=1),
                 lambda x, layers=layers: attributions.forward(layers, x)[1],
                 sample,
                 baseline,
                 max_degree=2 ** (len(widths) - 2),
             )
-            found.append(float(np.nanmax(np.abs(shares.shares - attributions.integrated_shares(shares.powers)))))
+            found.append(float(np.nanmax(np.abs(shares.shares - reallocations.integrated_shares(shares.powers)))))
     return found[0], found[1]
 
 
 # %%
-def draw(gaps, by_sets, folder: pathlib.Path) -> None:
+def draw(gaps, by_sets) -> Figure:
     """Gaps by method and network; and who gets what of one term."""
     methods = list(WHOLE | NEURON)
     figure, grid = style.new_figure(1, 3, size=(15, 5.2), width_ratios=(1.3, 1, 1))
@@ -270,57 +280,43 @@ def draw(gaps, by_sets, folder: pathlib.Path) -> None:
         axes.set_xticks(range(4), ["$x_1$ (+)", "$x_2$ (-)", "$x_3$ (+)", "$x_4$ (-)"])
         axes.set_xlabel("input (sign of its contribution to a neuron)\npatches: $x_1 x_2$ and $x_3 x_4$")
     grid[0, 1].set_yticks(rows, methods)
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / "fourteen_attributions.png", dpi=130)
+    return figure
 
 
 def main(smoke: bool = False, out: str = "out/fourteen_attributions") -> None:
     gaps, by_sets, wrong, accuracy = measure(smoke)
     for name, values in accuracy.items():
-        print(f"{name:<20} test accuracy {np.mean(values):.3f} ± {np.std(values) / np.sqrt(len(values)):.3f}")
-    print(
-        f"\n{'method':<22} {'polynomials: largest gap':>25} {'ReLU: mean gap':>22} {'members':>15} {'others':>6}  kind"
-    )
+        print(f"{name:<20} test accuracy {plus_minus(values, 3)}")
+    print(f"\n{'method':<22} {'polynomials: largest gap':>25} {'ReLU: mean gap':>16} {'members':>13} others  kind")
+    relu = {method: mean_and_bootstrap(gaps["ReLU, 3 layers", method]) for method in WHOLE | NEURON}
+    kinds = {}
     for method in WHOLE | NEURON:
         exact = max(gaps[name, method].max() for name in NETWORKS if (name, method) in gaps and "ReLU" not in name)
-        mean, error = mean_and_error(gaps["ReLU, 3 layers", method])
-        powers, shares = table_of_shares(method)
-        sums = attributions.share_sums(powers, shares)
-        span = f"{sums.members.min():.2f} to {sums.members.max():.2f}"
-        kind = attributions.allocation_kind(sums)
-        print(f"{method:<22} {exact:>25.1e} {mean:>13.3f} ± {error:.3f} {span:>15} {sums.others.max():>6.2f}  {kind}")
+        members, others, kinds[method] = given_away(method)
+        cells = f"{exact:>25.1e} {show(*relu[method], 3):>16} {members.min():>5.2f} to {members.max():.2f}"
+        print(f"{method:<22} {cells} {others.max():>6.2f}  {kinds[method]}")
 
     one, two = depth_dependence()
     about_x, about_b = first_order_gaps()
     exact = max(gaps[name, method].max() for name, method in gaps if "ReLU" not in name)
     sets = max(values.max() for values in by_sets.values())
-    relu = {m: mean_and_error(gaps["ReLU, 3 layers", m]) for m in WHOLE | NEURON}
-    low, high = min(relu, key=lambda m: relu[m][0]), max(relu, key=lambda m: relu[m][0])
-    mean, error = mean_and_error(wrong)
-    lines = [
-        ("fourteen equal a re-allocation on polynomials", "exact", f"largest gap {exact:.1e}",
-         f"IG by Shapley's shares: {mean:.3f} ± {error:.3f}"),
-        ("ReLU breaks the Taylor identity", "yes",
-         f"{low}: {relu[low][0]:.3f} ± {relu[low][1]:.3f} to {high}: {relu[high][0]:.3f} ± {relu[high][1]:.3f}",
-         f"polynomials: {exact:.1e}"),
-        ("Harsanyi interactions still serve four on ReLU", "exact", f"largest gap {sets:.1e}", "Taylor, as above"),
-        ("Gradient x Input is the first order of an expansion", "first orders only", f"about x: off by {about_x:.1e}",
-         f"about the baseline: off by {about_b:.2f} (each term k_i times)"),
-        ("Rescale's shares depend on exponents only", "layer by layer",
-         f"one hidden layer: off by {one:.1e}", f"two hidden layers: off by {two:.2f}"),
+    ranked = sorted(relu, key=lambda method: relu[method])
+    low, high = (f"{method}: {show(*relu[method], 3)}" for method in (ranked[0], ranked[-1]))
+    claims = [
+        Claim("fourteen equal a re-allocation on polynomials", "exact", f"largest gap {exact:.1e}",
+              f"IG by Shapley's shares: {show(*mean_and_bootstrap(wrong), 3)}"),
+        Claim("ReLU breaks the Taylor identity", "yes", f"{low} to {high}", f"polynomials: {exact:.1e}"),
+        Claim("Harsanyi interactions still serve four on ReLU", "exact", f"largest gap {sets:.1e}", "Taylor, as above"),
+        Claim("Gradient x Input is the first order of an expansion", "first orders only",
+              f"about x: off by {about_x:.1e}", f"about the baseline: off by {about_b:.2f} (each term k_i times)"),
+        Claim("Rescale's shares depend on exponents only", "layer by layer",
+              f"one hidden layer: off by {one:.1e}", f"two hidden layers: off by {two:.2f}"),
     ]  # fmt: skip
-    lines += [(f"{m} shares", text, attributions.allocation_kind(attributions.share_sums(*table_of_shares(m))), "-")
-              for m, text in PUBLISHED.items()]  # fmt: skip
     print()
-    for claim, published, measured, control in [("claim", "published", "measured ± error", "control"), *lines]:
-        print(f"{claim:<56} | {published:<26} | {measured:<62} | {control}")
-    draw(gaps, by_sets, pathlib.Path(out))
+    print_claims([HEADER, *claims, *(Claim(f"{m} shares", text, kinds[m], "-") for m, text in PUBLISHED.items())])
+    save({"fourteen_attributions": draw(gaps, by_sets)}, out)
 
 
 # %%
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Fourteen attributions as re-allocations of interactions.")
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes")
-    parser.add_argument("--out", default="out/fourteen_attributions", help="folder of the figure")
-    arguments = parser.parse_args()
-    main(smoke=arguments.smoke, out=arguments.out)
+    run_main(main, "Fourteen attributions as re-allocations of interactions.")

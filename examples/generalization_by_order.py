@@ -7,7 +7,7 @@
 # test and training loss, or is it what any penalty does?
 
 # %%
-import argparse
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -19,27 +19,26 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxrg import datasets, nets, plot
-from jaxrg.interactions import (
-    compare_mean_order,
-    evaluate,
-    harsanyi,
+from jaxrg import datasets, nets
+from jaxrg.explain import (
     high_order_share,
     interactions_of_samples,
-    log_odds,
-    masked_game,
+    jaccard_by_order,
     mean_order,
     mixed_difference_penalty,
-    order_strengths,
-    patches,
-    transfer_by_order,
 )
+from jaxrg.interactions import evaluate, harsanyi, log_odds, masked_game, order_strengths, patches
+from jaxrg.stats import permutation_null
 from jaxrg.training import checkpoint_epochs, train_checkpoints
+
+sys.path.insert(0, str(Path(__file__).parent))
+from _generalization_figures import penalty_paths, transfer_by_order
+from _study import HEADER, Claim, mean_and_error, plus_minus, print_claims, run_main, save, show
 
 NUM_CLASSES, BATCH_SIZE, MAX_ORDER = 10, 20, 2
 OPTIMIZER = optax.adam(1e-3)
 NET = nets.mlp((64, 64, NUM_CLASSES))
-Table = list[list[str]]
+Table = list[Claim]
 
 
 # %%
@@ -82,19 +81,38 @@ def interactions(params: Any, inputs: jax.Array, labels: jax.Array, baseline: ja
 
 
 @jax.jit
-def transfer_of_classes(keys: jax.Array, train: jax.Array, test: jax.Array) -> Any:
-    return jax.vmap(partial(transfer_by_order, num_resamples=50))(keys, train, test)
+@jax.vmap
+def similarity(key: jax.Array, train: jax.Array, test: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """By order, of the interactions averaged over training and over test samples of one class; and of random splits.
+
+    Averages over few samples differ for that reason alone, high orders the most, where there are many interactions:
+    only what the similarity lacks to that of random splits of the same samples is a failure to generalise.
+    """
+
+    def of_means(first, second):
+        return jaccard_by_order(first.mean(axis=0), second.mean(axis=0))
+
+    splits = permutation_null(jax.random.split(key)[1], of_means, train, test, num_permutations=50)
+    return of_means(train, test), splits.mean(axis=0)
+
+
+@jax.jit
+def compare_mean_order(key: jax.Array, first: jax.Array, second: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Mean orders of two groups of spectra, and the two-sided p-value of their difference under random regrouping."""
+
+    def difference(first, second):
+        return mean_order(second.mean(axis=0)) - mean_order(first.mean(axis=0))
+
+    null = permutation_null(jax.random.split(key)[1], difference, first, second, num_permutations=500)
+    # The observed grouping is one of the possible ones, which keeps p above zero.
+    num_extreme = jnp.sum(jnp.abs(null) >= jnp.abs(difference(first, second)))
+    return mean_order(first.mean(axis=0)), mean_order(second.mean(axis=0)), (num_extreme + 1) / 501
 
 
 def rows_by_class(labels: np.ndarray, count: int) -> np.ndarray:
     """The first samples of each class, ``[classes, count]``, or as many as the rarest class has."""
     count = min(count, np.bincount(labels, minlength=NUM_CLASSES).min())
     return np.stack([np.flatnonzero(labels == label)[:count] for label in range(NUM_CLASSES)])
-
-
-def plus_minus(values: Any, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    values = np.asarray(values)
-    return values.mean(axis), values.std(axis, ddof=1) / np.sqrt(values.shape[axis])
 
 
 # %%
@@ -111,21 +129,14 @@ def transfer(
             rows = rows_by_class(np.asarray(given), count)
             table = interactions(own, inputs[rows.ravel()], given[rows.ravel()], baseline, grid)
             tables.append(table.reshape(*rows.shape, -1))
-        result = transfer_of_classes(jax.random.split(jax.random.key(seed), NUM_CLASSES), *tables)
-        value.append(result.jaccard.value)
-        ceiling.append(result.random_split)
+        found = similarity(jax.random.split(jax.random.key(seed), NUM_CLASSES), *tables)
+        value.append(found[0])
+        ceiling.append(found[1])
     value, ceiling = np.mean(value, axis=0), np.mean(ceiling, axis=0)
-    measured, error = plus_minus(value)
-    bound, bound_error = plus_minus(ceiling)
-    deficit, deficit_error = plus_minus(1 - value / ceiling)
-    return {
-        "measured": measured,
-        "measured_error": error,
-        "ceiling": bound,
-        "ceiling_error": bound_error,
-        "deficit": deficit,
-        "deficit_error": deficit_error,
-    }
+    panel = {}
+    for name, part in (("measured", value), ("ceiling", ceiling), ("deficit", 1 - value / ceiling)):
+        panel[name], panel[f"{name}_error"] = mean_and_error(part)
+    return panel
 
 
 def transfer_rows(true: dict[str, np.ndarray], shuffled: dict[str, np.ndarray]) -> Table:
@@ -133,15 +144,17 @@ def transfer_rows(true: dict[str, np.ndarray], shuffled: dict[str, np.ndarray]) 
     rows = []
     for order in sorted({1, 2, num_players // 2, num_players - 2, num_players} - {0}):
         shown = [
-            f"{panel['measured'][order]:.2f} ± {panel['measured_error'][order]:.2f} of {panel['ceiling'][order]:.2f}"
+            f"{show(panel['measured'][order], panel['measured_error'][order])} of {panel['ceiling'][order]:.2f}"
             for panel in (true, shuffled)
         ]
-        rows.append([f"Jaccard train/test, order {order}", "falls with order", shown[0], f"labels shuffled {shown[1]}"])
+        rows.append(
+            Claim(f"Jaccard train/test, order {order}", "falls with order", shown[0], f"labels shuffled {shown[1]}")
+        )
     lowest, highest = 1, num_players - 2
     change = true["deficit"][highest] - true["deficit"][lowest]
     error = np.hypot(true["deficit_error"][highest], true["deficit_error"][lowest])
     low = f"order {lowest} lacks {true['deficit'][lowest]:.2f}"
-    rows.append([f"lack beyond chance, order {highest} - {lowest}", "> 0", f"{change:+.2f} ± {error:.2f}", low])
+    rows.append(Claim(f"lack beyond chance, order {highest} - {lowest}", "> 0", show(change, error, sign="+"), low))
     return rows
 
 
@@ -161,44 +174,35 @@ def mislabelled(train_set: datasets.Dataset, num_seeds: int, num_epochs: int, gr
         "never saw them, asked for the true class": ("clean", true),
         "never saw them, asked for the wrong class": ("clean", given),
     }
-    compare = jax.jit(compare_mean_order)
 
     def totals(run, seed, labels, rows):
         own = jax.tree.map(lambda leaf: leaf[seed, -1], runs[run])
         return order_strengths(interactions(own, train_set.inputs[rows], labels[seed][rows], baseline, grid)).total
 
-    differences, groups, p_values = {}, {}, {}
+    rows = []
     for name, (run, labels) in questions.items():
         found = []
         for seed in range(num_seeds):
             chosen = [np.flatnonzero(np.asarray(is_wrong[seed]) == wrong)[:count] for wrong in (False, True)]
             strengths = [totals(run, seed, labels, rows) for rows in chosen]
-            found.append(compare(jax.random.key(seed), *strengths))
-        differences[name] = plus_minus([result.difference.value for result in found])
-        groups[name] = np.mean([[result.first, result.second] for result in found], axis=0)
-        p_values[name] = np.median([result.p_value for result in found])
-    rows = []
-    for name, (value, error) in differences.items():
+            found.append(compare_mean_order(jax.random.key(seed), *strengths))
+        first, second, p_value = np.asarray(found).T
         published = "> 0" if name.startswith("trained") else "-"
-        control = f"{groups[name][0]:.2f} to {groups[name][1]:.2f}; regrouped at random: median p {p_values[name]:.3f}"
-        rows.append([f"mislabelled order, {name}", published, f"{value:+.2f} ± {error:.2f}", control])
+        control = f"{first.mean():.2f} to {second.mean():.2f}; regrouped at random: median p {np.median(p_value):.3f}"
+        rows.append(Claim(f"mislabelled order, {name}", published, plus_minus(second - first, sign="+"), control))
     whole = [
         [mean_order(totals(run, seed, labels, np.arange(count)).mean(axis=0)) for seed in range(num_seeds)]
         for run, labels in (("noisy", given), ("clean", true))
     ]
-    raised = plus_minus(np.subtract(*np.asarray(whole)))
-    measured = f"{raised[0]:+.2f} ± {raised[1]:.2f}"
-    rows.append(
-        ["order of all samples, 20% labels wrong against none", "> 0", measured, f"none: {np.mean(whole[1]):.2f}"]
-    )
-    return rows
+    text = "order of all samples, 20% labels wrong against none"
+    raised = plus_minus(np.subtract(*np.asarray(whole)), sign="+")
+    return [*rows, Claim(text, "> 0", raised, f"none: {np.mean(whole[1]):.2f}")]
 
 
 # %%
 def penalties(grid: int, baseline: jax.Array, num_samples: int) -> dict[str, Callable]:
     """Penalties of a batch: exact and sampled ones on high orders, and two controls."""
     assignment = patches((14, 14), (grid, grid))
-    num_players = grid * grid
 
     def games(params, batch):
         for sample, label in zip(batch[0][:num_samples], batch[1][:num_samples], strict=True):
@@ -211,12 +215,12 @@ def penalties(grid: int, baseline: jax.Array, num_samples: int) -> dict[str, Cal
             )
 
     def share(key, params, batch):
-        tables = jnp.stack([harsanyi(evaluate(game, num_players)) for game in games(params, batch)])
+        tables = jnp.stack([harsanyi(evaluate(game)) for game in games(params, batch)])
         return high_order_share(tables, MAX_ORDER)
 
     def differences(key, params, batch):
         draws = [
-            mixed_difference_penalty(own_key, game, num_players, MAX_ORDER + 1, num_draws=16)
+            mixed_difference_penalty(own_key, game, MAX_ORDER + 1, num_draws=16)
             for own_key, game in zip(jax.random.split(key, num_samples), games(params, batch), strict=True)
         ]
         return jnp.mean(jnp.stack(draws))
@@ -272,8 +276,6 @@ def regularised(
     # Slower training also has a smaller gap: compare where the training loss is the same.
     level = 0.1
     for name, path in paths.items():
-        order, gap, accuracy = (plus_minus(path[key][:, -1]) for key in ("order", "gap", "accuracy"))
-        change = plus_minus(path["gap"][:, -1] - reference["gap"][:, -1])
         at_level = [
             [
                 np.interp(-np.log(level), -np.log(fitted), test, right=np.nan)
@@ -281,23 +283,21 @@ def regularised(
             ]
             for losses in ((one["train"], one["test"]) for one in (path, reference))
         ]
-        same = plus_minus(np.asarray(at_level[0]) - np.asarray(at_level[1]))
-        reached = f"{same[0]:+.3f} ± {same[1]:.3f}" if np.isfinite(same[0]) else "not reached"
-        published = {"none": "-"}.get(name, "order, gap fall")
-        measured = f"order {order[0]:.2f} ± {order[1]:.2f}, gap {gap[0]:.2f} ± {gap[1]:.2f}"
+        same = mean_and_error(np.subtract(*np.asarray(at_level)))
+        reached = show(*same, 3, "+") if np.isfinite(same[0]) else "not reached"
+        last = {key: values[:, -1] for key, values in path.items()}
         control = (
-            f"gap {change[0]:+.2f} ± {change[1]:.2f}; "
-            f"test loss where training loss is {level}: {reached}; "
-            f"accuracy {accuracy[0]:.3f} ± {accuracy[1]:.3f}"
+            f"gap {plus_minus(last['gap'] - reference['gap'][:, -1], sign='+')}; "
+            f"test loss where training loss is {level}: {reached}; accuracy {plus_minus(last['accuracy'], 3)}"
         )
-        rows.append([f"penalty {name}", published if "control" not in name else "-", measured, control])
+        published = "-" if name == "none" or "control" in name else "order, gap fall"
+        measured = f"order {plus_minus(last['order'])}, gap {plus_minus(last['gap'])}"
+        rows.append(Claim(f"penalty {name}", published, measured, control))
     return rows, paths
 
 
 # %%
-def main(smoke: bool = False, out: str | Path = "out/generalization_by_order") -> None:
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+def main(smoke: bool = False, out: str = "out/generalization_by_order") -> None:
     start = time.perf_counter()
     grid, num_seeds, num_epochs, count = (2, 2, 3, 5) if smoke else (3, 5, 150, 20)
     train_set, test_set = digits(120 if smoke else 300, 200 if smoke else 1000)
@@ -310,33 +310,20 @@ def main(smoke: bool = False, out: str | Path = "out/generalization_by_order") -
         runs = train(train_set.inputs, given, (0, num_epochs))
         panels[name] = transfer(runs, given, train_set, test_set, grid, count)
         print(f"transfer, {name}: {time.perf_counter() - start:.0f} s so far", flush=True)
-    table = transfer_rows(*panels.values())
-    plot.transfer_by_order(panels).savefig(folder / "transfer.png", dpi=130)
-
+    table = [HEADER, *transfer_rows(*panels.values())]
     table += mislabelled(train_set, num_seeds, num_epochs, grid, 10 if smoke else 60)
-    print(f"mislabelled: {time.perf_counter() - start:.0f} s so far", flush=True)
+    print(f"mislabelled: {time.perf_counter() - start:.0f} s so far\n", flush=True)
 
     epochs = (0, num_epochs) if smoke else tuple(checkpoint_epochs(60, 20).tolist())
     rows, paths = regularised(train_set, test_set, 2 if smoke else 3, epochs, grid, smoke)
-    table += rows
-    axes = {
-        "order": "mean order on test samples / players",
-        "gap": "test - training loss / nats",
-        "test": "test loss / nats",
-    }
-    plot.penalty_paths(epochs, paths, quantities=axes).savefig(folder / "penalties.png", dpi=130)
-
-    print(f"\n{'claim':<62} | {'published':<16} | {'measured ± error':<36} | control")
-    for claim, published, measured, control in table:
-        print(f"{claim:<62} | {published:<16} | {measured:<36} | {control}")
+    print_claims([*table, *rows])
     print("'0.50 of 0.80': measured, of what a random split of the same samples reaches.")
-    print(f"Figures in {folder}; {time.perf_counter() - start:.0f} s.")
+    axes = {"order": "mean order on test samples / players", "gap": "test - training loss / nats"}
+    axes["test"] = "test loss / nats"
+    save({"transfer": transfer_by_order(panels), "penalties": penalty_paths(epochs, paths, quantities=axes)}, out)
+    print(f"{time.perf_counter() - start:.0f} s.")
 
 
 # %%
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Interactions of training and test samples, order by order.")
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes")
-    parser.add_argument("--out", default="out/generalization_by_order", help="folder for the figures")
-    arguments = parser.parse_args()
-    main(smoke=arguments.smoke, out=arguments.out)
+    run_main(main, "Interactions of training and test samples, order by order.")

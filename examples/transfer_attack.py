@@ -7,18 +7,23 @@
 # all contexts, and three losses that are to change it.
 
 # %%
-import argparse
 import functools
-import pathlib
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from matplotlib.figure import Figure
 
-from jaxrg import datasets, interactions, nets, stats, training
+from jaxrg import datasets, explain, interactions, nets, training
+from jaxrg.explain import perturbations
 from jaxrg.plot import style
+
+sys.path.insert(0, str(Path(__file__).parent))
+from _study import HEADER, Claim, mean_and_error, plus_minus, print_claims, run_main, save, show
 
 EPSILON = 0.15  # of grey levels in [0, 1]
 PATCHES = interactions.patches((28, 28), (4, 3))
@@ -62,21 +67,21 @@ def gradient_fn(net: nets.Net, orders=None):
     def masked(mask, image):
         return interactions.apply_masks(mask, image, jnp.zeros_like(image), PATCHES)
 
-    def loss_fn(key, params, aux, batch):
+    def loss_fn(key, params, batch):
         images, labels = batch
         outputs = net.apply(params, images)
         loss = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs, labels))
         if orders is not None:
             sign, lower, upper = orders
-            draw = lambda k: interactions.nested_masks(k, NUM_PLAYERS, lower=lower, upper=upper)  # noqa: E731
+            draw = lambda k: explain.nested_masks(k, NUM_PLAYERS, lower=lower, upper=upper)  # noqa: E731
             smaller, larger = jax.vmap(draw)(jax.random.split(key, images.shape[0]))
             small, large = (net.apply(params, jax.vmap(masked)(mask, images)) for mask in (smaller, larger))
-            contrast = interactions.order_contrast(small, large, lower=lower, upper=upper)
+            contrast = explain.order_contrast(small, large, lower=lower, upper=upper)
             if sign > 0:
-                loss = loss + jnp.mean(interactions.encourage_orders(contrast, labels))
+                loss = loss + jnp.mean(optax.softmax_cross_entropy_with_integer_labels(contrast, labels))
             else:
-                loss = loss + jnp.mean(interactions.penalize_orders(contrast))
-        return loss, aux
+                loss = loss + jnp.mean(explain.penalize_orders(contrast))
+        return loss
 
     return training.gradient_of(loss_fn)
 
@@ -113,12 +118,12 @@ def attacker(source: nets.Net, num_steps: int):
 
         def one(inputs):
             image, label = inputs
-            objective = interactions.interaction_reduced_objective(model, image, label, PATCHES, weight=weight)
-            found = interactions.momentum_attack(
+            objective = perturbations.interaction_reduced_objective(model, image, label, PATCHES, weight=weight)
+            found = perturbations.momentum_attack(
                 jax.random.key(0), objective, image, epsilon=EPSILON, num_steps=num_steps, momentum=momentum
             )
             delta = found.perturbation
-            return delta, interactions.perturbation_interaction(model, image, delta, label, PATCHES)
+            return delta, perturbations.perturbation_interaction(model, image, delta, label, PATCHES)
 
         return jax.lax.map(one, (images, labels), batch_size=20)
 
@@ -127,7 +132,7 @@ def attacker(source: nets.Net, num_steps: int):
 
 @functools.partial(jax.jit, static_argnums=0)
 def margins(net: nets.Net, params, images, labels) -> jax.Array:
-    return jax.vmap(interactions.adversarial_margin)(net.apply(params, images), labels)
+    return jax.vmap(perturbations.adversarial_margin)(net.apply(params, images), labels)
 
 
 def scaled_to(margin: float, source: nets.Net, params, images, labels, delta):
@@ -181,11 +186,7 @@ def with_error(statistic, *columns: np.ndarray) -> tuple[float, float]:
     return float(statistic(*columns)), float(spread)
 
 
-def show(value: tuple[float, float], digits: int = 3) -> str:
-    return f"{value[0]:.{digits}f} +- {value[1]:.{digits}f}"
-
-
-correlation = jax.jit(stats.correlation)
+correlation = jax.jit(lambda first, second: jnp.corrcoef(first, second)[0, 1])
 
 
 # %%
@@ -201,39 +202,33 @@ def game_of(net: nets.Net, params, image, label) -> interactions.Game:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def exact_curve(net: nets.Net, params, images, labels) -> interactions.BottleneckCurve:
+def exact_curve(net: nets.Net, params, images, labels) -> jax.Array:
     """J by order, over all pairs and all contexts."""
 
     def one(inputs):
-        values = interactions.evaluate(game_of(net, params, *inputs), NUM_PLAYERS)
+        values = interactions.evaluate(game_of(net, params, *inputs))
         return interactions.multi_order_interactions(values)
 
-    return interactions.bottleneck_curve(jax.lax.map(one, (images, labels)))
+    return explain.bottleneck_curve(jax.lax.map(one, (images, labels)))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def sampled_curve(net: nets.Net, params, images, labels) -> interactions.BottleneckCurve:
+def sampled_curve(net: nets.Net, params, images, labels) -> jax.Array:
     """J by order, over 20 pairs and 60 contexts of each: what is left when there are too many players to tabulate."""
 
     def one(inputs):
         key, image, label = inputs
-        return interactions.sample_orders(
-            key,
-            game_of(net, params, image, label),
-            NUM_PLAYERS,
-            orders=tuple(range(NUM_ORDERS)),
-            num_pairs=20,
-            num_contexts=60,
-        ).interactions
+        game, orders = game_of(net, params, image, label), tuple(range(NUM_ORDERS))
+        return explain.sample_orders(key, game, orders=orders, num_pairs=20, num_contexts=60).interactions
 
     keys = jax.random.split(jax.random.key(1), len(labels))
-    return interactions.bottleneck_curve(jax.lax.map(one, (keys, images, labels)))
+    return explain.bottleneck_curve(jax.lax.map(one, (keys, images, labels)))
 
 
 def curve(net: nets.Net, params, data: datasets.Dataset, setting: Setting, estimate=exact_curve) -> np.ndarray:
     """J by order of one network."""
     chosen = slice(setting.num_explained)
-    return np.asarray(estimate(net, params, data.inputs[chosen], data.labels[chosen]).shares)
+    return np.asarray(estimate(net, params, data.inputs[chosen], data.labels[chosen]))
 
 
 def middle_over_ends(shares: np.ndarray) -> float:
@@ -242,7 +237,7 @@ def middle_over_ends(shares: np.ndarray) -> float:
 
 
 # %%
-def draw(attacks: dict, curves: dict, folder: pathlib.Path) -> None:
+def draw(attacks: dict, curves: dict) -> Figure:
     """Success by attack; interaction against transfer; J by order."""
     figure, grid = style.new_figure(1, 3, size=(14.5, 4.4))
     bars, scatter, orders = grid[0]
@@ -262,18 +257,14 @@ def draw(attacks: dict, curves: dict, folder: pathlib.Path) -> None:
     scatter.set_title("MI-FGSM, one point an image", fontsize=9)
     scatter.legend(fontsize=8)
     for (name, values), colour in zip(curves.items(), (*style.SERIES, style.GREY), strict=False):
-        table = np.array(values)
-        spread = table.std(0, ddof=1) / np.sqrt(len(table)) if len(table) > 1 else np.zeros(table.shape[1])
-        line = ":" if "untrained" in name else "-"
-        orders.errorbar(
-            range(NUM_ORDERS), table.mean(0), yerr=spread, color=colour, linestyle=line, capsize=2, label=name
-        )
+        mean, error = mean_and_error(values)
+        options = {"color": colour, "linestyle": ":" if "untrained" in name else "-", "capsize": 2, "label": name}
+        orders.errorbar(range(NUM_ORDERS), mean, yerr=error, **options)
     orders.axhline(1, color=style.GREY, linewidth=0.8)
     orders.set_xlabel("order m: players in the context, of 10")
     orders.set_ylabel("$J^{(m)}$, share relative to the mean")
     orders.legend(fontsize=8)
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / "transfer_attack.png", dpi=130)
+    return figure
 
 
 def main(smoke: bool = False, out: str = "out/transfer_attack") -> None:
@@ -318,76 +309,77 @@ def main(smoke: bool = False, out: str = "out/transfer_attack") -> None:
         f"J of the MLP, sampled against exact: largest difference {np.abs(sampled - curves['MLP plain'][-1]).max():.3f}"
     )
     report(attacks, curves, scores)
-    draw(attacks, curves, pathlib.Path(out))
+    print()
+    print_claims([HEADER, *attack_claims(attacks), *order_claims(curves)])
+    save({"transfer_attack": draw(attacks, curves)}, out)
 
 
 def report(attacks: dict, curves: dict, scores: dict) -> None:
+    """Every attack and every network."""
     for direction, found in attacks.items():
         print(f"\n{direction}: {len(found['PGD']['target'])} images, |entry| <= {EPSILON}")
         print(f"{'attack':<20} {'fools source':>16} {'fools target':>16} {'interaction':>19} {'L2 size':>16}")
         for name, columns in found.items():
-            cells = [show(with_error(np.mean, columns[k].astype(float))) for k in ("source", "target")]
-            cells += [show(with_error(np.mean, columns["interaction"]), 4), show(with_error(np.mean, columns["size"]))]
+            cells = [
+                show(*with_error(np.mean, columns[key].astype(float)), digits)
+                for key, digits in (("source", 3), ("target", 3), ("interaction", 4), ("size", 3))
+            ]
             print(f"{name:<20} {cells[0]:>16} {cells[1]:>16} {cells[2]:>19} {cells[3]:>16}")
     print(f"\n{'network':<20} {'test accuracy':>16} {'J middle / ends':>18} {'mean order':>14}")
     for name, values in curves.items():
-        ratio = [middle_over_ends(shares) for shares in values]
-        centre = [float(np.arange(NUM_ORDERS) @ shares / shares.sum()) for shares in values]
-        cells = [
-            show((float(np.mean(v)), float(np.std(v) / np.sqrt(max(len(v) - 1, 1)))), d)
-            for v, d in ((scores[name], 3), (ratio, 2), (centre, 2))
-        ]
+        centre = [np.arange(NUM_ORDERS) @ shares / shares.sum() for shares in values]
+        cells = plus_minus(scores[name], 3), plus_minus([middle_over_ends(one) for one in values]), plus_minus(centre)
         print(f"{name:<20} {cells[0]:>16} {cells[1]:>18} {cells[2]:>14}")
 
-    print(f"\n{'claim':<64} {'published':<9} {'measured':<17} control")
+
+def attack_claims(attacks: dict) -> list[Claim]:
+    """Does the penalty make attacks transfer, and is interaction what keeps them from it?"""
+    claims = []
     for direction, found in attacks.items():
-        plain = found["MI-FGSM"]
-        claims = [
-            ("penalty of weight 1 raises transfer", "higher", "weight 1", "MI-FGSM", "noise"),
-            ("penalty of weight 30 raises transfer", "higher", "weight 30", "MI-FGSM", "noise"),
-            ("penalty of weight 300 raises transfer", "higher", "weight 300", "MI-FGSM", "weight -300"),
-            ("weight 300 against equal strength in the source", "higher", "weight 300", "MI-FGSM, shrunk", "noise"),
-        ]
-        for claim, published, name, reference, control in claims:
-            gains = [
+        for text, name, reference, control in (
+            ("penalty of weight 1 raises transfer", "weight 1", "MI-FGSM", "noise"),
+            ("penalty of weight 30 raises transfer", "weight 30", "MI-FGSM", "noise"),
+            ("penalty of weight 300 raises transfer", "weight 300", "MI-FGSM", "weight -300"),
+            ("weight 300 against equal strength in the source", "weight 300", "MI-FGSM, shrunk", "noise"),
+        ):
+            gain, other = (
                 with_error(lambda a, b: np.mean(a) - np.mean(b), found[n]["target"], found[reference]["target"])
                 for n in (name, control)
-            ]
-            print(f"{direction + ': ' + claim:<64} {published:<9} {show(gains[0]):<17} {control}: {show(gains[1])}")
-        found_r = with_error(correlation, plain["interaction"], plain["gain"])
-        random = np.random.default_rng(0)
+            )
+            claims.append(Claim(f"{direction}: {text}", "higher", show(*gain, 3), f"{control}: {show(*other, 3)}"))
+        plain, random = found["MI-FGSM"], np.random.default_rng(0)
         nulls = [correlation(plain["interaction"], random.permutation(plain["gain"])) for _ in range(300)]
-        null = float(np.mean(nulls)), float(np.std(nulls))
-        name = direction + ": correlation of interaction and transfer"
-        print(f"{name:<64} {'negative':<9} {show(found_r):<17} shuffled: {show(null)}")
+        found_r = show(*with_error(correlation, plain["interaction"], plain["gain"]), 3)
+        null = f"shuffled: {show(np.mean(nulls), np.std(nulls), 3)}"
+        claims.append(Claim(f"{direction}: correlation of interaction and transfer", "negative", found_r, null))
         steps = with_error(lambda a, b: np.mean(a - b), found["PGD"]["interaction"], found["one step"]["interaction"])
-        name = direction + ": many steps interact more than one"
-        print(f"{name:<64} {'more':<9} {show(steps, 4):<17} single step as the reference")
-    plain = np.array(curves["MLP plain"])
+        text = f"{direction}: many steps interact more than one"
+        claims.append(Claim(text, "more", show(*steps, 4), "single step as the reference"))
+    return claims
+
+
+def order_claims(curves: dict) -> list[Claim]:
+    """Do the losses move the orders they are made of, and which orders does a network not learn?"""
+    claims, plain = [], np.array(curves["MLP plain"])
     for label, (sign, lower, upper) in ORDER_LOSSES.items():
         if f"MLP {label}" not in curves:
             continue
         change = np.array(curves[f"MLP {label}"]) - plain
-        cells = []
-        for orders in (slice(lower - 1, upper - 1), slice(upper - 1, NUM_ORDERS)):
-            by_seed = change[:, orders].mean(1)
-            cells.append(show((float(by_seed.mean()), float(by_seed.std() / np.sqrt(max(len(by_seed) - 1, 1))))))
-        claim = f"MLP: loss '{label}' moves J of orders {lower - 1} to {upper - 2}"
-        published = "up" if sign > 0 else "down"
-        print(f"{claim:<64} {published:<9} {cells[0]:<17} orders above, not in the loss: {cells[1]}")
+        inside, above = (
+            plus_minus(change[:, orders].mean(1), 3)
+            for orders in (slice(lower - 1, upper - 1), slice(upper - 1, NUM_ORDERS))
+        )
+        text = f"MLP: loss '{label}' moves J of orders {lower - 1} to {upper - 2}"
+        claims.append(Claim(text, "up" if sign > 0 else "down", inside, f"orders above, not in the loss: {above}"))
     for name in ("MLP", "CNN"):
-        if f"{name} plain" not in curves:
-            continue
-        middle = [np.array([middle_over_ends(s) for s in curves[f"{name} {kind}"]]) for kind in ("plain", "untrained")]
-        cells = [show((float(v.mean()), float(v.std() / np.sqrt(max(len(v) - 1, 1)))), 2) for v in middle]
-        claim = f"{name}: middle orders are weaker than both ends"
-        print(f"{claim:<64} {'below 1':<9} {cells[0]:<17} untrained: {cells[1]}")
+        if f"{name} plain" in curves:
+            kinds = ("plain", "untrained")
+            ratios = [plus_minus([middle_over_ends(s) for s in curves[f"{name} {kind}"]]) for kind in kinds]
+            text = f"{name}: middle orders are weaker than both ends"
+            claims.append(Claim(text, "below 1", ratios[0], f"untrained: {ratios[1]}"))
+    return claims
 
 
 # %%
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Transfer attacks with and without an interaction penalty.")
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes")
-    parser.add_argument("--out", default="out/transfer_attack", help="folder of the figure")
-    arguments = parser.parse_args()
-    main(smoke=arguments.smoke, out=arguments.out)
+    run_main(main, "Transfer attacks with and without an interaction penalty.")

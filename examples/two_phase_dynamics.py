@@ -8,7 +8,7 @@
 # order with as many parameters as the theory.
 
 # %%
-import argparse
+import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,25 +18,26 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxrg import datasets, nets, plot
-from jaxrg.interactions import (
-    features,
-    fit_noise,
-    harsanyi,
+from jaxrg import datasets, nets
+from jaxrg.explain import (
     independent_interactions_spectrum,
     independent_outputs_spectrum,
     interactions_of_samples,
     mean_normalized,
     mean_order,
-    order_strengths,
-    patches,
-    peak_order,
-    response_row_norms,
 )
-from jaxrg.stats import bootstrap, correlation, turning_point
+from jaxrg.explain.two_phase import fit_noise
+from jaxrg.interactions import features, harsanyi, num_players_of, order_strengths, patches
+from jaxrg.stats import bootstrap, turning_point
 from jaxrg.training import checkpoint_epochs, train_checkpoints
 
+sys.path.insert(0, str(Path(__file__).parent))
+from _study import HEADER, Claim, mean_and_error, plus_minus, print_claims, run_main, save
+from _two_phase_figures import noise_fit, order_dynamics, spindles, turn_scatter
+from _two_phase_helpers import correlations, damped_fit, peak_order, proposition
+
 TOLERANCE = 0.05  # of a spectrum with mean one: what the theory is asked to reach
+WIDTHS = (58, 16, 26)  # of the table, printed as it is measured
 
 
 class Study(NamedTuple):
@@ -197,17 +198,8 @@ def spindle(study: Study, num_seeds: int, num_samples: int) -> dict[str, Any]:
         "error": np.asarray(spectra.std(axis=0)),
         "peak": np.array([peaks.mean(), peaks.std()]),
         "control": np.asarray(dealt.mean(axis=0)),
-        "control_peak": float(peak_order(dealt.mean(axis=0))) / (spectra.shape[-1] - 1),
+        "control_peak": peak_order(dealt.mean(axis=0)) / (spectra.shape[-1] - 1),
     }
-
-
-def damped_spectrum(final: np.ndarray, measured: np.ndarray) -> np.ndarray:
-    """The control of the theory: the final spectrum times exp(-a k), with the a that fits best; R² by checkpoint."""
-    orders = np.arange(1, len(final))
-    curves = np.exp(-np.linspace(-1, 4, 2001)[:, None] * orders) * final[1:]
-    curves /= curves.mean(1, keepdims=True)
-    misfit = ((curves[None] - measured[:, None, 1:]) ** 2).sum(-1).min(1)
-    return 1 - misfit / measured[:, 1:].var(1) / len(orders)
 
 
 def phase_two(run: Run, turn: float, num_samples: int) -> dict[str, Any]:
@@ -237,52 +229,41 @@ def phase_two(run: Run, turn: float, num_samples: int) -> dict[str, Any]:
             "log_error": np.asarray(fits.log_error),
             "chi_squared": np.asarray((pulls**2).sum(axis=-1) / (measured.shape[1] - 3)),
             "r_squared": np.asarray(fits.r_squared),
-            "control": damped_spectrum(last, np.asarray(measured)),
+            "control": damped_fit(last, np.asarray(measured)),
             "chosen": np.unique(np.linspace(0, len(at) - 1, 4).astype(int)),
             "turn": turn,
         }
 
 
 # %%
-def describe(name: str, run: Run, turned: dict[str, np.ndarray], fit: dict[str, Any] | None) -> list[list[str]]:
+def span(interval: np.ndarray) -> str:
+    """An epoch with its interval."""
+    return f"{interval[1]:.0f} [{interval[0]:.0f}, {interval[2]:.0f}]"
+
+
+def describe(name: str, run: Run, turned: dict[str, np.ndarray], fit: dict[str, Any] | None) -> list[Claim]:
     """The rows of one study in the table of claims."""
     orders = np.asarray(mean_order(run.totals.mean(axis=2)))
-    lowest = orders.min(axis=1)
-    scale = 1 / np.sqrt(len(orders))
-
-    def change(values):
-        return f"{values.mean():+.2f} ± {values.std(ddof=1) * scale:.2f}"
-
-    def span(interval):
-        return f"{interval[1]:.0f} [{interval[0]:.0f}, {interval[2]:.0f}]"
-
-    rows = [
-        [f"{name}: order falls first", "falls", change(lowest - orders[:, 0]), f"from {orders[:, 0].mean():.2f}"],
-        ["  then rises to the end", "rises", change(orders[:, -1] - lowest), f"to {orders[:, -1].mean():.2f}"],
-        ["  test accuracy at the end", "-", f"{float(run.accuracy[:, -1].mean()):.3f}", "-"],
-        [
-            "  epoch of the turn, order",
-            "same as gap",
-            span(turned["mean_order"]),
-            f"gap turns at {span(turned['mean_gap'])}",
-        ],
+    first, lowest, last = orders[:, 0], orders.min(axis=1), orders[:, -1]
+    turn = f"gap turns at {span(turned['mean_gap'])}"
+    claims = [
+        Claim(f"{name}: order falls first", "falls", plus_minus(lowest - first, sign="+"), f"from {first.mean():.2f}"),
+        Claim("  then rises to the end", "rises", plus_minus(last - lowest, sign="+"), f"to {last.mean():.2f}"),
+        Claim("  test accuracy at the end", "-", f"{float(run.accuracy[:, -1].mean()):.3f}", "-"),
+        Claim("  epoch of the turn, order", "same as gap", span(turned["mean_order"]), turn),
     ]
     if fit is not None:
-        best, control = fit["r_squared"], fit["control"]
-        rows.append(
-            [
-                "  phase 2 as falling noise, R²",
-                "fits well",
-                f"{np.median(best):.3f} (worst {best.min():.3f})",
-                f"exp(-ak): {np.median(control):.3f} (worst {control.min():.3f})",
-            ]
-        )
+        theory, damped = (f"{np.median(fit[r]):.3f} (worst {fit[r].min():.3f})" for r in ("r_squared", "control"))
         noise = np.log(fit["noise_variance"])
+        ranks = np.argsort(np.argsort(np.stack([fit["epochs"], noise]), axis=1), axis=1)
+        rank = jnp.corrcoef(jnp.asarray(ranks, float))[0, 1]
         fall = f"ln σ² from {noise[0]:.1f} to {noise[-1]:.1f}"
-        rank = float(correlation(*(jnp.asarray(np.argsort(np.argsort(x)) * 1.0) for x in (fit["epochs"], noise))))
-        rows.append(["  fitted noise falls with the epoch", "falls", f"rank correlation {rank:.2f}", fall])
-        rows.append(["  chi²/dof, statistical errors only", "-", f"{np.median(fit['chi_squared']):.1f}", "1 if exact"])
-    return rows
+        claims += [
+            Claim("  phase 2 as falling noise, R²", "fits well", theory, f"exp(-ak): {damped}"),
+            Claim("  fitted noise falls with the epoch", "falls", f"rank correlation {rank:.2f}", fall),
+            Claim("  chi²/dof, statistical errors only", "-", f"{np.median(fit['chi_squared']):.1f}", "1 if exact"),
+        ]
+    return claims
 
 
 def other_rule(run: Run) -> dict[str, np.ndarray]:
@@ -293,108 +274,69 @@ def other_rule(run: Run) -> dict[str, np.ndarray]:
     return {"order": np.maximum(run.epochs[orders.argmin(axis=1)], 1), "gap": np.maximum(run.epochs[first], 1)}
 
 
-def correlations(turned: list[dict[str, np.ndarray]], rule: str) -> list[list[str]]:
-    """Do the turns come together? Over all runs, and over seeds within a study, with turns of other runs as control."""
-    logs = [np.log(np.stack([turn[key] for turn in turned])) for key in ("order", "gap")]
-    rows = []
-    for label, centred in (("all runs", False), ("within studies", True)):
-        order, gap = (jnp.asarray((values - values.mean(1, keepdims=True) * centred).ravel()) for values in logs)
-        pairs = jnp.stack([order, gap], axis=1)
-        estimate = bootstrap(jax.random.key(4), lambda pairs: correlation(*pairs.T), pairs, num_resamples=1000)
-        keys = jax.random.split(jax.random.key(5), 1000)
-        null = jax.vmap(lambda key, order=order, gap=gap: correlation(order, jax.random.permutation(key, gap)))(keys)
-        rows.append(
-            [
-                f"turns of order and gap, {rule}, {label}",
-                "coincide (r = 1)",
-                f"r = {estimate.value:.2f} [{estimate.lower:.2f}, {estimate.upper:.2f}]",
-                f"pairs shuffled: 0 ± {null.std():.2f}",
-            ]
-        )
-    return rows
+def panel_of(run: Run, turned: dict[str, np.ndarray]) -> dict[str, Any]:
+    """What is drawn of one study's dynamics."""
+    order, order_error = mean_and_error(mean_order(run.totals.mean(axis=2)))
+    gap, gap_error = mean_and_error(run.test_loss.mean(axis=-1) - run.train_loss.mean(axis=-1))
+    spectra = np.asarray(run.totals.mean(axis=(0, 2)))
+    return {
+        "epochs": run.epochs,
+        "spectra": spectra / spectra[:, 1:].mean(1, keepdims=True),
+        "mean_order": order,
+        "mean_order_error": order_error,
+        "gap": gap,
+        "gap_error": gap_error,
+        "order_turn": turned["mean_order"],
+        "gap_turn": turned["mean_gap"],
+    }
 
 
-def show(rows: list[list[str]]) -> None:
-    for claim, published, measured, control in rows:
-        print(f"{claim:<58} | {published:<16} | {measured:<26} | {control}", flush=True)
-
-
-def proposition(player_counts: tuple[int, ...]) -> list[str]:
-    """By how much a row norm of the theory exceeds that of the order below it, over a grid of noises."""
-    excess = {}
-    with jax.enable_x64(True):
-        for n in player_counts:
-            norms = jax.vmap(lambda noise, n=n: response_row_norms(n, noise))(jnp.logspace(-10, 2, 49))
-            excess[n] = float(jnp.max(norms[:, 1:] / norms[:, :-1])) - 1
-    found = ", ".join(f"{n}: {value:+.0e}" for n, value in excess.items())
-    return ["row norms over the order's below - 1, largest, by n", "< 0 for all n", found, "noise 1e-10 to 100"]
-
-
-def main(smoke: bool = False, out: str | Path = "out/two_phase_dynamics") -> None:
-    (folder := Path(out)).mkdir(parents=True, exist_ok=True)
+def main(smoke: bool = False, out: str = "out/two_phase_dynamics") -> None:
     num_seeds, num_checkpoints, num_samples, num_resamples = (2, 7, 4, 10) if smoke else (5, 40, 16, 200)
     start = time.perf_counter()
     panels, turned, others, fits = {}, {}, {}, {}
     chosen = studies(smoke)
-    show([["claim", "published", "measured ± error", "control"]])
+    print_claims([HEADER], widths=WIDTHS)
 
-    num_players = int(chosen["MNIST MLP"].assignment.max()) + 1
+    num_players = num_players_of(chosen["MNIST MLP"].assignment)
     forms = {
         "independent outputs: $C(n,k)\\,2^{k/2}$": np.asarray(independent_outputs_spectrum(num_players)),
         "independent interactions: $C(n,k)$": np.asarray(independent_interactions_spectrum(num_players)),
     }
     image_studies = [name for name in chosen if name.startswith("MNIST") and "shuffled" not in name]
     cases = {name: spindle(chosen[name], 4 if smoke else 50, num_samples) for name in image_studies}
-    form_peaks = " or ".join(f"{float(peak_order(jnp.asarray(form))) / num_players:.2f}" for form in forms.values())
+    form_peaks = " or ".join(f"{peak_order(form) / num_players:.2f}" for form in forms.values())
     for name, case in cases.items():
         off = " / ".join(f"{np.abs(case['value'] - form)[1:].mean():.2f}" for form in forms.values())
         control = np.abs(case["control"] - next(iter(forms.values())))[1:].mean()
-        peak = f"{case['peak'][0]:.2f} ± {case['peak'][1]:.2f}"
-        dealt = f"outputs dealt out: {case['control_peak']:.2f}"
-        show([[f"{name}: peak / n before training", form_peaks, peak, dealt]])
-        show([["  mean distance from both forms", "0", off, f"outputs dealt out: {control:.2f} / -"]])
-    plot.spindles(cases, forms).savefig(folder / "spindles.png", dpi=130)
+        peak, dealt = "{:.2f} ± {:.2f}".format(*case["peak"]), f"outputs dealt out: {case['control_peak']:.2f}"
+        claims = [
+            Claim(f"{name}: peak / n before training", form_peaks, peak, dealt),
+            Claim("  mean distance from both forms", "0", off, f"outputs dealt out: {control:.2f} / -"),
+        ]
+        print_claims(claims, widths=WIDTHS)
 
     for name, study in chosen.items():
         run = measure(study, num_seeds, num_checkpoints, num_samples)
         turned[name], others[name] = turns(run, num_resamples), other_rule(run)
-        orders = np.asarray(mean_order(run.totals.mean(axis=2)))
-        gaps = np.asarray(run.test_loss.mean(axis=-1) - run.train_loss.mean(axis=-1))
-        mean = np.asarray(run.totals.mean(axis=(0, 2)))
-        panels[name] = {
-            "epochs": run.epochs,
-            "spectra": mean / mean[:, 1:].mean(1, keepdims=True),
-            "mean_order": orders.mean(0),
-            "mean_order_error": orders.std(0, ddof=1) / np.sqrt(num_seeds),
-            "gap": gaps.mean(0),
-            "gap_error": gaps.std(0, ddof=1) / np.sqrt(num_seeds),
-            "order_turn": turned[name]["mean_order"],
-            "gap_turn": turned[name]["mean_gap"],
-        }
-        fit = None
-        if "shuffled" not in name and (run.epochs >= turned[name]["mean_order"][1]).sum() > 2:
-            fit = fits[name] = phase_two(run, float(turned[name]["mean_order"][1]), num_samples // 2)
-        show(describe(name, run, turned[name], fit))
+        panels[name] = panel_of(run, turned[name])
+        turn = float(turned[name]["mean_order"][1])
+        if "shuffled" not in name and (run.epochs >= turn).sum() > 2:
+            fits[name] = phase_two(run, turn, num_samples // 2)
+        print_claims(describe(name, run, turned[name], fits.get(name)), widths=WIDTHS)
 
     studied = {name: turn for name, turn in turned.items() if "shuffled" not in name}
     by_knot = [{key: turn[key][1] for key in ("order", "gap")} for turn in studied.values()]
     if not smoke:
-        show(correlations(by_knot, "knots"))
-        show(correlations([others[name] for name in studied], "minimum and 10%"))
-    plot.order_dynamics(panels).savefig(folder / "dynamics.png", dpi=110)
-    plot.turn_scatter(studied).savefig(folder / "turns.png", dpi=130)
-    if fits:
-        plot.noise_fit(fits).savefig(folder / "noise.png", dpi=110)
-
-    show([proposition((6, 9) if smoke else (6, 9, 10, 12, 14))])
+        print_claims(correlations(by_knot, "knots"), widths=WIDTHS)
+        print_claims(correlations([others[name] for name in studied], "minimum and 10%"), widths=WIDTHS)
+    print_claims([proposition((6, 9) if smoke else (6, 9, 10, 12, 14))], widths=WIDTHS)
     print("The noise of the theory is fitted checkpoint by checkpoint, not derived; w* is the last checkpoint's.")
-    print(f"Figures in {folder}; {time.perf_counter() - start:.0f} s.")
+    save({"spindles": spindles(cases, forms), "turns": turn_scatter(studied)}, out)
+    save({"dynamics": order_dynamics(panels)} | ({"noise": noise_fit(fits)} if fits else {}), out, dpi=110)
+    print(f"{time.perf_counter() - start:.0f} s.")
 
 
 # %%
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Follow exact interactions by order through training.")
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes")
-    parser.add_argument("--out", default="out/two_phase_dynamics", help="folder for the figures")
-    arguments = parser.parse_args()
-    main(smoke=arguments.smoke, out=arguments.out)
+    run_main(main, "Follow exact interactions by order through training.")

@@ -1,8 +1,9 @@
 """The protocols every part of jaxrg speaks, and the checks of input they share."""
 
+import enum
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -13,21 +14,142 @@ from jax.tree_util import Partial
 
 PyTree: TypeAlias = Any
 
+Hamiltonian: TypeAlias = Callable[[Array], Array]
+"""``energy = hamiltonian(spins)``: reduced H of one configuration ``[*shape]``, with P(s) = exp(-H(s))/Z."""
+
+LogKernel: TypeAlias = Callable[[Array, Array], Array]
+"""``log_weight = log_kernel(coarse, fine)``: scalar ln T(h|s) of one coarse and one fine configuration, -inf for 0."""
+
+Progress: TypeAlias = Callable[[int, int, str], None]
+"""``progress(done, total, text)``, called on the host between jitted chunks of `samplers.run` or `training.fit`."""
+
+
+class Model(Protocol):
+    """Spins ±1 with a reduced Hamiltonian: what every sampler asks for. A pytree whose leaves are the couplings."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a configuration."""
+        ...
+
+    @property
+    def colours(self) -> Any:
+        """``[*shape]`` integers: the sublattice of each site; sites of one sublattice do not interact."""
+        ...
+
+    @property
+    def num_colours(self) -> int:
+        """Number of sublattices, static."""
+        ...
+
+    def hamiltonian(self, spins: Array) -> Array:
+        """Scalar H(s) of one configuration ``[*shape]``."""
+        ...
+
+    def local_field(self, spins: Array) -> Array:
+        """``[*shape]`` -dH/ds_x, so that P(s_x = +1 | rest) = 1 / (1 + exp(-2 f_x))."""
+        ...
+
+    def observables(self, spins: Array) -> PyTree:
+        """What the model reports of one configuration, per site."""
+        ...
+
+
+class PairModel(Model, Protocol):
+    """A model H(s) = -sum_e J_e s_i s_j - sum_i h_i s_i: what cluster samplers ask for."""
+
+    def bond_couplings(self) -> Array:
+        """``[*bonds]`` J of every bond, zero where there is none."""
+        ...
+
+    def bond_ends(self, values: Array) -> tuple[Array, Array]:
+        """``[*bonds]`` values ``[*shape]`` of the sites at the first and at the second end of every bond."""
+        ...
+
+    def cluster_labels(self, active: Array) -> Array:
+        """``[*shape]`` int32: the smallest site of each cluster that the active bonds ``[*bonds]``, bool, join."""
+        ...
+
+    def field_array(self) -> Array:
+        """``[*shape]`` h on every site."""
+        ...
+
 
 class Sampler(NamedTuple):
-    """A Markov chain as three pure functions; a pytree whose leaves are the couplings it was built with.
+    """A Markov chain, or many side by side, as pure functions; a pytree whose leaves are the couplings.
+
+    Step ``t`` of a run draws its random numbers from ``fold_in(key, t)``: the key is that of the whole run, and a
+    trajectory is a function of (key, start). `jaxrg.samplers.from_kernel` makes a sampler of a kernel that takes a
+    fresh key.
 
     Attributes:
-        init: ``state = init(key, spins=None)``; every state is a NamedTuple with a field ``step``, the uint32 number of
-            steps taken so far. ``spins`` starts the chain from a given configuration.
-        step: ``state, info = step(key, state)`` consumes a fresh key; ``info`` never feeds back into the state.
-        measure: ``values = measure(fn, state)`` applies ``fn`` to the configuration of the state; a state that holds
-            many chains returns the values with a leading chain axis.
+        init: ``state = init(key, spins=None)``; every state is a NamedTuple that knows its ``step``, the uint32 number
+            of steps taken so far. ``spins`` starts the chain from a given configuration.
+        step: ``state, info = step(key, state)`` with the key of the run. ``info`` never feeds back into the state; its
+            fields have a leading axis of chains, of length one where the sampler reports on all its chains together,
+            and among them is ``status``, a uint32 `Status`.
+        measure: ``values = measure(fn, state)`` applies ``fn`` to every configuration of the state; leaves
+            ``[num_chains, ...]``, also for a single chain.
     """
 
     init: Callable[..., PyTree]
     step: Callable[[Array, PyTree], tuple[PyTree, PyTree]]
     measure: Callable[[Callable, PyTree], PyTree]
+
+
+class Accumulator(NamedTuple):
+    """A statistic of a stream as four pure functions over a pytree of observables; a pytree without leaves.
+
+    Attributes:
+        init: ``state = init(example)``; only shapes and dtypes of the example are looked at.
+        update: ``state = update(state, value)`` takes in one value with the structure of the example.
+        merge: ``state = merge(left, right)`` of two streams.
+        summary: ``result = summary(state)``, one NamedTuple in place of every leaf of the example.
+    """
+
+    init: Callable[[PyTree], PyTree]
+    update: Callable[[PyTree, PyTree], PyTree]
+    merge: Callable[[PyTree, PyTree], PyTree]
+    summary: Callable[[PyTree], PyTree]
+
+
+class Bijector(NamedTuple):
+    """An invertible map of one event as pure functions; batching is the caller's ``vmap``.
+
+    Attributes:
+        init: ``params = init(key)``.
+        forward: ``y, log_det = forward(params, x)``, with the scalar log_det = ln abs(det dy/dx).
+        inverse: ``x, log_det = inverse(params, y)``, with the scalar log_det = ln abs(det dx/dy).
+    """
+
+    init: Callable[[Array], PyTree]
+    forward: Callable[[PyTree, PyTree], tuple[PyTree, Array]]
+    inverse: Callable[[PyTree, PyTree], tuple[PyTree, Array]]
+
+
+class Status(enum.IntFlag):
+    """What can go wrong inside a compiled step, as bits of a uint32; the drivers turn them into errors."""
+
+    OK = 0
+    NOT_FINITE = 1
+    NOT_CONVERGED = 2
+    OVERFLOW = 4
+
+    def when(self, condition: Array) -> Array:
+        """``[...]`` uint32: this status where the condition holds, else OK."""
+        return jnp.where(condition, jnp.uint32(self), jnp.uint32(0))
+
+    @property
+    def message(self) -> str:
+        """What happened, in words."""
+        return ", ".join(_STATUS_MESSAGES[status] for status in Status if status & self)
+
+
+_STATUS_MESSAGES = {
+    Status.NOT_FINITE: "a NaN or infinite number",
+    Status.NOT_CONVERGED: "an iteration that did not converge",
+    Status.OVERFLOW: "a buffer that was too small",
+}
 
 
 def is_traced(tree: PyTree) -> bool:
@@ -36,10 +158,11 @@ def is_traced(tree: PyTree) -> bool:
 
 
 def as_partial(fn: Callable) -> Partial:
-    """A function as a pytree: a bound method gives up its object as leaves, so new couplings do not recompile."""
+    """A function as a pytree: a method of a pytree of arrays has them as leaves, so new couplings do not recompile."""
     if isinstance(fn, Partial):
         return fn
-    if inspect.ismethod(fn):
+    arrays = (Array, np.ndarray, np.generic, bool, int, float, complex)
+    if inspect.ismethod(fn) and all(isinstance(leaf, arrays) for leaf in jax.tree.leaves(fn.__self__)):
         return Partial(fn.__func__, fn.__self__)
     return Partial(fn)
 
@@ -61,6 +184,26 @@ def as_parameter(value: Any, name: str) -> Any:
         raise ValueError(f"{name}: expected finite values, got {host if host.ndim == 0 else 'NaN or infinite entries'}")
     # A dtype of its own keeps a Python float from becoming weakly typed, which would compile everything twice.
     return jnp.asarray(value, jax.dtypes.canonicalize_dtype(host.dtype))
+
+
+def as_floating(name: str, value: Any) -> Array:
+    """Integers and booleans in the default floating type; floating input unchanged.
+
+    Raises:
+        ValueError: complex or non-numeric input.
+    """
+    array = jnp.asarray(value)
+    if jnp.issubdtype(array.dtype, jnp.floating):
+        return array
+    if jnp.issubdtype(array.dtype, jnp.integer) or array.dtype == jnp.bool_:
+        return jax.lax.convert_element_type(array, jnp.result_type(float))
+    raise ValueError(f"{name}: expected real numbers, got dtype {array.dtype}")
+
+
+def safe_divide(numerator: Array, denominator: Array) -> Array:
+    """The ratio, and 0 (with derivative 0) where the denominator is 0."""
+    is_zero = denominator == 0
+    return jnp.where(is_zero, 0, numerator / jnp.where(is_zero, 1, denominator))
 
 
 def check_shape(name: str, value: Any, shape: tuple[int, ...]) -> None:

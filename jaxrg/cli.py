@@ -38,7 +38,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 if it worked, 2 for bad arguments, 130 after Ctrl-C."""
     chosen = parser().parse_args(arguments)
-    from jaxrg.demo import FolderError, run_demo  # jax takes seconds to import; --help should not
+    from jaxrg.demo import run_demo  # jax takes seconds to import; --help should not
+    from jaxrg.store import FolderError
 
     try:
         run_demo(chosen.out, seed=chosen.seed, is_smoke=chosen.smoke)
@@ -49,7 +50,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\njaxrg demo: interrupted; run the same command again to go on", file=sys.stderr)
         return 130
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

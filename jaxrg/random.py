@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxrg.base import check_count, is_traced
+from jaxrg.base import as_floating, check_count, is_traced
 
 _ROUNDS = 13
 _PARITY = 0x1BD11BDA  # Skein's key-schedule constant C240, low word
@@ -32,7 +32,7 @@ _PHILOX_WEYL = (0x9E3779B9, 0xBB67AE85)  # golden ratio and sqrt(3) - 1, in unit
 
 def rotate_left(word: Array, amount: int) -> Array:
     """The 32 bits of a word, moved up by 1 to 31 places and wrapped around."""
-    return (word << jnp.uint32(amount)) | (word >> jnp.uint32(32 - amount))
+    return (word << amount) | (word >> (32 - amount))
 
 
 def threefry2x32(
@@ -56,7 +56,7 @@ def threefry2x32(
     Reference:
         Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC11 (2011).
     """
-    schedule = (*key_words, key_words[0] ^ key_words[1] ^ jnp.uint32(_PARITY))
+    schedule = (*key_words, key_words[0] ^ key_words[1] ^ _PARITY)
     first, second = (counter + key for counter, key in zip(counter_words, schedule, strict=False))
     for index in range(rounds):
         first = first + second
@@ -64,7 +64,7 @@ def threefry2x32(
         if index % 4 == 3:
             injection = index // 4 + 1
             first = first + schedule[injection % 3]
-            second = second + (schedule[(injection + 1) % 3] + jnp.uint32(injection))
+            second = second + (schedule[(injection + 1) % 3] + injection)
     return first, second
 
 
@@ -89,7 +89,7 @@ def threefry4x32(
     Reference:
         Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC11 (2011).
     """
-    schedule = (*key_words, reduce(jnp.bitwise_xor, key_words) ^ jnp.uint32(_PARITY))
+    schedule = (*key_words, reduce(jnp.bitwise_xor, key_words) ^ _PARITY)
     words = [counter + key for counter, key in zip(counter_words, schedule, strict=False)]
     for index in range(rounds):
         partner, other = (1, 3) if index % 2 == 0 else (3, 1)
@@ -99,7 +99,7 @@ def threefry4x32(
         if index % 4 == 3:
             injection = index // 4 + 1
             keys = [schedule[(injection + offset) % 5] for offset in range(4)]
-            keys[3] = keys[3] + jnp.uint32(injection)
+            keys[3] = keys[3] + injection
             words = [word + key for word, key in zip(words, keys, strict=True)]
     return words[0], words[1], words[2], words[3]
 
@@ -215,7 +215,7 @@ def uniform(key: Array, sites: Array, *, replicas: Array | None = None) -> Array
         float32 array shaped like ``sites``.
     """
     (word,) = bits(key, sites, 1, replicas=replicas)
-    return (word >> jnp.uint32(8)).astype(jnp.float32) * jnp.float32(2.0**-24)
+    return (word >> 8).astype(jnp.float32) * 2.0**-24
 
 
 def bernoulli(key: Array, sites: Array, probability: Array | float, *, replicas: Array | None = None) -> Array:
@@ -302,15 +302,14 @@ def binary_expansion(probability: Array | float, *, num_planes: int) -> BinaryEx
             raise ValueError(
                 f"probability: expected values in [0, 1], got {host[~((host >= 0) & (host <= 1))].ravel()[0]}"
             )
-    value = jnp.asarray(probability)
-    value = value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(jnp.result_type(float))
+    value = as_floating("probability", probability)
     if jnp.finfo(value.dtype).nmant < 23:
         value = value.astype(jnp.float32)
     is_certain = value >= 1
-    remainder = jnp.where((value > 0) & ~is_certain, value, jnp.zeros_like(value))
+    remainder = jnp.where((value > 0) & ~is_certain, value, 0)
 
     def next_digits(fraction: Array, count: int) -> tuple[Array, Array]:
-        scaled = fraction * jnp.asarray(2.0**count, fraction.dtype)
+        scaled = fraction * 2.0**count
         whole = jnp.floor(scaled)
         return scaled - whole, whole.astype(jnp.uint32)
 
@@ -319,7 +318,7 @@ def binary_expansion(probability: Array | float, *, num_planes: int) -> BinaryEx
     remainder, head_low = next_digits(remainder, num_planes // 2)
     remainder, tail_high = next_digits(remainder, 16)
     _, tail_low = next_digits(remainder, 16)
-    certain = jnp.where(is_certain, jnp.uint32(0xFFFFFFFF), jnp.uint32(0))
-    head = (head_high << jnp.uint32(num_planes // 2)) | head_low
-    tail = (tail_high << jnp.uint32(16)) | tail_low
+    certain = jnp.where(is_certain, jnp.uint32(0xFFFFFFFF), 0)
+    head = (head_high << num_planes // 2) | head_low
+    tail = (tail_high << 16) | tail_low
     return BinaryExpansion(head | (certain & jnp.uint32((1 << num_planes) - 1)), tail | certain, certain)

@@ -17,7 +17,6 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-MAX_SPINS = 30
 # Bytes of a table transformed at a time: half of a common second-level cache of a CPU core, and a third of an H100's.
 CPU_BLOCK_BYTES = 2**19
 BLOCK_BYTES = 2**24
@@ -26,35 +25,7 @@ MIN_COLUMNS = 16  # a cache line of float32: narrower panels would read every li
 Butterfly: TypeAlias = Callable[[Array, Array], tuple[Array, Array]]
 
 
-def check_num_spins(num_spins: int, *, maximum: int = MAX_SPINS, bytes_per_state: int = 8) -> None:
-    """Raise ValueError, with the memory it would take, when ``2**num_spins`` states are too many to enumerate."""
-    if num_spins < 0 or num_spins > maximum:
-        needed = f"{bytes_per_state * 2.0**num_spins:.3g}"
-        raise ValueError(
-            f"num_spins: expected 0 to {maximum} spins to enumerate, got {num_spins} "
-            f"(2**{num_spins} states, {needed} bytes)"
-        )
-
-
-def index_to_spins(index: Array, num_spins: int, dtype=jnp.int8) -> Array:
-    """Spins ±1 of a state index: spin ``i`` is +1 where bit ``i`` is set; a new last axis of length ``num_spins``."""
-    places = jnp.arange(num_spins, dtype=index.dtype).reshape((*[1] * index.ndim, num_spins))
-    bits = (index[..., None] >> places) & jnp.ones((), index.dtype)
-    return (2 * bits.astype(jnp.int8) - 1).astype(dtype)
-
-
-def spin_states(num_spins: int, dtype=jnp.int8) -> Array:
-    """All states ``[2**num_spins, num_spins]`` in index order.
-
-    Example:
-        >>> spin_states(2).tolist()
-        [[-1, -1], [1, -1], [-1, 1], [1, 1]]
-    """
-    check_num_spins(num_spins, maximum=24)
-    return index_to_spins(jnp.arange(2**num_spins, dtype=jnp.int32), num_spins, dtype)
-
-
-def num_players(values: Array) -> int:
+def num_bits(values: Array) -> int:
     """The ``n`` of a table with ``2**n`` entries along its last axis.
 
     Raises:
@@ -79,7 +50,7 @@ def _plain(values: Array, butterfly: Butterfly, *, num_columns: int = 1) -> Arra
 
 def _blocked(values: Array, butterfly: Butterfly, num_low_bits: int) -> Array:
     """The same in two passes over memory: the low bits row by row, then the high bits panel by panel, in place."""
-    lead, n = values.shape[:-1], num_players(values)
+    lead, n = values.shape[:-1], num_bits(values)
     num_rows, row_length = 2 ** (n - num_low_bits), 2**num_low_bits
     width = min(max(row_length // num_rows, MIN_COLUMNS), row_length)
     zeros = (0,) * len(lead)
@@ -113,18 +84,23 @@ def _check_dtype(values: Array, *, is_halved: bool) -> None:
 def _butterflies(values: Array, butterfly: Butterfly) -> Array:
     """One butterfly along every bit of the last axis; large tables in blocks that stay in a cache."""
     _check_dtype(values, is_halved=butterfly is _walsh)
+    num_bits(values)
+    return _compiled_butterflies(values, butterfly, CPU_BLOCK_BYTES)
 
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _compiled_butterflies(values: Array, butterfly: Butterfly, cpu_block_bytes: int) -> Array:
     def transform(values: Array, block_bytes: int) -> Array:
         num_low_bits = (block_bytes // values.dtype.itemsize).bit_length() - 1
-        if num_players(values) <= num_low_bits + 1:
+        if num_bits(values) <= num_low_bits + 1:
             return _plain(values, butterfly)
         return _blocked(values, butterfly, num_low_bits)
 
-    if num_players(values) == 0 or values.nbytes <= 2 * CPU_BLOCK_BYTES:
+    if num_bits(values) == 0 or values.nbytes <= 2 * cpu_block_bytes:
         return _plain(values, butterfly)
     return jax.lax.platform_dependent(
         values,
-        cpu=functools.partial(transform, block_bytes=CPU_BLOCK_BYTES),
+        cpu=functools.partial(transform, block_bytes=cpu_block_bytes),
         default=functools.partial(transform, block_bytes=BLOCK_BYTES),
     )
 
@@ -146,8 +122,7 @@ def _superset_moebius(absent: Array, present: Array) -> tuple[Array, Array]:
 
 
 def _walsh(down: Array, up: Array) -> tuple[Array, Array]:
-    half = jnp.asarray(0.5, down.dtype)
-    return half * (down + up), half * (up - down)
+    return 0.5 * (down + up), 0.5 * (up - down)
 
 
 def _inverse_walsh(without: Array, with_spin: Array) -> tuple[Array, Array]:
@@ -245,7 +220,7 @@ def over_devices(transform: Callable[[Array], Array], values: Array, mesh: Mesh,
         raise ValueError(f"transform: expected one of {known}, got {transform!r}")
     if values.ndim != 1:
         raise ValueError(f"values: expected one table [2**n], got shape {values.shape}")
-    num_devices, n = mesh.shape[axis_name], num_players(values)
+    num_devices, n = mesh.shape[axis_name], num_bits(values)
     num_high_bits = num_devices.bit_length() - 1
     if num_devices != 2**num_high_bits or num_high_bits > n:
         raise ValueError(f"mesh: expected a power of two of at most {2**n} devices, got {num_devices}")

@@ -120,7 +120,7 @@ def test_a_game_on_a_feature_map_is_the_head_on_the_masked_map():
         assignment=interactions.patches((5, 4), (2, 2)),
         score=functools.partial(interactions.log_odds, label=1),
     )
-    values = interactions.evaluate(game, 4)
+    values = interactions.evaluate(game)
 
     def score(maps):
         outputs = np.asarray(head(jnp.asarray(maps)[None]))[0]

@@ -1,10 +1,12 @@
+"""Every figure is drawn, with labels on its axes."""
+
 import io
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrg import interactions, plot
+from jaxrg import plot
+from tests.test_plot_interactions import FIGURES as INTERACTION_FIGURES
 
 
 def rows():
@@ -32,40 +34,7 @@ RUN = {
     "train_loss": [2.0, 1.0, 0.1],
     "test_loss": [2.0, 1.1, 0.9],
 }
-CURVE = {"value": np.ones(4), "error": np.full(4, 0.1)}
-TIMES = np.array([0, 1, 10])
-DYNAMICS = {name: np.ones(3) for name in ("mean_order", "mean_order_error", "gap", "gap_error")} | {
-    "epochs": TIMES,
-    "spectra": np.ones((3, 4)),
-    "order_turn": (1.0, 2.0, 3.0),
-    "gap_turn": (2.0, 3.0, 4.0),
-}
-NOISE = {name: np.ones((3, 4)) for name in ("measured", "errors", "predicted")} | {
-    "epochs": TIMES[1:],
-    "noise_variance": np.ones(2),
-    "log_error": np.ones(2),
-    "chosen": (0, 1),
-    "turn": 2.0,
-}
-TURNS = {"order": np.array([[1.0], [2.0], [3.0]]), "gap": np.array([[1.0], [2.0], [3.0]])}
-PANEL = {name: np.full(4, 0.5) for name in ("measured", "measured_error", "ceiling", "ceiling_error")}
-VIEW = interactions.label_table(jnp.arange(8.0))
-FIGURES = {
-    "noise_fit": lambda: plot.noise_fit({"network": NOISE}),
-    "order_dynamics": lambda: plot.order_dynamics({"network": DYNAMICS}, num_lines=2),
-    "penalty_paths": lambda: plot.penalty_paths(
-        TIMES, {"none": {"gap": np.ones((2, 3))}}, quantities={"gap": "gap / nats"}
-    ),
-    "spindles": lambda: plot.spindles({"network": CURVE}, {"closed form": np.ones(4)}),
-    "transfer_by_order": lambda: plot.transfer_by_order({"labels": PANEL}),
-    "turn_scatter": lambda: plot.turn_scatter({"network": TURNS}),
-    "interaction_waterfall": lambda: plot.interaction_waterfall(VIEW),
-    "order_spectrum": lambda: plot.order_spectrum(VIEW.order_strengths()),
-    "interaction_upset": lambda: plot.interaction_upset(VIEW),
-    "interaction_network": lambda: plot.interaction_network(VIEW),
-    "interaction_heat_map": lambda: plot.interaction_heat_map(
-        np.eye(3), np.array([[0, 0, 1], [0, 1, 1], [2, 2, -1]]), VIEW
-    ),
+FIGURES = INTERACTION_FIGURES | {
     "interactions_through_training": lambda: plot.interactions_through_training(
         [0, 1, 10], RUN, RUN, spindle=[1.0] * 4
     ),
@@ -87,7 +56,7 @@ FIGURES = {
 def test_every_figure_draws_with_labelled_axes(name):
     figure = FIGURES[name]()
     with io.BytesIO() as file:
-        figure.savefig(file)
+        figure.savefig(file, dpi=40)
         assert file.getvalue().startswith(b"\x89PNG")
     for axes in figure.axes:
         is_image = bool(axes.images) or not axes.axison or not axes.has_data()
@@ -95,4 +64,4 @@ def test_every_figure_draws_with_labelled_axes(name):
 
 
 def test_every_public_figure_is_drawn_here():
-    assert set(FIGURES) == set(plot.__all__)
+    assert set(plot.__all__) <= set(FIGURES)

@@ -1,21 +1,25 @@
 """The shape of the project: floors that import downwards only, short files, and a README that runs."""
 
 import ast
+import importlib
 import pathlib
 
 import pytest
 
+import jaxrg
+
 ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = ROOT / "jaxrg"
 MAX_LINES = 400
+MAX_NAMES = 44  # about forty; beyond that a room wants rooms of its own
 
 FLOORS = {
-    0: {"base", "_compat", "random", "transforms", "lattice"},
-    1: {"models", "exact", "datasets", "nets"},
-    2: {"samplers", "stats", "store", "training"},
+    0: {"base", "_compat", "random", "sums", "tables", "transforms", "lattice"},
+    1: {"models", "exact", "store", "progress", "datasets", "nets"},
+    2: {"samplers", "stats", "training"},
     3: {"rbm", "flows", "interactions"},
     4: {"rg", "explain"},
-    5: {"cli", "plot", "demo"},
+    5: {"cli", "__main__", "plot", "demo"},
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Rooms of the top floor are the program around the library and may use each other.
@@ -55,7 +59,7 @@ def test_imports_go_down_the_floors(path):
 
 
 def test_the_floor_test_sees_imports():
-    assert {"rbm", "transforms"} <= imported_rooms(PACKAGE / "rg" / "matching.py")
+    assert {"rbm", "tables"} <= imported_rooms(PACKAGE / "rg" / "matching.py")
 
 
 def test_files_stay_short():
@@ -67,6 +71,39 @@ def test_files_stay_short():
     }
     assert lengths
     assert {name: n for name, n in lengths.items() if n > MAX_LINES} == {}
+
+
+def rooms_with_names() -> list[str]:
+    return sorted(
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for path in PACKAGE.rglob("__init__.py")
+        if path.parent != PACKAGE
+    )
+
+
+@pytest.mark.parametrize("name", rooms_with_names())
+def test_a_room_names_what_it_offers(name):
+    room = importlib.import_module(name)
+    names = room.__all__
+    assert names == sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
+    assert len(names) <= MAX_NAMES
+    for public in names:
+        value = getattr(room, public)
+        is_described_beside = isinstance(value, (int, float, str)) or type(value).__module__ == "collections.abc"
+        assert is_described_beside or value.__doc__, f"{name}.{public}: expected a docstring"
+
+
+def test_rooms_are_imported_when_first_looked_at():
+    assert jaxrg.transforms.moebius is importlib.import_module("jaxrg.transforms").moebius
+    assert set(jaxrg.__all__) <= set(dir(jaxrg))
+    assert {room_of(path) for path in modules()} - set(jaxrg.__all__) == {"__main__", "cli", "demo"}
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        jaxrg.nonsense  # noqa: B018
+
+
+def test_the_architecture_page_names_every_room():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    assert {room_of(path) for path in modules() if f"`{room_of(path)}" not in page} <= {"__main__"}
 
 
 def test_flax_is_imported_in_one_place_only():
@@ -90,13 +127,14 @@ def test_x64_is_never_switched_on_by_the_library():
             assert not is_switch, f"{path}:{node.lineno} switches x64"  # type: ignore[attr-defined]
 
 
-def readme_code() -> list[str]:
-    blocks = (ROOT / "README.md").read_text().split("```python\n")[1:]
+def code_blocks(page: str) -> list[str]:
+    blocks = (ROOT / page).read_text().split("```python\n")[1:]
     return [block.split("```")[0] for block in blocks]
 
 
-def test_readme_code_runs():
-    blocks = readme_code()
-    assert blocks, "README.md: expected a python block"
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
+def test_the_code_of_a_page_runs(page):
+    blocks = code_blocks(page)
+    assert blocks, f"{page}: expected a python block"
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})
+        exec(compile(block, page, "exec"), {})

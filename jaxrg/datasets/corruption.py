@@ -40,7 +40,7 @@ def corrupt_labels(key: Array, labels: Array, fraction: float, *, num_classes: i
     order = jax.random.permutation(choice_key, num_samples)
     is_corrupted = order < round(fraction * num_samples)
     shift = jax.random.randint(shift_key, labels.shape, 1, num_classes, labels.dtype)
-    wrong = (labels + shift) % jnp.asarray(num_classes, labels.dtype)
+    wrong = (labels + shift) % num_classes
     return CorruptedLabels(jnp.where(is_corrupted, wrong, labels), is_corrupted)
 
 

@@ -1,6 +1,5 @@
 """Chapter 4: majority-rule block spins of the same samples, with the couplings measured before and after each step."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrg import lattice, rg
+from jaxrg.base import Progress
 
 OPERATORS = ("nearest_neighbour", "next_nearest_neighbour", "third_neighbour", "plaquette")
 
 
-def chapter(key, samples: np.ndarray, coupling: float, *, progress: Callable[[int, int], None]) -> dict[str, Any]:
+def chapter(key, samples: np.ndarray, coupling: float, *, progress: Progress) -> dict[str, Any]:
     """Block ``samples`` ``[num_samples, L, L]`` by 2x2 as often as the side is even, and measure at every level.
 
     Returns:
@@ -42,10 +42,10 @@ def chapter(key, samples: np.ndarray, coupling: float, *, progress: Callable[[in
             entry["exact"] = truth
             entry["z"] = {name: (entry["couplings"][name] - truth[name]) / entry["errors"][name] for name in OPERATORS}
         levels.append(entry)
-        progress(level + 1, num_levels)
+        progress(level + 1, num_levels, f"side {entry['side']}")
         if level + 1 < num_levels:
             keys = jax.random.split(jax.random.fold_in(key, level), len(current))
-            current = jax.jit(jax.vmap(rg.majority))(keys, current)
+            current = jax.vmap(rg.majority)(keys, current)
             picture.append(np.asarray(current[0]))
     return {"coupling": coupling, "num_samples": len(samples), "levels": levels, "picture": picture}
 

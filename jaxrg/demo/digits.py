@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxrg import datasets, exact, interactions, lattice, models, nets, rg, training
+from jaxrg import datasets, exact, explain, interactions, lattice, models, nets, rg, training
+from jaxrg.base import Progress
 
-CRITICAL_COUPLING = 0.5 * np.log1p(np.sqrt(2.0))
 BLOCK_SETS = {"neighbour": 0b0011, "diagonal": 0b1001, "plaquette": 0b1111}  # of a 2 x 2 torus of block spins
 BATCH_SIZE = 50
 
@@ -59,31 +59,30 @@ def _study(key: jax.Array, scale: Scale, epochs: np.ndarray) -> Callable[..., di
             epochs=epochs,
             batch_size=BATCH_SIZE,
         )
-        spectra = interactions.spectra_of_checkpoints(
-            net.apply,
-            checkpoints,
-            test_inputs[: scale.num_explained],
-            test_labels[: scale.num_explained],
-            baseline=jnp.mean(train_inputs, axis=0),
-            assignment=assignment,
-        )
+        explained, labels = test_inputs[: scale.num_explained], test_labels[: scale.num_explained]
+        options = {"baseline": jnp.mean(train_inputs, axis=0), "assignment": assignment}
 
         def measure(params):
             is_right = jnp.argmax(net.apply(params, test_inputs), axis=-1) == test_labels
+            tables = explain.interactions_of_samples(
+                lambda inputs: net.apply(params, inputs), explained, labels, **options
+            )
             return {
                 "train_loss": _mean_loss(net.apply, params, train_inputs, train_labels),
                 "test_loss": _mean_loss(net.apply, params, test_inputs, test_labels),
                 "test_accuracy": jnp.mean(is_right.astype(jnp.float32)),
+                "strengths": interactions.order_strengths(tables).total,
             }
 
-        return jax.lax.map(measure, checkpoints) | {"strengths": spectra.total}
+        # One checkpoint after another, so that memory holds the tables of one.
+        return jax.lax.map(measure, checkpoints)
 
     return run
 
 
 def _spectra(strengths: np.ndarray) -> dict[str, Any]:
     """Normalised mean spectrum of every checkpoint ``[checkpoints, samples, n + 1]``, and its mean order with error."""
-    orders = np.asarray(interactions.mean_order(jnp.asarray(strengths)))
+    orders = np.asarray(explain.mean_order(jnp.asarray(strengths)))
     total = strengths.mean(axis=1)
     return {
         "spectra": total[:, 1:] / total[:, 1:].mean(axis=1, keepdims=True),
@@ -95,8 +94,8 @@ def _spectra(strengths: np.ndarray) -> dict[str, Any]:
 def _block_couplings() -> dict[str, Any]:
     """Couplings of the majority blocks of the critical 4 x 4 torus, read by the transform and by the operator basis."""
     with jax.enable_x64(True):
-        ising = models.Ising(lattice.hypercubic((4, 4)), jnp.float64(CRITICAL_COUPLING))
-        energies = exact.coarse_hamiltonian(ising.hamiltonian, (4, 4), rg.majority_log_kernel, (2, 2))
+        ising = models.Ising(lattice.hypercubic((4, 4)), jnp.float64(exact.critical_coupling))
+        energies = exact.coarse_grain(ising.hamiltonian, (4, 4), rg.majority_kernel(2), (2, 2)).hamiltonian
         couplings = rg.ising_couplings(energies)
         gas = rg.lattice_gas_couplings(energies)
         dividends = interactions.harsanyi(-energies)
@@ -112,7 +111,7 @@ def _block_couplings() -> dict[str, Any]:
         }
 
 
-def chapter(key: jax.Array, *, is_smoke: bool, progress: Callable[[int, int], None]) -> dict[str, Any]:
+def chapter(key: jax.Array, *, is_smoke: bool, progress: Progress) -> dict[str, Any]:
     """Train on digits and, as a control, on the same digits with shuffled labels; then read block couplings.
 
     Returns:
@@ -134,13 +133,13 @@ def chapter(key: jax.Array, *, is_smoke: bool, progress: Callable[[int, int], No
         measured = study(data.inputs, data.labels, test.inputs, test.labels)
         host = {field: np.asarray(values) for field, values in measured.items()}
         results[name] = _spectra(host.pop("strengths")) | host
-        progress(done + 1, 3)
+        progress(done + 1, 3, name)
     results["blocks"] = _block_couplings()
-    progress(3, 3)
+    progress(3, 3, "blocks")
     return results | {
         "epochs": epochs,
         "num_train": scale.num_train,
         "num_explained": scale.num_explained,
         "num_players": num_players,
-        "spindle": np.asarray(interactions.independent_outputs_spectrum(num_players))[1:],
+        "spindle": np.asarray(explain.independent_outputs_spectrum(num_players))[1:],
     }

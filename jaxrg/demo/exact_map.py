@@ -1,6 +1,5 @@
 """Chapter 2: a machine trained exactly on the 4x4 critical Ising model, and the map to renormalisation tested."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,8 +9,8 @@ import numpy as np
 import optax
 
 from jaxrg import exact, lattice, models, rbm, rg
+from jaxrg.base import Progress
 
-CRITICAL_COUPLING = 0.5 * np.log1p(np.sqrt(2.0))
 REPORTS = 40  # chunks of training between progress reports
 
 
@@ -49,14 +48,11 @@ def _optimizer(scale: Scale) -> optax.GradientTransformation:
 
 def _report(machine: rbm.RBM, model: models.Ising, scale: Scale) -> dict[str, Any]:
     """Every number of the exact map, and the two Hamiltonians compared state by state."""
-    match = jax.jit(lambda m, h: rg.matching(m, h.hamiltonian, shape=scale.shape))(machine, model)
-
-    @jax.jit
-    def through(kernel, model):
-        return rg.match_kernel(kernel, model.hamiltonian, scale.shape, scale.num_hidden)
-
-    operator = through(rg.rbm_kernel(machine, model.hamiltonian), model)
-    normalized = through(rg.normalized_kernel(machine), model)
+    match = rg.matching(machine, model.hamiltonian, shape=scale.shape)
+    kernels = rg.machine_kernel(machine, model.hamiltonian), rg.normalized_machine_kernel(machine)
+    through, normalized = (
+        exact.coarse_grain(model.hamiltonian, scale.shape, kernel, (scale.num_hidden,)) for kernel in kernels
+    )
     return {
         "kl": float(match.kl),
         "jensen_gap": float(match.jensen_gap),
@@ -67,12 +63,10 @@ def _report(machine: rbm.RBM, model: models.Ising, scale: Scale) -> dict[str, An
         "log_rho_max": float(match.log_rho_max),
         "visible_free_energy": float(match.visible_free_energy),
         "hidden_free_energy": float(match.hidden_free_energy),
-        "hamiltonian_difference": float(jnp.max(jnp.abs(operator.coarse_hamiltonian - match.coarse_hamiltonian))),
+        "hamiltonian_difference": float(jnp.max(jnp.abs(through.hamiltonian - match.coarse_hamiltonian))),
         "normalized_kernel_log_rho_max": float(jnp.max(jnp.abs(normalized.log_rho))),
-        "normalized_kernel_free_energy_difference": float(
-            normalized.hidden_free_energy - normalized.visible_free_energy
-        ),
-        "hamiltonian_rg": np.asarray(operator.coarse_hamiltonian)[:: max(1, 2**scale.num_hidden // 512)],
+        "normalized_kernel_free_energy_difference": float(normalized.coarse_free_energy - normalized.fine_free_energy),
+        "hamiltonian_rg": np.asarray(through.hamiltonian)[:: max(1, 2**scale.num_hidden // 512)],
         "hamiltonian_rbm": np.asarray(match.coarse_hamiltonian)[:: max(1, 2**scale.num_hidden // 512)],
     }
 
@@ -85,7 +79,7 @@ def _fixtures(coupling: jax.Array) -> dict[str, float]:
     return {"bond_machine_kl": float(match.kl), "bond_machine_log_rho_std": float(match.log_rho_std)}
 
 
-def chapter(key, *, is_smoke: bool, progress: Callable[[int, int], None]) -> dict[str, Any]:
+def chapter(key, *, is_smoke: bool, progress: Progress) -> dict[str, Any]:
     """Train by the exact gradient of KL and report the map before and after, in float64.
 
     Returns:
@@ -93,7 +87,7 @@ def chapter(key, *, is_smoke: bool, progress: Callable[[int, int], None]) -> dic
     """
     scale = SMOKE if is_smoke else FULL
     with jax.enable_x64(True):
-        coupling = jnp.float64(CRITICAL_COUPLING)
+        coupling = jnp.float64(exact.critical_coupling)
         model = models.Ising(lattice.hypercubic(scale.shape), coupling)
         num_visible = model.lattice.num_sites
         machine = rbm.init(key, num_visible, scale.num_hidden, scale=0.1, dtype=jnp.float64)
@@ -104,7 +98,7 @@ def chapter(key, *, is_smoke: bool, progress: Callable[[int, int], None]) -> dic
         for index in range(REPORTS):
             (machine, optimizer_state), kl = _train(machine, optimizer_state, model, scale=scale, num_steps=chunk)
             curve.append(np.asarray(kl))
-            progress(index + 1, REPORTS)
+            progress(index + 1, REPORTS, f"KL {kl[-1]:.3g}")
         after = _report(machine, model, scale)
         match = rg.matching(machine, model.hamiltonian, shape=scale.shape)
         probability = exact.distribution(model.hamiltonian, scale.shape)

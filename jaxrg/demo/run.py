@@ -7,12 +7,14 @@ from typing import Any
 
 import jax
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 import jaxrg
+from jaxrg.base import Progress
 from jaxrg.demo import block_spins, digits, exact_map, network_report, report, stack, thermodynamics
-from jaxrg.demo.workspace import Workspace, write_json
+from jaxrg.demo.workspace import Workspace
+from jaxrg.progress import bar
+from jaxrg.store import write_json
 
 RESULTS = "results.json"
 
@@ -25,14 +27,6 @@ def _table(console: Console, title: str, header: Sequence[str], rows: Sequence[S
         printed.add_row(*map(str, row))
     console.print(printed)
     console.print()
-
-
-def _with_progress(console: Console, label: str, compute: Callable[[Callable[[int, int], None]], Any]) -> Any:
-    """Run a chapter under a bar with the time left."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-    with Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console) as bar:
-        task = bar.add_task(label, total=None)
-        return compute(lambda done, total: bar.update(task, completed=done, total=total))
 
 
 def run_demo(out: Path, *, seed: int = 0, is_smoke: bool = False, console: Console | None = None) -> dict[str, Any]:
@@ -65,8 +59,12 @@ def run_demo(out: Path, *, seed: int = 0, is_smoke: bool = False, console: Conso
     )
     start = time.monotonic()
 
-    def chapter(name: str, label: str, compute: Callable[..., dict[str, Any]]) -> dict[str, Any]:
-        return workspace.chapter(name, lambda: _with_progress(console, label, compute))
+    def chapter(name: str, label: str, compute: Callable[[Progress], dict[str, Any]]) -> dict[str, Any]:
+        def under_a_bar() -> dict[str, Any]:
+            with bar(label, console) as progress:
+                return compute(progress)
+
+        return workspace.chapter(name, under_a_bar)
 
     scan = chapter(
         "thermodynamics",
@@ -96,7 +94,7 @@ def run_demo(out: Path, *, seed: int = 0, is_smoke: bool = False, console: Conso
         "stack",
         "3/5 the stack and its shuffled control",
         lambda progress: stack.chapter(
-            keys["stack"], samples, workspace.folder / "checkpoints", is_smoke=is_smoke, progress=progress
+            keys["stack"], samples, workspace.path("checkpoints"), is_smoke=is_smoke, progress=progress
         ),
     )
     _table(console, "3. Receptive fields by level (lattice spacings)", report.STACK_HEADER, report.stack_rows(learned))

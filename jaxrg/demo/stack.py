@@ -1,6 +1,5 @@
 """Chapter 3: the Mehta-Schwab stack on Ising samples, beside the same stack on samples whose sites were shuffled."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import numpy as np
 import optax
 
 from jaxrg import lattice, models, rbm, samplers
+from jaxrg.base import Progress
 
 
 class Scale(NamedTuple):
@@ -43,17 +43,11 @@ def sample(key, *, is_smoke: bool) -> np.ndarray:
     ising = models.Ising(lattice.hypercubic((scale.side, scale.side)), COUPLING)
     sampler = samplers.multispin_heat_bath(ising, num_chains=scale.num_chains)
     init_key, run_key = jax.random.split(key)
-    state, _ = samplers.run(run_key, sampler, sampler.init(init_key), 10 * scale.sweeps_between)
-    _, configurations = samplers.run(
-        run_key,
-        sampler,
-        state,
-        scale.samples_per_chain * scale.sweeps_between,
-        observe=lambda spins: spins,
-        thin=scale.sweeps_between,
-    )
+    state = samplers.run(run_key, sampler, sampler.init(init_key), 10 * scale.sweeps_between).state
+    sampler = samplers.thin(sampler, scale.sweeps_between)
     # Chain by chain, so that groups of consecutive samples are independent of each other.
-    return np.swapaxes(np.asarray(configurations), 0, 1).reshape(-1, scale.side, scale.side)
+    configurations = samplers.run(run_key, sampler, state, scale.samples_per_chain, observe=lambda spins: spins).trace
+    return np.asarray(configurations).reshape(-1, scale.side, scale.side)
 
 
 def shuffle_sites(key, samples: np.ndarray) -> np.ndarray:
@@ -68,21 +62,9 @@ def optimizer() -> optax.GradientTransformation:
     return optax.chain(rbm.l1_penalty(L1_STRENGTH), optax.sgd(LEARNING_RATE, momentum=MOMENTUM))
 
 
-def train(
-    key, samples: np.ndarray, folder: Path, *, is_smoke: bool, progress: Callable[[int, int], None]
-) -> tuple[rbm.RBM, ...]:
+def train(key, samples: np.ndarray, folder: Path, *, is_smoke: bool, progress: Progress) -> tuple[rbm.RBM, ...]:
     """Train the stack with checkpoints in ``folder``; a call after an interruption goes on where it stopped."""
     scale = SMOKE if is_smoke else FULL
-    num_machines = len(scale.layer_sizes)
-    finished = {"machines": 0, "epoch": 0}
-
-    def report(epoch: int, num_epochs: int) -> None:
-        if epoch < finished["epoch"]:
-            finished["machines"] += 1
-        finished["epoch"] = epoch
-        # The lowest machine holds nearly all of the work.
-        progress(finished["machines"] * num_epochs + epoch, num_machines * num_epochs)
-
     stack, _ = rbm.train_stack(
         key,
         jnp.asarray(samples.reshape(len(samples), -1)),
@@ -91,7 +73,7 @@ def train(
         batch_size=BATCH_SIZE,
         optimizer=optimizer(),
         checkpoint_dir=folder,
-        progress=report,
+        progress=progress,
     )
     return stack
 
@@ -146,9 +128,7 @@ def fields_to_draw(stack: tuple[rbm.RBM, ...], side: int, *, count: int = 8) -> 
     return chosen
 
 
-def chapter(
-    key, samples: np.ndarray, folder: Path, *, is_smoke: bool, progress: Callable[[int, int], None]
-) -> dict[str, Any]:
+def chapter(key, samples: np.ndarray, folder: Path, *, is_smoke: bool, progress: Progress) -> dict[str, Any]:
     """Train the stack and its shuffled control, and measure both.
 
     Returns:
@@ -157,8 +137,8 @@ def chapter(
     shuffle_key, train_key, reconstruct_key = jax.random.split(key, 3)
     side = samples.shape[1]
 
-    def part(index: int, done: int, total: int) -> None:
-        progress(index * total + done, 2 * total)
+    def part(index: int, done: int, total: int, text: str) -> None:
+        progress(index * total + done, 2 * total, text)
 
     stack = train(train_key, samples, folder / "stack", is_smoke=is_smoke, progress=partial(part, 0))
     shuffled = shuffle_sites(shuffle_key, samples)

@@ -1,7 +1,5 @@
 """Chapter 1: the Ising model across temperatures, by Wolff and by heat bath, against every exact value there is."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrg import exact, lattice, models, samplers, stats
+from jaxrg.base import Progress
 
-CRITICAL_TEMPERATURE = 2.0 / np.log1p(np.sqrt(2.0))
+CRITICAL_TEMPERATURE = 1 / exact.critical_coupling
 QUANTITIES = ("energy", "specific_heat", "abs_magnetization", "binder")
 
 
@@ -20,67 +19,30 @@ class Scale(NamedTuple):
     side: int  # of the scanned torus
     temperatures: tuple[float, ...]  # J / k_B
     wolff_steps: int  # per temperature, after a tenth of it for equilibration
-    wolff_thin: int  # clusters between measurements
     heat_bath_sweeps: int  # of each of 32 chains, after a tenth of it for equilibration
-    heat_bath_thin: int
 
 
-FULL = Scale(32, (1.8, 2.0, 2.1, 2.2, 2.25, CRITICAL_TEMPERATURE, 2.3, 2.4, 2.5, 2.7, 3.0), 40_000, 1, 10_000, 1)
-SMOKE = Scale(8, (2.0, CRITICAL_TEMPERATURE), 2_000, 1, 500, 1)
+FULL = Scale(32, (1.8, 2.0, 2.1, 2.2, 2.25, CRITICAL_TEMPERATURE, 2.3, 2.4, 2.5, 2.7, 3.0), 40_000, 10_000)
+SMOKE = Scale(8, (2.0, CRITICAL_TEMPERATURE), 2_000, 500)
 SMALL_SIDE = 4  # every state can be enumerated
-
-
-def _means(energy: jax.Array, magnetization: jax.Array) -> dict[str, jax.Array]:
-    """The series whose means make every quantity; the energy is centred, for float32 differences of squares."""
-    centred = energy - jnp.mean(energy)
-    return {
-        "offset": jnp.full_like(energy, jnp.mean(energy)),
-        "energy": centred,
-        "energy_squared": centred**2,
-        "abs_magnetization": jnp.abs(magnetization),
-        "magnetization_squared": magnetization**2,
-        "magnetization_fourth": magnetization**4,
-    }
-
-
-def _quantities(coupling: jax.Array, num_sites: int, mean: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    heat = num_sites * stats.specific_heat(mean["energy"], mean["energy_squared"], coupling=coupling, num_sites=1)
-    return {
-        "energy": mean["offset"] + mean["energy"],
-        "specific_heat": heat,
-        "abs_magnetization": mean["abs_magnetization"],
-        "binder": stats.binder_cumulant(mean["magnetization_squared"], mean["magnetization_fourth"]),
-    }
-
-
-@partial(jax.jit, static_argnames=("num_sites", "chain_axis"))
-def _analyse(observed, coupling, *, num_sites: int, chain_axis: int | None):
-    series = _means(observed.energy, observed.magnetization)
-    estimates = stats.gamma_method(partial(_quantities, coupling, num_sites), series, chain_axis=chain_axis)
-    return {name: (e.value, e.error, e.tau_int, e.tau_int_error, e.is_converged) for name, e in estimates.items()}
 
 
 def _measure(key, ising: models.Ising, scale: Scale, method: str) -> dict[str, dict[str, float]]:
     """Every quantity with its error and autocorrelation time, in steps of the chain."""
     init_key, run_key = jax.random.split(key)
-    up = jnp.ones(ising.shape, jnp.int8)
     if method == "wolff":
-        sampler, steps, thin, chain_axis = samplers.wolff(ising), scale.wolff_steps, scale.wolff_thin, None
+        sampler, num_steps = samplers.wolff(ising), scale.wolff_steps
     else:
-        sampler = samplers.multispin_heat_bath(ising, num_chains=32)
-        steps, thin, chain_axis = scale.heat_bath_sweeps, scale.heat_bath_thin, 1
-    state, _ = samplers.run(run_key, sampler, sampler.init(init_key, up), steps // 10)
-    _, trace = samplers.run(run_key, sampler, state, steps, observe=ising.observables, thin=thin)
-    found = _analyse(trace, ising.coupling, num_sites=ising.lattice.num_sites, chain_axis=chain_axis)
+        sampler, num_steps = samplers.multispin_heat_bath(ising, num_chains=32), scale.heat_bath_sweeps
+    start = sampler.init(init_key, jnp.ones(ising.shape, jnp.int8))
+    state = samplers.run(run_key, sampler, start, num_steps // 10).state
+    trace = samplers.run(run_key, sampler, state, num_steps, observe=ising.observables).trace
+    found = stats.thermodynamics(trace, coupling=ising.coupling, num_sites=ising.lattice.num_sites)
+    fields = ("value", "error", "tau_int", "tau_int_error", "is_converged")
     return {
-        name: {
-            "value": float(value),
-            "error": float(error),
-            "tau_int": thin * float(tau),
-            "tau_int_error": thin * float(tau_error),
-            "is_converged": bool(is_converged),
-        }
-        for name, (value, error, tau, tau_error, is_converged) in jax.device_get(found).items()
+        name: {field: getattr(estimate, field).item() for field in fields}
+        for name, estimate in jax.device_get(found)._asdict().items()
+        if name in QUANTITIES
     }
 
 
@@ -106,7 +68,8 @@ def _torus_truth(temperature: float, side: int) -> dict[str, float]:
 def _enumerated_truth(temperature: float, side: int) -> dict[str, float]:
     """Every quantity of a small torus, from all of its states in float64."""
     with jax.enable_x64(True):
-        ising = models.Ising(lattice.hypercubic((side, side)), jnp.float64(1 / temperature))
+        coupling = jnp.float64(1 / temperature)
+        ising = models.Ising(lattice.hypercubic((side, side)), coupling)
 
         def observe(spins):
             energy, magnetization = ising.observables(spins)
@@ -115,13 +78,13 @@ def _enumerated_truth(temperature: float, side: int) -> dict[str, float]:
         energy, square, modulus, m2, m4 = exact.expectation(ising.hamiltonian, observe, ising.shape)
         return {
             "energy": float(energy),
-            "specific_heat": float((square - energy**2) * side**2 / temperature**2),
+            "specific_heat": float(stats.specific_heat(energy, square, coupling=coupling, num_sites=side**2)),
             "abs_magnetization": float(modulus),
             "binder": float(stats.binder_cumulant(m2, m4)),
         }
 
 
-def chapter(key, *, is_smoke: bool, progress: Callable[[int, int], None]) -> dict[str, Any]:
+def chapter(key, *, is_smoke: bool, progress: Progress) -> dict[str, Any]:
     """Scan the temperatures on a large torus and on one that can be enumerated.
 
     Returns:
@@ -146,7 +109,7 @@ def chapter(key, *, is_smoke: bool, progress: Callable[[int, int], None]) -> dic
                     "quantities": _with_scores(found, truth),
                 }
             )
-            progress(2 * index + offset + 1, 2 * len(plan))
+            progress(2 * index + offset + 1, 2 * len(plan), f"L = {side}, T = {temperature:.3f}, {method}")
     scores = [q["z"] for row in rows for q in row["quantities"].values() if "z" in q]
     return {
         "rows": rows,

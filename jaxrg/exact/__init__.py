@@ -1,7 +1,10 @@
-"""Exact answers: enumeration, transfer matrices, Kaufman's torus and the infinite square lattice."""
+"""Exact answers: enumeration, coarse-graining, transfer matrices, Kaufman's torus and the infinite square lattice.
+
+``critical_coupling`` is a number, the Kc = ½ ln(1 + √2) = 0.44068679… of the square lattice.
+"""
 
 from jaxrg.exact.chain import chain_log_partition
-from jaxrg.exact.coarse import coarse_hamiltonian
+from jaxrg.exact.coarse_graining import CoarseGraining, coarse_grain
 from jaxrg.exact.enumeration import distribution, energies, expectation, log_partition
 from jaxrg.exact.kaufman import torus_energy, torus_log_partition, torus_specific_heat
 from jaxrg.exact.onsager import (
@@ -15,8 +18,9 @@ from jaxrg.exact.strip import strip_correlation_length, strip_free_energy
 from jaxrg.exact.transfer_matrix import strip_log_partition
 
 __all__ = [
+    "CoarseGraining",
     "chain_log_partition",
-    "coarse_hamiltonian",
+    "coarse_grain",
     "critical_coupling",
     "distribution",
     "energies",

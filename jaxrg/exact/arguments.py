@@ -7,17 +7,15 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.base import as_parameter, check_shape, is_traced
+from jaxrg.base import as_floating, as_parameter, check_shape, is_traced
 
 
-def as_floating(value: ArrayLike, name: str) -> Array:
+def as_coupling(value: ArrayLike, name: str) -> Array:
     """A coupling as a floating array, checked to be finite where its value can be seen."""
     if is_traced(value):
-        array = jnp.asarray(value)
-    else:  # a number met inside a traced function is still a number, and is checked as one
-        with jax.ensure_compile_time_eval():
-            array = jnp.asarray(as_parameter(value, name))
-    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
+        return as_floating(name, value)
+    with jax.ensure_compile_time_eval():  # a number met inside a traced function is still a number
+        return as_floating(name, as_parameter(value, name))
 
 
 def as_scalar(value: ArrayLike, name: str) -> Array:
@@ -26,7 +24,7 @@ def as_scalar(value: ArrayLike, name: str) -> Array:
     Raises:
         ValueError: a value that is not finite or not a scalar; batches go through ``jax.vmap``.
     """
-    array = as_floating(value, name)
+    array = as_coupling(value, name)
     check_shape(name, array, ())
     return array
 

@@ -31,7 +31,7 @@ def chain_log_partition(coupling: ArrayLike, field: ArrayLike, num_sites: int) -
     check_count("num_sites", num_sites, minimum=2)
     coupling, field = as_scalar(coupling, "coupling"), as_scalar(field, "field")
     field = field.astype(coupling.dtype)
-    sign = jnp.where(coupling < 0, -1.0, 1.0).astype(coupling.dtype)
+    sign = jnp.where(coupling < 0, -1, 1)
     strength = sign * coupling
     # λ+ over e^{|K|}, and λ-/λ+ from the determinant 2 sinh 2K, which does not cancel.
     aligned, opposed = jnp.exp(coupling - strength), jnp.exp(-coupling - strength)

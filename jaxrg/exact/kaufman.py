@@ -6,6 +6,7 @@ the mode whose gap closes enters through :math:`e^{\pm m\gamma_0/2}`, which are 
 terms that are left are positive for K >= 0, nothing overflows, and the result is analytic, also at K = 0 and at Kc.
 """
 
+import math
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -70,7 +71,6 @@ def torus_log_partition(coupling: ArrayLike, shape: Sequence[int]) -> Array:
             odd side (the frustrated torus).
 
     Example:
-        >>> import jax
         >>> energy = -jax.grad(torus_log_partition)(0.4406868, (64, 64)) / 64**2
         >>> round(float(energy), 3)
         -1.424
@@ -84,9 +84,9 @@ def torus_log_partition(coupling: ArrayLike, shape: Sequence[int]) -> Array:
         if not is_traced(coupling) and float(coupling) < 0:
             raise ValueError(f"coupling: expected K >= 0 on a torus with an odd side, got {coupling} on {tuple(shape)}")
         # A factor, so that the derivatives are nan as well.
-        coupling = coupling * jnp.where(coupling < 0, jnp.nan, 1.0).astype(coupling.dtype)
+        coupling = coupling * jnp.where(coupling < 0, jnp.nan, 1)
     # Not abs: its derivative at zero would be zero to every order.
-    strength = coupling * jnp.where(coupling < 0, -1.0, 1.0).astype(coupling.dtype)
+    strength = coupling * jnp.where(coupling < 0, -1, 1)
 
     momenta = np.pi * np.arange(2 * width) / width
     log_odd, ratio_odd = _modes(strength, momenta[1::2], length)
@@ -100,7 +100,7 @@ def torus_log_partition(coupling: ArrayLike, shape: Sequence[int]) -> Array:
     even = even + lax.integer_pow(disordered / scale, length) * jnp.expm1(ratio_even)
     relative = jnp.exp(log_even + length * jnp.log(scale) - log_odd)
     sectors = jnp.log(jnp.exp(ratio_odd) + 1 + relative * even)
-    return 2 * length * width * strength + log_odd + sectors - np.log(2.0).astype(coupling.dtype)
+    return 2 * length * width * strength + log_odd + sectors - math.log(2)
 
 
 def torus_energy(coupling: ArrayLike, shape: Sequence[int]) -> Array:
@@ -114,7 +114,7 @@ def torus_energy(coupling: ArrayLike, shape: Sequence[int]) -> Array:
         >>> round(float(torus_energy(0.4406868, (4, 4))), 4)
         -1.5656
     """
-    _, num_sites = _check_sides(shape), int(np.prod(shape))
+    num_sites = math.prod(_check_sides(shape))
     coupling = as_scalar(coupling, "coupling")
     return -slope(lambda value: torus_log_partition(value, shape), coupling) / num_sites
 

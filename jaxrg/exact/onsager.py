@@ -1,4 +1,7 @@
-"""Onsager's and Yang's exact results for the Ising model on the infinite square lattice without a field."""
+"""Onsager's and Yang's exact results for the Ising model on the infinite square lattice without a field.
+
+The phase transition is at ``critical_coupling``, Kc = ½ ln(1 + √2).
+"""
 
 import math
 
@@ -9,8 +12,8 @@ from jax.typing import ArrayLike
 
 from jaxrg.exact.arguments import as_scalar, slope
 
-#: Kc = ½ ln(1 + √2), where sinh 2K = 1.
-critical_coupling: float = 0.5 * math.log(1 + math.sqrt(2))
+critical_coupling: float = 0.5 * math.asinh(1)  # the nearest float; ln(1 + √2) / 2 is one off
+"""Kc = ½ ln(1 + √2) = 0.44068679…, where sinh 2K = 1: the critical K = J/kT of the square lattice."""
 
 
 def onsager_free_energy(coupling: ArrayLike) -> Array:
@@ -41,7 +44,7 @@ def onsager_free_energy(coupling: ArrayLike) -> Array:
         Onsager, Phys. Rev. 65, 117 (1944).
     """
     coupling = as_scalar(coupling, "coupling")
-    strength = coupling * jnp.where(coupling < 0, -1.0, 1.0).astype(coupling.dtype)
+    strength = coupling * jnp.where(coupling < 0, -1, 1)
 
     # Truncating at |y| = reach and sampling every step leave errors e^{-reach} and e^{-2π(π/2)/step}: make them equal.
     reach = 2 - math.log(float(jnp.finfo(coupling.dtype).eps))
@@ -116,7 +119,7 @@ def yang_magnetization(coupling: ArrayLike) -> Array:
     decay = jnp.exp(-2 * coupling)
     # sinh 2K > 1, written so that it needs no rounded Kc; the unused branch must not produce nan in the derivative.
     is_ordered = -jnp.expm1(-4 * coupling) > 2 * decay
-    decay = jnp.where(is_ordered, decay, jnp.zeros_like(decay))
+    decay = jnp.where(is_ordered, decay, 0)
     inverse_sinh = 2 * decay / (1 - decay * decay)
     magnetization = jnp.power(1 - lax.integer_pow(inverse_sinh, 4), 0.125)
-    return jnp.where(is_ordered, magnetization, jnp.zeros_like(magnetization))
+    return jnp.where(is_ordered, magnetization, 0)

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from jaxrg.base import check_count
 from jaxrg.exact.transfer_matrix import as_couplings, build_strip, check_width
-from jaxrg.transforms import spin_states
+from jaxrg.tables import all_spins
 
 
 def _normalized(vector: Array) -> Array:
@@ -38,7 +38,7 @@ def _leading_eigenpair(
     # Over the gap, the eigenvalue's error is the square of the residual and its derivative's error the residual itself.
     is_settled = residual < float(jnp.finfo(vector.dtype).eps) ** (2 / 3)
     # A factor, so that the derivatives are nan as well.
-    return eigenvalue * jnp.where(is_settled, 1.0, jnp.nan).astype(vector.dtype), vector
+    return eigenvalue * jnp.where(is_settled, 1, jnp.nan), vector
 
 
 def strip_free_energy(
@@ -109,10 +109,9 @@ def strip_correlation_length(
     along, across, field = as_couplings(coupling, field)
     strip = build_strip(along, across, field, width, periodic=periodic)
     largest, vector = _leading_eigenpair(strip.apply, strip.row, num_iterations)
-    spins = spin_states(width).astype(vector.dtype)
-    signs = jnp.where(across < 0, (-1.0) ** np.arange(width), np.ones(width)).astype(vector.dtype)
-    magnetization = jnp.sum(spins * signs[None, :], axis=-1)
+    signs = jnp.where(across < 0, (-1.0) ** np.arange(width), 1).astype(vector.dtype)
+    magnetization = all_spins(width, vector.dtype) @ signs
     second, _ = _leading_eigenpair(strip.apply, vector * magnetization, num_iterations, deflate=vector)
     gap = jnp.log(largest / jnp.abs(second))
     is_lost = gap < 64 * float(jnp.finfo(vector.dtype).eps)
-    return jnp.where(is_lost, jnp.full_like(gap, jnp.inf), 1 / jnp.where(is_lost, jnp.ones_like(gap), gap))
+    return jnp.where(is_lost, jnp.inf, 1 / jnp.where(is_lost, 1, gap))

@@ -16,8 +16,8 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from jaxrg.base import check_count
-from jaxrg.exact.arguments import as_floating, as_scalar
-from jaxrg.transforms import spin_states
+from jaxrg.exact.arguments import as_coupling, as_scalar
+from jaxrg.tables import all_spins
 
 MAX_WIDTH = 16
 MAX_TRACE_WIDTH = 12
@@ -34,7 +34,7 @@ class Strip(NamedTuple):
 
 def as_couplings(coupling: ArrayLike, field: ArrayLike) -> tuple[Array, Array, Array]:
     """Coupling along the strip, coupling across it and field, as scalars of the coupling's dtype."""
-    coupling, field = as_floating(coupling, "coupling"), as_scalar(field, "field")
+    coupling, field = as_coupling(coupling, "coupling"), as_scalar(field, "field")
     if coupling.shape not in ((), (2,)):
         raise ValueError(f"coupling: expected a scalar, or one value for each axis [2], got shape {coupling.shape}")
     field = field.astype(coupling.dtype)
@@ -50,7 +50,7 @@ def check_width(width: int, *, periodic: bool, maximum: int = MAX_WIDTH) -> None
 
 def _row_weights(coupling: Array, field: Array, width: int, periodic: bool) -> tuple[Array, Array]:
     """``[2**w]`` square roots of the rows' Boltzmann weights over the largest weight, and its logarithm."""
-    spins = spin_states(width).astype(coupling.dtype)
+    spins = all_spins(width, coupling.dtype)
     bonds = jnp.sum(spins[:, 1:] * spins[:, :-1], axis=-1)
     if periodic:
         bonds = bonds + spins[:, 0] * spins[:, -1]
@@ -97,14 +97,14 @@ def _log_open(strip: Strip, length: int) -> Array:
     return jnp.log(jnp.sum(strip.row * vector)) + log_norm + (length - 1) * strip.log_scale + strip.log_row
 
 
-def _scaled(matrix: Array, log_scale: Array) -> tuple[Array, Array]:
+def _scaled(matrix: Array, log_scale: Array | float) -> tuple[Array, Array]:
     largest = lax.stop_gradient(jnp.max(matrix))
     return matrix / largest, log_scale + jnp.log(largest)
 
 
 def _log_trace(matrix: Array, exponent: int) -> Array:
     """ln Tr of a power >= 2 of a positive symmetric matrix, by repeated squaring of the power at half the exponent."""
-    base, log_base = _scaled(matrix, jnp.zeros((), matrix.dtype))
+    base, log_base = _scaled(matrix, 0.0)
     power, log_power = base, log_base
     for bit in bin(exponent // 2)[3:]:
         power, log_power = _scaled(jnp.matmul(power, power, precision=lax.Precision.HIGHEST), 2 * log_power)

@@ -16,7 +16,7 @@ from jaxrg import training
 from jaxrg.base import check_count
 from jaxrg.interactions.dividends import harsanyi
 from jaxrg.interactions.games import evaluate
-from jaxrg.interactions.masking import masked_game, num_players_of
+from jaxrg.interactions.masking import masked_game
 
 KERNEL_RADIUS = 4  # standard deviations, beyond which a Gaussian weighs less than float32 resolves
 
@@ -106,7 +106,6 @@ def learn_baseline(
         Ren, Li, Chen, Deng & Zhang, CVPR 2023, arXiv:2111.06206.
     """
     check_count("num_epochs", num_epochs)
-    n = num_players_of(assignment)
     reach = jnp.broadcast_to(jnp.asarray(radius, initial.dtype), initial.shape)
     if not np.all(np.asarray(reach) >= 0):
         raise ValueError(f"radius: expected no negative entries, got {float(jnp.min(reach))}")
@@ -122,11 +121,11 @@ def learn_baseline(
             assignment=assignment,
             score=lambda outputs: score(outputs, label),
         )
-        values = evaluate(game, n)
+        values = evaluate(game)
         return jnp.sum(jnp.abs(harsanyi(values)[1:])) / jnp.abs(values[-1] - values[0])
 
-    def loss(key: Array, position: Array, aux: None, batch: tuple[Array, Array]) -> tuple[Array, None]:
-        return jnp.mean(jax.vmap(strength, in_axes=(None, 0, 0))(position, *batch)), aux
+    def loss(key: Array, position: Array, batch: tuple[Array, Array]) -> Array:
+        return jnp.mean(jax.vmap(strength, in_axes=(None, 0, 0))(position, *batch))
 
     fit = training.fit(
         key,

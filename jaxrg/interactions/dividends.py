@@ -1,16 +1,18 @@
 r"""Harsanyi AND and OR interactions of a game: exact, invertible, `O(n 2^n)`.
 
 Both tables are indexed by subsets in the order of the game's table, and in both entry 0, the empty set, is the value of
-the empty coalition, so that each determines the game by itself.
+the empty coalition, so that each determines the game by itself. A length that is no power of two is refused.
 """
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxrg.interactions.games import coalition_sizes
-from jaxrg.transforms import moebius, num_players, zeta
+from jaxrg.tables import subset_sizes
+from jaxrg.transforms import moebius, num_bits, zeta
 
 
+@jax.jit
 def harsanyi(values: Array) -> Array:
     r"""AND interactions (Harsanyi dividends, Möbius transform) of a game.
 
@@ -23,9 +25,6 @@ def harsanyi(values: Array) -> Array:
     Returns:
         ``[..., 2**n]``; entry 0 is v(∅).
 
-    Raises:
-        ValueError: the length is not a power of two.
-
     Example:
         >>> harsanyi(jnp.array([1.0, 2.0, 3.0, 8.0])).tolist()
         [1.0, 1.0, 2.0, 4.0]
@@ -36,6 +35,7 @@ def harsanyi(values: Array) -> Array:
     return moebius(values)
 
 
+@jax.jit
 def harsanyi_or(values: Array) -> Array:
     r"""OR interactions of a game: the dividends of its absences.
 
@@ -48,9 +48,6 @@ def harsanyi_or(values: Array) -> Array:
     Returns:
         ``[..., 2**n]``; entry 0 is v(∅), not the formula's -v(N).
 
-    Raises:
-        ValueError: the length is not a power of two.
-
     Example:
         >>> harsanyi_or(jnp.array([0.0, 3.0, 1.0, 3.5])).tolist()
         [0.0, 2.5, 0.5, 0.5]
@@ -61,20 +58,23 @@ def harsanyi_or(values: Array) -> Array:
     return (-moebius(jnp.flip(values, -1))).at[..., 0].set(values[..., 0])
 
 
+@jax.jit
 def from_harsanyi(dividends: Array) -> Array:
     """The game of AND interactions, the inverse of `harsanyi`."""
     return zeta(dividends)
 
 
+@jax.jit
 def from_harsanyi_or(dividends: Array) -> Array:
     """The game of OR interactions, the inverse of `harsanyi_or`."""
     empty = dividends[..., :1]
-    interactions = dividends.at[..., 0].set(jnp.zeros((), dividends.dtype))
+    interactions = dividends.at[..., 0].set(0)
     # What no player of T touches stays below T's complement.
     total = jnp.sum(interactions, axis=-1, keepdims=True)
     return empty + total - jnp.flip(zeta(interactions), -1)
 
 
+@jax.jit
 def co_moebius(values: Array) -> Array:
     r"""Co-Möbius transform of a game, or external interaction index: the derivative along S when all others are there.
 
@@ -89,9 +89,6 @@ def co_moebius(values: Array) -> Array:
     Returns:
         ``[..., 2**n]``; entry 0 is v(N).
 
-    Raises:
-        ValueError: the length is not a power of two.
-
     Example:
         >>> co_moebius(jnp.array([0.0, 1.0, 2.0, 7.0])).tolist()
         [7.0, 5.0, 6.0, 4.0]
@@ -100,5 +97,5 @@ def co_moebius(values: Array) -> Array:
         Grabisch, Marichal & Roubens, Math. Oper. Res. 25, 157 (2000).
     """
     mirrored = moebius(jnp.flip(values, -1))
-    is_odd = (coalition_sizes(num_players(values)) & jnp.int32(1)).astype(jnp.bool_)
+    is_odd = subset_sizes(num_bits(values)) % 2 == 1
     return jnp.where(is_odd.reshape((1,) * (values.ndim - 1) + (-1,)), -mirrored, mirrored)

@@ -1,13 +1,14 @@
 """Games: any function of masks, tabulated over all of them in chunks that fit a memory budget.
 
-A game is ``value(masks) -> values`` with ``masks: bool[batch, n]`` and ``values: [batch]``. A table ``[2**n]`` holds
-its value of every coalition; bit ``i`` of the index (least significant first) says whether player ``i`` is present.
+A table ``[2**n]`` holds the value of every coalition; bit ``i`` of its index (least significant first) says whether
+player ``i`` is present. A value that is NaN or infinite is refused wherever it can be seen.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,58 +17,38 @@ from jax import Array
 from jax.extend.core import ClosedJaxpr, Jaxpr
 from jax.sharding import Mesh, PartitionSpec
 
-from jaxrg.base import check_count, is_traced
-from jaxrg.transforms import MAX_SPINS
+from jaxrg.base import Progress, as_partial, check_count, is_traced
+from jaxrg.progress import reporting
+from jaxrg.tables import CHUNK_SIZE, MAX_BYTES, bits_of, check_chunk_size, check_num_bits, check_table, tabulate
 
-Game: TypeAlias = Callable[[Array], Array]
-
-MAX_BYTES = 2**31
-MAX_CHUNK = 2**14  # beyond this a larger batch is no faster, and the table is streamed anyway
 HOST_CHUNK = 4096
 
 
-def masks_of(indices: Array, num_players: int) -> Array:
-    """Masks ``bool[..., n]`` of coalition indices; player ``i`` is present where bit ``i`` is set.
+@functools.partial(jax.tree_util.register_dataclass, data_fields=("fn",), meta_fields=("num_players",))
+@dataclasses.dataclass(frozen=True, eq=False)
+class Game:
+    """A function of masks that knows its number of players; a pytree whose leaves are those of the function."""
 
-    Example:
-        >>> masks_of(jnp.arange(4), 2).tolist()
-        [[False, False], [True, False], [False, True], [True, True]]
-    """
-    players = jnp.arange(num_players, dtype=indices.dtype).reshape((1,) * indices.ndim + (num_players,))
-    return (indices[..., None] >> players) & jnp.ones((), indices.dtype) == jnp.ones((), indices.dtype)
+    fn: Callable[[Any], Any]  # values[batch] = fn(masks[batch, n]); a JAX function unless it is played on the host
+    num_players: int  # n, static
+
+    def __call__(self, masks: Any) -> Any:
+        """Values ``[batch]`` of masks ``bool[batch, n]``."""
+        return self.fn(masks)
 
 
-def all_masks(num_players: int) -> Array:
-    """All masks ``bool[2**n, n]`` in index order.
+def game(fn: Callable[[Any], Any], num_players: int) -> Game:
+    """Any function of masks as a game; of a `jax.tree_util.Partial` the bound arrays stay leaves.
 
     Raises:
-        ValueError: the masks would take more than 2 GiB.
+        ValueError: a number of players that is no integer of at least 0.
+
+    Example:
+        >>> game(lambda masks: masks.all(-1), 2)(jnp.array([[True, False], [True, True]])).tolist()
+        [False, True]
     """
-    check_table(num_players, itemsize=num_players, max_bytes=MAX_BYTES)
-    return _all_masks(num_players)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _all_masks(num_players: int) -> Array:
-    # Compiled, so that the integers between never exist.
-    return masks_of(jnp.arange(2**num_players, dtype=jnp.int32), num_players)
-
-
-def coalition_sizes(num_players: int) -> Array:
-    """Number of players of every coalition, ``int32[2**n]``."""
-    return jax.lax.population_count(jnp.arange(2**num_players, dtype=jnp.int32))
-
-
-def check_table(num_players: int, *, itemsize: int, max_bytes: int, copies: int = 1) -> None:
-    """Raise ValueError, with the bytes, unless tables of ``2**n`` entries fit the budget; nothing is allocated."""
     check_count("num_players", num_players, minimum=0)
-    needed = copies * itemsize * 2**num_players
-    if needed > max_bytes:
-        largest = max(int(math.log2(max(max_bytes, 1) / max(copies * itemsize, 1))), 0)
-        raise ValueError(
-            f"num_players: expected at most {largest} players in {max_bytes:,} bytes (max_bytes), "
-            f"got {num_players}, which need {needed:,} bytes"
-        )
+    return Game(as_partial(fn), num_players)
 
 
 def _inner_jaxprs(values: Any) -> Iterator[Jaxpr]:
@@ -88,21 +69,32 @@ def _bytes_of_jaxpr(jaxpr: Jaxpr) -> int:
     return total
 
 
-def bytes_per_mask(game: Game, num_players: int) -> int:
+def bytes_per_mask(game: Game) -> int:
     """What one more mask in a batch costs at most: the bytes of every intermediate array, were none of them fused."""
     one, three = (
-        _bytes_of_jaxpr(jax.make_jaxpr(game)(jax.ShapeDtypeStruct((batch, num_players), jnp.bool_)).jaxpr)
+        _bytes_of_jaxpr(jax.make_jaxpr(game)(jax.ShapeDtypeStruct((batch, game.num_players), jnp.bool_)).jaxpr)
         for batch in (1, 3)
     )
-    return max((three - one) // 2, num_players)
+    return max((three - one) // 2, game.num_players)
 
 
-def _check_values(shape: tuple[int, ...], batch: int) -> None:
-    if tuple(shape) != (batch,):
-        raise ValueError(f"game: expected values of shape ({batch},) for masks of shape ({batch}, n), got {shape}")
+def check_bytes(name: str, needed: int, max_bytes: int, what: str) -> None:
+    """Raise ValueError unless what an argument asks for fits the memory allowed."""
+    if needed > max_bytes:
+        raise ValueError(f"{name}: expected {what} within {max_bytes:,} bytes (max_bytes), got {needed:,} bytes")
 
 
-def _check_finite(values: Array | np.ndarray) -> None:
+def check_values(values: Any, num_masks: int) -> None:
+    """Raise ValueError unless there is one finite value for each mask; of traced values only the shape is seen."""
+    if tuple(values.shape) != (num_masks,):
+        raise ValueError(
+            f"game: expected values of shape ({num_masks},), one for each mask, got shape {tuple(values.shape)}"
+        )
+    if not isinstance(values, jax.ShapeDtypeStruct):
+        check_finite(values)
+
+
+def check_finite(values: Array | np.ndarray) -> None:
     """Raise ValueError for NaN and infinity where values can be seen; a table on a device is reduced there."""
     if is_traced(values):
         return
@@ -111,29 +103,23 @@ def _check_finite(values: Array | np.ndarray) -> None:
     if not bool(is_finite.all()):
         num_bad, first = int((~is_finite).sum()), int(xp.argmin(is_finite))
         raise ValueError(
-            f"game: expected finite values, got {num_bad} that are NaN or infinite, the first at coalition {first}"
+            f"game: expected finite values, got {num_bad:,} of {values.size:,} that are NaN or infinite, the first at "
+            f"mask {first:,}"
         )
 
 
-def _chunk_exponent(num_players: int, chunk_size: int | None, per_mask: Callable[[], int], budget: int) -> int:
-    if chunk_size is None:
-        largest = max(min(budget // per_mask(), MAX_CHUNK), 1)
-        return min(int(math.log2(largest)), num_players)
-    check_count("chunk_size", chunk_size)
-    if chunk_size & (chunk_size - 1):
-        raise ValueError(f"chunk_size: expected a power of two, got {chunk_size}")
-    return min(chunk_size.bit_length() - 1, num_players)
+def _largest_power(number: int) -> int:
+    return 2 ** (max(number, 1).bit_length() - 1)
 
 
-def evaluate(game: Game, num_players: int, *, chunk_size: int | None = None, max_bytes: int = MAX_BYTES) -> Array:
+def evaluate(game: Game, *, chunk_size: int | None = None, max_bytes: int = MAX_BYTES) -> Array:
     """The value of every coalition of a JAX game, in chunks of masks that fit the memory budget.
 
-    It can be traced: ``jit`` it, ``vmap`` it over samples, parameters or checkpoints that the game is closed over (the
-    budget is then per lane), and differentiate through it.
+    It can be traced: ``jit`` it with the game as an argument or closed over, ``vmap`` it over samples, parameters or
+    checkpoints (the budget is then per lane), and differentiate through it.
 
     Args:
-        game: ``values[batch] = game(masks[batch, n])``.
-        num_players: n.
+        game: from `game` or `masked_game`.
         chunk_size: masks a batch, a power of two; by default as many as fit the budget, at most 16,384.
         max_bytes: for the table and the intermediate arrays of one chunk.
 
@@ -145,48 +131,30 @@ def evaluate(game: Game, num_players: int, *, chunk_size: int | None = None, max
             a trace, NaN.
 
     Example:
-        >>> evaluate(lambda masks: masks.all(-1).astype(jnp.float32), 2).tolist()
+        >>> evaluate(game(lambda masks: masks.all(-1).astype(jnp.float32), 2)).tolist()
         [0.0, 0.0, 0.0, 1.0]
     """
-    values = _tabulate(game, num_players, jnp.int32(0), num_players, chunk_size=chunk_size, max_bytes=max_bytes)
-    _check_finite(values)
+    values = _tabulate(game, game.num_players, 0, chunk_size=chunk_size, max_bytes=max_bytes)
+    check_finite(values)
     return values
 
 
-def _tabulate(
-    game: Game, num_players: int, first: Array, num_bits: int, *, chunk_size: int | None, max_bytes: int
-) -> Array:
+def _tabulate(game: Game, num_bits: int, first: Array | int, *, chunk_size: int | None, max_bytes: int) -> Array:
     """Values of the ``2**num_bits`` coalitions from ``first`` on, chunk by chunk."""
-    check_count("num_players", num_players, minimum=0)
-    output = jax.eval_shape(game, jax.ShapeDtypeStruct((2, num_players), jnp.bool_))
-    _check_values(output.shape, 2)
+    n = game.num_players
+    output = jax.eval_shape(game, jax.ShapeDtypeStruct((2, n), jnp.bool_))
+    check_values(output, 2)
     itemsize = output.dtype.itemsize
-    check_table(num_players, itemsize=itemsize, max_bytes=max_bytes * 2 ** (num_players - num_bits))
-    if num_players > MAX_SPINS:
-        raise ValueError(
-            f"num_players: expected at most {MAX_SPINS} players, whose coalitions int32 can count, got {num_players}"
-        )
-    budget = max(max_bytes - itemsize * 2**num_bits, 1)
-    exponent = _chunk_exponent(num_bits, chunk_size, lambda: bytes_per_mask(game, num_players), budget)
-    offsets = jnp.arange(2**exponent, dtype=jnp.int32)
-
-    def chunk(start: Array) -> Array:
-        return game(masks_of(start + offsets, num_players))
-
-    if exponent == num_bits:
-        return chunk(first)
-    starts = first + (jnp.arange(2 ** (num_bits - exponent), dtype=jnp.int32) << jnp.int32(exponent))
-    return jax.lax.map(chunk, starts).reshape(-1)
+    check_table(n, itemsize=itemsize, max_bytes=max_bytes * 2 ** (n - num_bits), name="num_players")
+    check_num_bits(n, name="num_players")
+    if chunk_size is None:
+        budget = max_bytes - itemsize * 2**num_bits
+        chunk_size = _largest_power(min(budget // bytes_per_mask(game), CHUNK_SIZE))
+    return tabulate(lambda index: game(bits_of(index, n)), num_bits, chunk_size=chunk_size, first=first)
 
 
 def evaluate_over_devices(
-    game: Game,
-    num_players: int,
-    mesh: Mesh,
-    *,
-    axis_name: str,
-    chunk_size: int | None = None,
-    max_bytes: int = MAX_BYTES,
+    game: Game, mesh: Mesh, *, axis_name: str, chunk_size: int | None = None, max_bytes: int = MAX_BYTES
 ) -> Array:
     """The table of a JAX game, each device evaluating and keeping the coalitions with its own highest bits.
 
@@ -194,7 +162,6 @@ def evaluate_over_devices(
 
     Args:
         game: as in `evaluate`; what it is closed over is copied to every device.
-        num_players: n.
         mesh: devices; their number along ``axis_name`` is a power of two of at most ``2**n``.
         axis_name: the mesh axis to spread the table along.
         chunk_size: masks a batch, on each device.
@@ -206,37 +173,34 @@ def evaluate_over_devices(
     Raises:
         ValueError: as `evaluate`, or a number of devices that is no power of two.
     """
-    check_count("num_players", num_players, minimum=0)
     num_devices = mesh.shape[axis_name]
-    num_bits = num_players - (num_devices.bit_length() - 1)
+    num_bits = game.num_players - (num_devices.bit_length() - 1)
     if num_devices & (num_devices - 1) or num_bits < 0:
-        raise ValueError(f"mesh: expected a power of two of at most {2**num_players} devices, got {num_devices}")
+        raise ValueError(f"mesh: expected a power of two of at most {2**game.num_players} devices, got {num_devices}")
 
     def local() -> Array:
-        first = jax.lax.axis_index(axis_name).astype(jnp.int32) << jnp.int32(num_bits)
-        return _tabulate(game, num_players, first, num_bits, chunk_size=chunk_size, max_bytes=max_bytes)
+        first = jax.lax.axis_index(axis_name).astype(jnp.int32) << num_bits
+        return _tabulate(game, num_bits, first, chunk_size=chunk_size, max_bytes=max_bytes)
 
     values = jax.shard_map(local, mesh=mesh, in_specs=(), out_specs=PartitionSpec(axis_name))()
-    _check_finite(values)
+    check_finite(values)
     return values
 
 
 def evaluate_on_host(
-    game: Callable[[np.ndarray], Any],
-    num_players: int,
+    game: Game,
     *,
-    chunk_size: int | None = None,
+    chunk_size: int = HOST_CHUNK,
     max_bytes: int = MAX_BYTES,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | bool | None = None,
 ) -> np.ndarray:
     """The value of every coalition of a game that is no JAX function: a scikit-learn model, a network elsewhere.
 
     Args:
-        game: ``values[batch] = game(masks[batch, n])`` on NumPy arrays, of the same batch every time.
-        num_players: n.
-        chunk_size: masks a batch, a power of two; 4,096 by default.
+        game: of NumPy arrays, of the same batch every time.
+        chunk_size: masks a batch, a power of two.
         max_bytes: for the table of float64 values.
-        progress: called with (coalitions done, coalitions in all) after each chunk.
+        progress: called after each chunk, or True for a bar.
 
     Returns:
         ``float64[2**n]`` values in index order.
@@ -244,17 +208,15 @@ def evaluate_on_host(
     Raises:
         ValueError: as `evaluate`.
     """
-    check_table(num_players, itemsize=8, max_bytes=max_bytes)
-    exponent = _chunk_exponent(num_players, HOST_CHUNK if chunk_size is None else chunk_size, lambda: 1, max_bytes)
-    total, batch = 2**num_players, 2**exponent
-    table = np.empty(total)
-    players = np.arange(num_players)
-    for start in range(0, total, batch):
-        masks = (np.arange(start, start + batch)[:, None] >> players) & 1 == 1
-        values = np.asarray(game(masks))
-        _check_values(values.shape, batch)
-        _check_finite(values)
-        table[start : start + batch] = values
-        if progress is not None:
-            progress(start + batch, total)
+    n = game.num_players
+    check_table(n, itemsize=8, max_bytes=max_bytes, name="num_players")
+    check_chunk_size(chunk_size)
+    batch, table = min(chunk_size, 2**n), np.empty(2**n)
+    with reporting(progress, "evaluating") as report:
+        for start in range(0, len(table), batch):
+            masks = (np.arange(start, start + batch)[:, None] >> np.arange(n)) & 1 == 1
+            values = np.asarray(game(masks))
+            check_values(values, batch)
+            table[start : start + batch] = values
+            report(start + batch, len(table), "")
     return table

@@ -5,16 +5,17 @@ Players are an integer array, the *assignment*: its entry says which player hold
 ``[tokens, embedding]``, one image for ``[rows, columns, channels]`` or for a feature map.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from jaxrg.base import check_count
-from jaxrg.interactions.games import Game
+from jaxrg.base import as_partial, check_count
+from jaxrg.interactions.games import Game, game
 
 ALWAYS_PRESENT = -1
 
@@ -32,10 +33,6 @@ def features(num_features: int) -> np.ndarray:
 
 def patches(image_shape: tuple[int, int], grid: tuple[int, int]) -> np.ndarray:
     """Rectangles of a grid as players, row by row; sides that the grid does not divide give unequal patches.
-
-    Args:
-        image_shape: rows and columns of the image.
-        grid: patches along each.
 
     Raises:
         ValueError: more patches than pixels along an axis.
@@ -64,7 +61,7 @@ def segments(labels: ArrayLike) -> np.ndarray:
     return np.unique(host, return_inverse=True)[1].reshape(host.shape)
 
 
-def keep_players(assignment: np.ndarray, players: ArrayLike) -> np.ndarray:
+def keep_players(assignment: np.ndarray, players: Sequence[int] | np.ndarray) -> np.ndarray:
     """Only some players, renumbered in the given order; the entries of all others are always present.
 
     Raises:
@@ -123,6 +120,10 @@ def apply_masks(masks: Array, sample: Array, baseline: Array, assignment: np.nda
     n = num_players_of(assignment)
     if masks.shape[-1] != n:
         raise ValueError(f"masks: expected the {n} players of the assignment along the last axis, got {masks.shape}")
+    return _masked(masks, sample, baseline, assignment)
+
+
+def _masked(masks: Array, sample: Array, baseline: Array, assignment: Array | np.ndarray) -> Array:
     # The extra last entry belongs to no player and is always there; -1 reads it.
     extended = jnp.concatenate([masks, jnp.ones((*masks.shape[:-1], 1), jnp.bool_)], axis=-1)
     is_present = extended[..., assignment]
@@ -131,15 +132,31 @@ def apply_masks(masks: Array, sample: Array, baseline: Array, assignment: np.nda
     return jnp.where(is_present, sample.reshape(lead + sample.shape), baseline.reshape(lead + sample.shape))
 
 
+def _masked_score(model, score, sample: Array, baseline: Array, assignment: Array, masks: Array) -> Array:
+    def value(background: Array) -> Array:
+        return score(model(_masked(masks, sample, background, assignment)))
+
+    if baseline.ndim == sample.ndim:
+        return value(baseline)
+    # One background after another: the memory of a chunk does not grow with their number.
+    total, _ = jax.lax.scan(
+        lambda total, background: (total + value(background), None), value(baseline[0]), baseline[1:]
+    )
+    return total / baseline.shape[0]
+
+
 def masked_game(
     model: Callable[[Array], Array],
-    sample: Array,
+    sample: ArrayLike,
     *,
-    baseline: Array,
+    baseline: ArrayLike,
     assignment: np.ndarray,
     score: Callable[[Array], Array],
 ) -> Game:
     r"""The game of a model on one input: :math:`v(S) = \mathrm{score}(\mathrm{model}(x_S))`.
+
+    Sample, baseline and the arrays bound by a `jax.tree_util.Partial` are leaves of the game: a compiled function of it
+    serves all samples.
 
     Args:
         model: ``outputs = model(inputs[batch, ...])``: a flax or equinox model, or any function of a batch.
@@ -150,7 +167,7 @@ def masked_game(
         score: ``values[batch] = score(outputs)``, such as ``functools.partial(log_odds, label=3)``.
 
     Returns:
-        ``values[batch] = game(masks[batch, n])``.
+        A `Game` of the players of the assignment.
 
     Raises:
         ValueError: baseline or assignment of another shape.
@@ -163,23 +180,8 @@ def masked_game(
     """
     sample, baseline = jnp.asarray(sample), jnp.asarray(baseline)
     _check_inputs(sample, baseline, assignment)
-    num_players_of(assignment)
-
-    def value(masks: Array, background: Array) -> Array:
-        return score(model(apply_masks(masks, sample, background, assignment)))
-
-    if baseline.ndim == sample.ndim:
-        return lambda masks: value(masks, baseline)
-    if baseline.ndim != sample.ndim + 1 or len(baseline) == 0:
+    if baseline.ndim > sample.ndim + 1 or baseline.size == 0:
         raise ValueError(f"baseline: expected shape {sample.shape} or one more leading axis, got {baseline.shape}")
-
-    def mean_value(masks: Array) -> Array:
-        # One background after another: the memory of a chunk does not grow with their number.
-        total, _ = jax.lax.scan(
-            lambda total, background: (total + value(masks, background), None),
-            value(masks, baseline[0]),
-            baseline[1:],
-        )
-        return total / baseline.shape[0]
-
-    return mean_value
+    n = num_players_of(assignment)
+    players = jnp.asarray(assignment, jnp.int32)
+    return game(Partial(_masked_score, as_partial(model), as_partial(score), sample, baseline, players), n)

@@ -1,19 +1,20 @@
 r"""A light labelled view of the interactions of one input: tables, spectra, salient ones, JSON, other packages."""
 
+import functools
 import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.base import check_count
-from jaxrg.interactions.contexts import num_subsets_up_to, subsets_up_to
-from jaxrg.interactions.games import MAX_BYTES, check_table
-from jaxrg.interactions.spectrum import OrderStrengths
-from jaxrg.transforms import num_players
+from jaxrg.base import PyTree, check_count
+from jaxrg.interactions.and_or import AndOr
+from jaxrg.interactions.orders import OrderStrengths
+from jaxrg.tables import MAX_BYTES, check_table
+from jaxrg.transforms import num_bits
 
 SALIENT_FRACTION = 0.05  # of the largest interaction: the threshold of Ren et al. and Zhang et al.
 _FORMAT = "jaxrg interactions"
@@ -28,22 +29,13 @@ _KNOWN_TO_SHAPIQ = (
 
 
 class InteractionView(NamedTuple):
-    """Interactions of one input, with names; build it with `label`, `label_table` or `merge_and_or`.
+    """Interactions of one input, with names; build it with `label`, `label_table` or `merge_and_or`."""
 
-    Attributes:
-        subsets: ``bool[num, n]``, the players of each interaction.
-        values: ``[num]``.
-        kinds: ``str[num]``: ``"AND"`` (there if all its players are) and ``"OR"`` (there if any is) where a view holds
-            both, otherwise ``""``.
-        names: of the n players.
-        index: what the values are, such as ``"SII"``.
-    """
-
-    subsets: np.ndarray
-    values: np.ndarray
-    kinds: np.ndarray
-    names: tuple[str, ...]
-    index: str
+    subsets: np.ndarray  # bool[num, n], the players of each interaction
+    values: np.ndarray  # [num]
+    kinds: np.ndarray  # str[num]: "AND" (there if all its players are) or "OR" (if any is) of a view of both, else ""
+    names: tuple[str, ...]  # of the n players
+    index: str  # what the values are, such as "SII"
 
     @property
     def orders(self) -> np.ndarray:
@@ -73,6 +65,12 @@ class InteractionView(NamedTuple):
         check_count("count", count)
         rows = np.flatnonzero(self.orders > 0)
         return self.rows(rows[np.argsort(-np.abs(self.values[rows]), kind="stable")[:count]])
+
+    def salient(self, fraction: float = SALIENT_FRACTION) -> "InteractionView":
+        """Only the interactions of at least this fraction of the strongest, strongest first, as `is_salient`."""
+        ranked = self.top(len(self.values))
+        strength = np.abs(ranked.values)
+        return ranked.rows(np.flatnonzero((strength >= fraction * strength.max(initial=0)) & (strength > 0)))
 
     def table(self, count: int = 10) -> str:
         """The strongest interactions as text, one a line: order, value, share of the total strength, players.
@@ -104,12 +102,6 @@ class InteractionView(NamedTuple):
         negative = np.bincount(self.orders, np.maximum(-self.values, 0), length)
         return OrderStrengths(*(jnp.asarray(part) for part in (positive + negative, positive, negative)))
 
-    def salient(self, fraction: float = SALIENT_FRACTION) -> "InteractionView":
-        """Only the interactions of at least this fraction of the strongest, strongest first, as `is_salient`."""
-        ranked = self.top(len(self.values))
-        strength = np.abs(ranked.values)
-        return ranked.rows(np.flatnonzero((strength >= fraction * strength.max(initial=0)) & (strength > 0)))
-
     def attributions(self) -> np.ndarray:
         r"""Each interaction shared equally among its players, :math:`\sum_{S \ni i} I(S) / |S|`, ``[n]``.
 
@@ -131,6 +123,31 @@ class InteractionView(NamedTuple):
                 "values": [float(value) for value in self.values],
             }
         )
+
+    @classmethod
+    def from_json(cls, text: str) -> "InteractionView":
+        """The view that `to_json` wrote.
+
+        Raises:
+            ValueError: other text.
+
+        Example:
+            >>> view = label_table(jnp.array([0.5, 1.0, -3.0, 0.1]))
+            >>> InteractionView.from_json(view.to_json()).values.tolist() == view.values.tolist()
+            True
+        """
+        try:
+            data = json.loads(text)
+            if data["format"] != _FORMAT:
+                raise ValueError(data["format"])
+            subsets = np.zeros((len(data["subsets"]), len(data["names"])), np.bool_)
+            for row, players in enumerate(data["subsets"]):
+                subsets[row, players] = True
+            values = np.asarray(data["values"], np.dtype(data["dtype"]))
+            view = label(values, subsets, index=data["index"], names=data["names"])
+            return view._replace(kinds=np.asarray(data["kinds"], _KIND).reshape(values.shape))
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise ValueError(f"text: expected what to_json wrote (format {_FORMAT!r}), got {text[:60]!r}") from error
 
     def to_shapiq(self, *, baseline: float | None = None) -> Any:
         """The same as ``shapiq.InteractionValues``, for its plots and tools.
@@ -167,37 +184,12 @@ class InteractionView(NamedTuple):
         )
 
 
-def from_json(text: str) -> InteractionView:
-    """The view that ``to_json`` wrote.
-
-    Raises:
-        ValueError: other text.
-
-    Example:
-        >>> view = label_table(jnp.array([0.5, 1.0, -3.0, 0.1]))
-        >>> from_json(view.to_json()).values.tolist() == view.values.tolist()
-        True
-    """
-    try:
-        data = json.loads(text)
-        if data["format"] != _FORMAT:
-            raise ValueError(data["format"])
-        subsets = np.zeros((len(data["subsets"]), len(data["names"])), np.bool_)
-        for row, players in enumerate(data["subsets"]):
-            subsets[row, players] = True
-        values = np.asarray(data["values"], np.dtype(data["dtype"]))
-        view = label(values, subsets, index=data["index"], names=data["names"])
-        return view._replace(kinds=np.asarray(data["kinds"], _KIND).reshape(values.shape))
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"text: expected what to_json wrote (format {_FORMAT!r}), got {text[:60]!r}") from error
-
-
 def label(values: ArrayLike, subsets: ArrayLike, *, index: str, names: Sequence[str] | None = None) -> InteractionView:
-    """A view of interactions given as a list.
+    """A view of interactions given as a list, such as an index of the subsets of `indices.subsets_up_to`.
 
     Args:
         values: ``[num]``.
-        subsets: ``bool[num, n]``, the players of each (`subsets_up_to`).
+        subsets: ``bool[num, n]``, the players of each.
         index: what they are, such as ``"SII"``.
         names: of the players; their numbers by default.
 
@@ -218,90 +210,62 @@ def label(values: ArrayLike, subsets: ArrayLike, *, index: str, names: Sequence[
     return InteractionView(members, numbers, np.zeros(len(members), _KIND), labels, index)
 
 
-def label_index(values: Array, order: int, *, index: str, names: Sequence[str] | None = None) -> InteractionView:
-    """A view of an interaction index ``[num]`` of all subsets of at most ``order`` players, as the indices return it.
-
-    Raises:
-        ValueError: as `label`; order < 1; no number of players has as many subsets.
-
-    Example:
-        >>> label_index(jnp.array([0.0, 3.0, 4.0, 4.0]), 2, index="SII").label_of(3)
-        '{0, 1}'
-    """
-    check_count("order", order)
-    n = order
-    while num_subsets_up_to(n, order) < values.shape[-1]:
-        n += 1
-    return label(values, subsets_up_to(n, order), index=index, names=names)
-
-
 def label_table(
-    interactions: Array, *, index: str = "Harsanyi AND", names: Sequence[str] | None = None, max_bytes: int = MAX_BYTES
+    interactions: ArrayLike,
+    *,
+    index: str = "Harsanyi AND",
+    names: Sequence[str] | None = None,
+    max_bytes: int = MAX_BYTES,
 ) -> InteractionView:
     """A view of a whole table ``[2**n]`` of interactions in index order, such as `harsanyi` returns.
 
     Raises:
         ValueError: not one table of ``2**n`` finite values; more memory than ``max_bytes``.
     """
-    if interactions.ndim != 1:
-        raise ValueError(f"interactions: expected one table [2**n], got shape {interactions.shape}")
-    n = num_players(interactions)
-    check_table(n, itemsize=interactions.dtype.itemsize + n, max_bytes=max_bytes)
+    values = np.asarray(interactions)
+    if values.ndim != 1:
+        raise ValueError(f"interactions: expected one table [2**n], got shape {values.shape}")
+    n = num_bits(values)  # type: ignore[arg-type]
+    check_table(n, itemsize=values.itemsize + n, max_bytes=max_bytes, name="interactions")
     subsets = np.empty((2**n, n), np.bool_)
     for player in range(n):  # column by column: a whole table of integers would be eight times as large
         subsets[:, player] = np.arange(2**n) >> player & 1
-    return label(interactions, subsets, index=index, names=names)
+    return label(values, subsets, index=index, names=names)
 
 
-def merge_and_or(
-    and_interactions: Array,
-    or_interactions: Array,
-    *,
-    names: Sequence[str] | None = None,
-    max_bytes: int = MAX_BYTES,
-) -> InteractionView:
-    """One view of AND and OR interactions that together explain a game.
-
-    With one player AND and OR are the same function, so only their sum means something: orders 0 and 1 are added.
-
-    Args:
-        and_interactions: ``[2**n]`` in index order.
-        or_interactions: the same.
-        names: of the players.
-        max_bytes: for the view.
+def merge_and_or(result: AndOr, *, names: Sequence[str] | None = None, max_bytes: int = MAX_BYTES) -> InteractionView:
+    """One view of the AND and OR interactions of one game, from `and_or.extract` or `and_or.solve`.
 
     Returns:
-        AND interactions of all orders, with the OR ones of orders 0 and 1 added, then OR interactions of orders >= 2.
+        AND interactions of all orders, those of orders 0 and 1 merged with the OR ones, then OR interactions of
+        orders >= 2.
 
     Raises:
-        ValueError: tables of different shapes; as `label_table`.
+        ValueError: as `label_table`.
     """
-    if and_interactions.shape != or_interactions.shape:
-        raise ValueError(
-            f"or_interactions: expected the shape {and_interactions.shape} of and_interactions, "
-            f"got {or_interactions.shape}"
-        )
-    first, second = (
+    ands, ors = (
         label_table(table, index="Harsanyi AND-OR", names=names, max_bytes=max_bytes // 2)
-        for table in (and_interactions, or_interactions)
+        for table in (result.and_, result.or_)
     )
-    is_shared = first.orders < 2
-    values = np.concatenate([first.values + np.where(is_shared, second.values, 0), second.values[~is_shared]])
-    subsets = np.concatenate([first.subsets, second.subsets[~is_shared]])
-    kinds = np.where(np.arange(len(values)) < len(first.values), "AND", "OR")
-    kinds = np.where(subsets.sum(-1) < 2, "", kinds).astype(_KIND)
-    return InteractionView(subsets, values, kinds, first.names, first.index)
+    # With one player AND and OR are the same function, so only their sum means something.
+    is_shared = ands.orders < 2
+    values = np.concatenate([ands.values + np.where(is_shared, ors.values, 0), ors.values[~is_shared]])
+    subsets = np.concatenate([ands.subsets, ors.subsets[~is_shared]])
+    kinds = np.where(np.arange(len(values)) < len(ands.values), "AND", "OR")
+    return ands._replace(subsets=subsets, values=values, kinds=np.where(subsets.sum(-1) < 2, "", kinds).astype(_KIND))
 
 
-def is_salient(interactions: Array, fraction: ArrayLike = SALIENT_FRACTION) -> Array:
+@jax.jit
+def is_salient(interactions: PyTree, fraction: ArrayLike = SALIENT_FRACTION) -> PyTree:
     r"""Which interactions are salient, :math:`|I(S)| \ge \tau \max_{T \ne \emptyset} |I(T)|`.
 
     Args:
-        interactions: ``[..., num]``, the empty set first.
+        interactions: a table ``[..., num]``, the empty set first, or several such as ``(result.and_, result.or_)``,
+            whose threshold is then that of the largest interaction of them all.
         fraction: τ, traced or not.
 
     Returns:
-        ``bool[..., num]``, false for the empty set and where all interactions vanish.
+        ``bool[..., num]`` for each table, false for the empty set and where all interactions vanish.
 
     Example:
         >>> is_salient(jnp.array([9.0, 1.0, -0.06, 0.04])).tolist()
@@ -310,16 +274,8 @@ def is_salient(interactions: Array, fraction: ArrayLike = SALIENT_FRACTION) -> A
     Reference:
         Li & Zhang, ICML 2023, arXiv:2302.13080; Ren, Gao, Shen & Zhang, ICLR 2024, arXiv:2305.01939.
     """
-    strength = jnp.abs(interactions).at[..., 0].set(jnp.zeros((), interactions.dtype))
-    threshold = jnp.asarray(fraction, strength.dtype) * jnp.max(strength, axis=-1, keepdims=True)
-    return (strength >= threshold) & (strength > jnp.zeros((), strength.dtype))
-
-
-def num_salient(interactions: Array, fraction: ArrayLike = SALIENT_FRACTION) -> Array:
-    """Number of salient interactions, ``int32[...]``.
-
-    Example:
-        >>> int(num_salient(jnp.array([9.0, 1.0, -0.06, 0.04])))
-        2
-    """
-    return jnp.sum(is_salient(interactions, fraction), axis=-1, dtype=jnp.int32)
+    strengths = jax.tree.map(lambda table: jnp.abs(table).at[..., 0].set(0), interactions)
+    peaks = [jnp.max(table, axis=-1, keepdims=True) for table in jax.tree.leaves(strengths)]
+    threshold = functools.reduce(jnp.maximum, peaks)
+    threshold = jnp.asarray(fraction, threshold.dtype) * threshold
+    return jax.tree.map(lambda strength: (strength >= threshold) & (strength > 0), strengths)

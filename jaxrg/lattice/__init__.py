@@ -1,6 +1,7 @@
-"""Lattice geometry: sides, boundaries, bonds, sublattices, blocks and translation-invariant operators."""
+"""Lattice geometry: sides, boundaries, bonds, sublattices, blocks, clusters and translation-invariant operators."""
 
 from jaxrg.lattice.blocks import block_shape, from_blocks, to_blocks
+from jaxrg.lattice.clusters import cluster_labels, lattice_cluster_labels, square_cluster_labels
 from jaxrg.lattice.colouring import check_colouring, checkerboard, greedy_colouring, sublattice_colouring
 from jaxrg.lattice.geometry import Lattice, hypercubic, inside, shift, triangular
 from jaxrg.lattice.operators import Operators, evaluate, operators, point_group, standard_operators
@@ -11,14 +12,17 @@ __all__ = [
     "block_shape",
     "check_colouring",
     "checkerboard",
+    "cluster_labels",
     "evaluate",
     "from_blocks",
     "greedy_colouring",
     "hypercubic",
     "inside",
+    "lattice_cluster_labels",
     "operators",
     "point_group",
     "shift",
+    "square_cluster_labels",
     "standard_operators",
     "sublattice_colouring",
     "to_blocks",

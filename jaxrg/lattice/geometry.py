@@ -50,6 +50,10 @@ class Lattice:
     def num_bonds(self) -> int:
         return sum(int(inside(self, bond).sum()) for bond in self.bonds)
 
+    def bonds_inside(self) -> np.ndarray:
+        """``[num_directions, *shape]`` bool: whether the bond from ``x`` to ``x + b`` stays within open boundaries."""
+        return np.stack([inside(self, bond) for bond in self.bonds])
+
     def edges(self) -> np.ndarray:
         """``[num_bonds, 2]`` int32 flat indices of the sites each bond joins, direction by direction."""
         index = np.arange(self.num_sites, dtype=np.int32).reshape(self.shape)
@@ -134,4 +138,4 @@ def shift(lattice: Lattice, values: Array, offset: Offset) -> Array:
     if moved:
         values = jnp.roll(values, tuple(-offset[axis] for axis in moved), axis=moved)
     kept = inside(lattice, offset)
-    return values if kept.all() else jnp.where(kept, values, jnp.zeros((), values.dtype))
+    return values if kept.all() else jnp.where(kept, values, 0)

@@ -7,6 +7,7 @@ table, couplings measured from samples.
 import dataclasses
 import functools
 import itertools
+import operator
 from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
@@ -198,11 +199,6 @@ def evaluate(basis: Operators, spins: Array) -> Array:
     shifted = functools.cache(lambda offset: shift(basis.lattice, spins, offset))
     totals = []
     for orbit in basis.terms:
-        total = jnp.zeros((), dtype)
-        for term in orbit:
-            product = shifted(term[0])
-            for offset in term[1:]:
-                product = product * shifted(offset)
-            total = total + jnp.sum(product, dtype=dtype)
-        totals.append(total)
+        products = (functools.reduce(operator.mul, map(shifted, term)) for term in orbit)
+        totals.append(functools.reduce(operator.add, (jnp.sum(product, dtype=dtype) for product in products)))
     return jnp.stack(totals)

@@ -1,15 +1,9 @@
 """Energies: the Ising model, spin glasses, general operator Hamiltonians and pair couplings on any graph."""
 
 from jaxrg.models.general import OperatorModel
-from jaxrg.models.ising import (
-    Glass,
-    Ising,
-    Observables,
-    gaussian_glass,
-    magnetization,
-    plus_minus_glass,
-    validate_configuration,
-)
+from jaxrg.models.glass import Glass, gaussian_glass, plus_minus_glass
+from jaxrg.models.ising import Ising
+from jaxrg.models.observables import Observables, magnetization
 from jaxrg.models.pairs import DensePairs, SparsePairs, dense_pairs, sparse_pairs
 
 __all__ = [
@@ -24,5 +18,4 @@ __all__ = [
     "magnetization",
     "plus_minus_glass",
     "sparse_pairs",
-    "validate_configuration",
 ]

@@ -10,7 +10,7 @@ from jax import Array
 
 from jaxrg.base import as_parameter, check_shape
 from jaxrg.lattice import Operators, evaluate, sublattice_colouring
-from jaxrg.models.ising import Observables, magnetization
+from jaxrg.models.observables import reduced_observables
 
 
 @functools.cache
@@ -71,7 +71,4 @@ class OperatorModel:
         r"""``[*shape]`` :math:`f_x = -\partial H/\partial s_x`; exact, as H is linear in every single spin."""
         return -jax.grad(self.hamiltonian)(spins.astype(self.couplings.dtype))
 
-    def observables(self, spins: Array) -> Observables:
-        """Reduced Hamiltonian per site (its couplings share no unit), and magnetisation."""
-        dtype = self.couplings.dtype
-        return Observables(self.hamiltonian(spins) / np.asarray(spins.size, dtype), magnetization(spins, dtype))
+    observables = reduced_observables

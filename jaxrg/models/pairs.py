@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +10,34 @@ import numpy as np
 from jax import Array
 
 from jaxrg.base import as_parameter, check_count, check_shape, is_traced
-from jaxrg.lattice import greedy_colouring
-from jaxrg.models.ising import Observables, magnetization
+from jaxrg.lattice import cluster_labels, greedy_colouring
+from jaxrg.models.observables import reduced_observables
+
+
+class _GraphPairs:
+    """The bonds of a graph's edges ``[num_edges, 2]``; a base of dataclasses."""
+
+    edge_list: Any
+    num_sites: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.num_sites,)
+
+    def bond_ends(self, values: Array) -> tuple[Array, Array]:
+        """``[num_edges]`` values at both ends of every edge."""
+        return values[self.edge_list[:, 0]], values[self.edge_list[:, 1]]
+
+    def cluster_labels(self, active: Array) -> Array:
+        """``[num_sites]`` int32, the smallest site of each cluster of active edges ``[num_edges]``."""
+        return cluster_labels(active, self.edge_list, self.num_sites)
+
+    observables = reduced_observables
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["couplings", "field"], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
-class DensePairs:
+class DensePairs(_GraphPairs):
     r"""Every pair of spins may interact.
 
     .. math:: H(s) = -\tfrac12 \sum_{ij} J_{ij} s_i s_j - \sum_i h_i s_i
@@ -33,37 +55,42 @@ class DensePairs:
         object.__setattr__(self, "field", as_parameter(self.field, "field"))
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return (self.couplings.shape[-1],)
+    def num_sites(self) -> int:
+        return self.couplings.shape[-1]
+
+    @property
+    def edge_list(self) -> np.ndarray:
+        """``[num_edges, 2]`` int32, every pair of sites once."""
+        return np.stack(np.triu_indices(self.num_sites, 1), axis=1).astype(np.int32)
 
     @property
     def colours(self) -> np.ndarray:
         """Every site is a sublattice of its own."""
-        return np.arange(self.shape[0], dtype=np.int32)
+        return np.arange(self.num_sites, dtype=np.int32)
 
     @property
     def num_colours(self) -> int:
-        return self.shape[0]
+        return self.num_sites
+
+    def bond_couplings(self) -> Array:
+        """``[num_edges]`` J of every pair."""
+        first, second = self.edge_list.T
+        return self.couplings[first, second]
+
+    def field_array(self) -> Array:
+        """``[num_sites]`` field on every site."""
+        return jnp.broadcast_to(jnp.asarray(self.field).astype(self.couplings.dtype), self.shape)
 
     def hamiltonian(self, spins: Array) -> Array:
         """Reduced Hamiltonian H(s) of one configuration ``[num_sites]``."""
         check_shape("spins", spins, self.shape)
         values = spins.astype(self.couplings.dtype)
-        half = jnp.asarray(0.5, self.couplings.dtype)
-        return -half * jnp.dot(values, jnp.dot(self.couplings, values)) - jnp.sum(self._field() * values)
+        return -0.5 * jnp.dot(values, jnp.dot(self.couplings, values)) - jnp.sum(self.field_array() * values)
 
     def local_field(self, spins: Array) -> Array:
         r"""``[num_sites]`` :math:`f_i = \sum_j J_{ij} s_j + h_i`."""
         check_shape("spins", spins, self.shape)
-        return jnp.dot(self.couplings, spins.astype(self.couplings.dtype)) + self._field()
-
-    def observables(self, spins: Array) -> Observables:
-        """Reduced Hamiltonian per site, and magnetisation."""
-        dtype = self.couplings.dtype
-        return Observables(self.hamiltonian(spins) / np.asarray(spins.size, dtype), magnetization(spins, dtype))
-
-    def _field(self) -> Array:
-        return jnp.broadcast_to(jnp.asarray(self.field).astype(self.couplings.dtype), self.shape)
+        return jnp.dot(self.couplings, spins.astype(self.couplings.dtype)) + self.field_array()
 
 
 @functools.partial(
@@ -72,7 +99,7 @@ class DensePairs:
     meta_fields=["num_sites", "num_colours"],
 )
 @dataclasses.dataclass(frozen=True)
-class SparsePairs:
+class SparsePairs(_GraphPairs):
     r"""Spins on the edges of a graph; build it with `sparse_pairs`, which checks and colours the graph.
 
     .. math:: H(s) = -\sum_{e=(i,j)} J_e s_i s_j - \sum_i h_i s_i
@@ -93,9 +120,9 @@ class SparsePairs:
     num_sites: int
     num_colours: int
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (self.num_sites,)
+    def bond_couplings(self) -> Array:
+        """``[num_edges]`` J of every edge."""
+        return self.couplings
 
     def field_array(self) -> Array:
         """``[num_sites]`` field on every site."""
@@ -105,8 +132,8 @@ class SparsePairs:
         """Reduced Hamiltonian H(s) of one configuration ``[num_sites]``."""
         check_shape("spins", spins, self.shape)
         values = spins.astype(self.couplings.dtype)
-        ends = values[self.edge_list]
-        return -jnp.dot(self.couplings, ends[:, 0] * ends[:, 1]) - jnp.dot(self.field, values)
+        first, second = self.bond_ends(values)
+        return -jnp.dot(self.couplings, first * second) - jnp.dot(self.field, values)
 
     def local_field(self, spins: Array) -> Array:
         r"""``[num_sites]`` :math:`f_i = \sum_j J_{ij} s_j + h_i`."""
@@ -115,11 +142,6 @@ class SparsePairs:
         first, second = self.edge_list[:, 0], self.edge_list[:, 1]
         total = self.field.at[first].add(self.couplings * values[second])
         return total.at[second].add(self.couplings * values[first])
-
-    def observables(self, spins: Array) -> Observables:
-        """Reduced Hamiltonian per site, and magnetisation."""
-        dtype = self.couplings.dtype
-        return Observables(self.hamiltonian(spins) / np.asarray(spins.size, dtype), magnetization(spins, dtype))
 
 
 def dense_pairs(couplings: Array, field: Array | float = 0.0) -> DensePairs:

@@ -10,14 +10,6 @@ from jaxrg.plot.interaction_figures import (
 from jaxrg.plot.lattice_figures import block_ladder, couplings_by_level, temperature_scan
 from jaxrg.plot.machine_figures import exact_map, locality_by_level, receptive_fields, reconstructions
 from jaxrg.plot.training_figures import interactions_through_training
-from jaxrg.plot.two_phase_figures import (
-    noise_fit,
-    order_dynamics,
-    penalty_paths,
-    spindles,
-    transfer_by_order,
-    turn_scatter,
-)
 
 __all__ = [
     "block_ladder",
@@ -29,14 +21,8 @@ __all__ = [
     "interaction_waterfall",
     "interactions_through_training",
     "locality_by_level",
-    "noise_fit",
-    "order_dynamics",
     "order_spectrum",
-    "penalty_paths",
     "receptive_fields",
     "reconstructions",
-    "spindles",
     "temperature_scan",
-    "transfer_by_order",
-    "turn_scatter",
 ]

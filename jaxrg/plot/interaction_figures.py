@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from jaxrg.interactions.spectrum import OrderStrengths
+from jaxrg.interactions.orders import OrderStrengths
 from jaxrg.interactions.view import InteractionView
 from jaxrg.plot.style import BLUE, GREY, RED, new_figure
 

@@ -19,36 +19,27 @@ from jaxrg.rbm.exact import (
     visible_distribution,
 )
 from jaxrg.rbm.gibbs import (
-    GibbsInfo,
-    GibbsState,
     gibbs_sampler,
     gibbs_step,
     hidden_mean,
-    hidden_probability,
     sample_hidden,
     sample_visible,
     visible_mean,
-    visible_probability,
 )
 from jaxrg.rbm.gradients import (
-    contrastive_divergence,
-    contrastive_divergence_fn,
-    likelihood_fn,
+    contrastive_divergence_gradient,
+    likelihood_gradient,
     persistent_chains,
-    persistent_contrastive_divergence,
-    persistent_contrastive_divergence_fn,
+    persistent_contrastive_divergence_gradient,
 )
-from jaxrg.rbm.penalties import l1_penalty, l2_penalty, soft_threshold
+from jaxrg.rbm.penalties import l1_penalty, soft_threshold
 from jaxrg.rbm.receptive_fields import Locality, locality, receptive_fields
 from jaxrg.rbm.stack import lift, reconstruct, train_stack
 
 __all__ = [
     "RBM",
-    "GibbsInfo",
-    "GibbsState",
     "Locality",
-    "contrastive_divergence",
-    "contrastive_divergence_fn",
+    "contrastive_divergence_gradient",
     "energy",
     "from_binary",
     "gibbs_sampler",
@@ -56,20 +47,17 @@ __all__ = [
     "hidden_distribution",
     "hidden_hamiltonian",
     "hidden_mean",
-    "hidden_probability",
     "init",
     "l1_penalty",
-    "l2_penalty",
     "lift",
-    "likelihood_fn",
+    "likelihood_gradient",
     "locality",
     "log_likelihood",
     "log_partition",
     "log_probability",
     "negative_log_likelihood",
     "persistent_chains",
-    "persistent_contrastive_divergence",
-    "persistent_contrastive_divergence_fn",
+    "persistent_contrastive_divergence_gradient",
     "receptive_fields",
     "reconstruct",
     "sample_hidden",
@@ -81,5 +69,4 @@ __all__ = [
     "visible_distribution",
     "visible_hamiltonian",
     "visible_mean",
-    "visible_probability",
 ]

@@ -1,8 +1,7 @@
 """Exact answers for small machines: partition function, distributions and likelihood by enumeration of one layer.
 
-The states of ``n`` units are numbered as in `jaxrg.transforms`: unit ``i`` is +1 where bit ``i`` of the index is set.
-A state's field is the sum of a part from its low bits, tabulated once, and a part from its high bits, one row for each
-chunk.
+States are numbered as in `jaxrg.tables`. A state's field is the sum of a part from its low bits, tabulated once, and a
+part from its high bits, one row for each chunk.
 """
 
 import functools
@@ -11,12 +10,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxrg import tables
 from jaxrg.base import check_shape, check_spins
 from jaxrg.rbm.energy import RBM, check_machine, log_two_cosh, transpose, unchecked_visible_hamiltonian
-from jaxrg.transforms import index_to_spins, spin_states
+from jaxrg.sums import LogSumExp, add_log_weights, empty_log_sum
 
-MAX_ENUMERATED = 24  # units: 2**24 states against 1600 units of the other layer take about a minute
-MAX_TABLE = 22  # units: a table of 2**22 numbers
 CHUNK_ELEMENTS = 2**21  # fields at once, 16 MB of float64 for each temporary
 
 
@@ -25,50 +23,28 @@ def _num_low_bits(num_visible: int, num_hidden: int, chunk_elements: int) -> int
     return min(num_visible, max(0, (chunk_elements // max(num_hidden, num_visible)).bit_length() - 1))
 
 
-def _low_tables(machine: RBM, num_low: int) -> tuple[Array, Array]:
-    """Fields ``[2**num_low, num_hidden]`` and linear terms ``[2**num_low]`` of the first ``num_low`` visible units."""
-    states = spin_states(num_low, machine.weights.dtype)
-    return states @ machine.weights[:num_low], states @ machine.visible_bias[:num_low]
+def _fold(add, init, machine: RBM, chunk_elements: int):
+    """`jaxrg.tables.fold` of ``add(carry, -H [1, chunk])`` over the visible states, one chunk for all low bits."""
+    num_visible, num_hidden = check_machine(machine)
+    num_low = _num_low_bits(num_visible, num_hidden, chunk_elements)
+    low = tables.all_spins(num_low, machine.weights.dtype)
+    low_field, low_linear = low @ machine.weights[:num_low], low @ machine.visible_bias[:num_low]
 
+    def add_chunk(carry, index: Array):
+        high = tables.spins_of(index[0], num_visible - num_low, machine.weights.dtype)
+        field = machine.hidden_bias + high @ machine.weights[num_low:]
+        linear = low_linear + high @ machine.visible_bias[num_low:]
+        return add(carry, (linear + jnp.sum(log_two_cosh(low_field + field[None, :]), axis=1))[None])
 
-def _chunk_log_weights(machine: RBM, tables: tuple[Array, Array], index: Array) -> Array:
-    """-H(v) of the visible states whose high bits are ``index``, ``[2**num_low]``."""
-    fields, linear = tables
-    num_visible = machine.visible_bias.shape[0]
-    num_low = fields.shape[0].bit_length() - 1
-    high = index_to_spins(index, num_visible - num_low, machine.weights.dtype)
-    field = machine.hidden_bias + high @ machine.weights[num_low:]
-    return linear + high @ machine.visible_bias[num_low:] + jnp.sum(log_two_cosh(fields + field[None, :]), axis=1)
-
-
-def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
-    """Rounded sum and its exact rounding error (Knuth)."""
-    total = a + b
-    shadow = total - a
-    return total, (a - (total - shadow)) + (b - shadow)
+    return tables.fold(add_chunk, init, num_visible - num_low, chunk_size=1)
 
 
 @functools.partial(jax.jit, static_argnames="chunk_elements")
 def _log_partition_over_visible(machine: RBM, *, chunk_elements: int) -> Array:
-    num_visible, num_hidden = check_machine(machine)
-    num_low = _num_low_bits(num_visible, num_hidden, chunk_elements)
-    tables = _low_tables(machine, num_low)
+    def add(total: LogSumExp, log_weights: Array) -> tuple[LogSumExp, None]:
+        return add_log_weights(total, log_weights[0])[0], None
 
-    # Recomputing a chunk in the backward pass keeps the memory of a gradient at one chunk too.
-    @jax.checkpoint
-    def step(carry, index):
-        peak, total, error = carry
-        log_weights = _chunk_log_weights(machine, tables, index)
-        new_peak = jnp.maximum(peak, jax.lax.stop_gradient(jnp.max(log_weights)))
-        scale = jnp.exp(peak - new_peak)
-        total, rounding = _two_sum(total * scale, jnp.sum(jnp.exp(log_weights - new_peak)))
-        return (new_peak, total, error * scale + rounding), None
-
-    dtype = machine.weights.dtype
-    start = (jnp.array(-jnp.inf, dtype), jnp.zeros((), dtype), jnp.zeros((), dtype))
-    indices = jnp.arange(2 ** (num_visible - num_low), dtype=jnp.int32)
-    (peak, total, error), _ = jax.lax.scan(step, start, indices)
-    return peak + jnp.log(total + error)
+    return _fold(add, empty_log_sum((), machine.weights.dtype), machine, chunk_elements)[0].value
 
 
 def log_partition(machine: RBM) -> Array:
@@ -76,18 +52,19 @@ def log_partition(machine: RBM) -> Array:
 
     .. math:: \ln Z = \ln \sum_v e^{-H(v)} = \ln \sum_h e^{-H(h)}
 
-    Memory stays below 1 GB at 24 units whatever the other layer, also under ``jax.grad``. The sum is streamed with a
+    2^24 states against 1,600 units of the other layer take about a minute. Memory stays below 1 GB whatever the layers,
+    also under ``jax.grad``. The sum is streamed with a
     running maximum and a compensated total, in the dtype of the machine. Only float64 gives ten digits: in float32 each
     Hamiltonian is already rounded at 1e-7 of its size, so :math:`\ln Z` near 1500 comes in steps of 1.2e-4.
 
     Args:
-        machine: the parameters, with at most 24 units in the smaller layer.
+        machine: the parameters, with at most 30 units in the smaller layer.
 
     Returns:
         Scalar of the machine's dtype; NaN if the parameters hold a NaN.
 
     Raises:
-        ValueError: more than 24 units in the smaller layer.
+        ValueError: more than 30 units in the smaller layer.
 
     Example:
         >>> machine = RBM(jnp.zeros((3, 2)), jnp.zeros(3), jnp.zeros(2))
@@ -95,54 +72,44 @@ def log_partition(machine: RBM) -> Array:
         3.46574
     """
     num_visible, num_hidden = check_machine(machine)
-    num_units = min(num_visible, num_hidden)
-    if num_units > MAX_ENUMERATED:
-        raise ValueError(
-            f"machine: expected at most {MAX_ENUMERATED} units in the smaller layer to enumerate, got {num_units} "
-            f"(2**{num_units} states)"
-        )
+    tables.check_num_bits(min(num_visible, num_hidden), name="machine, units of the smaller layer")
     smaller_first = transpose(machine) if num_hidden < num_visible else machine
     return _log_partition_over_visible(smaller_first, chunk_elements=CHUNK_ELEMENTS)
 
 
 @functools.partial(jax.jit, static_argnames="chunk_elements")
-def _log_weights(machine: RBM, *, chunk_elements: int) -> Array:
-    """-H(v) of every visible state, ``[2**num_visible]``."""
-    num_visible, num_hidden = check_machine(machine)
-    num_low = _num_low_bits(num_visible, num_hidden, chunk_elements)
-    tables = _low_tables(machine, num_low)
-    indices = jnp.arange(2 ** (num_visible - num_low), dtype=jnp.int32)
-    return jax.lax.map(jax.checkpoint(lambda index: _chunk_log_weights(machine, tables, index)), indices).reshape(-1)
+def _visible_energies(machine: RBM, *, chunk_elements: int) -> Array:
+    return _fold(lambda _, log_weights: (None, -log_weights), None, machine, chunk_elements)[1].reshape(-1)
+
+
+def visible_energies(machine: RBM) -> Array:
+    """H(v) of every visible state, ``[2**num_visible]`` in index order."""
+    tables.check_table(check_machine(machine)[0], copies=3, name="num_visible")
+    return _visible_energies(machine, chunk_elements=CHUNK_ELEMENTS)
 
 
 def visible_distribution(machine: RBM) -> Array:
     r"""Probability of every visible state, :math:`P(v) = e^{-H(v)}/Z`.
 
     Args:
-        machine: the parameters, with at most 22 visible units.
+        machine: the parameters; their table must fit in memory.
 
     Returns:
-        ``[2**num_visible]``, in the order of `jaxrg.transforms.spin_states`; sums to 1.
+        ``[2**num_visible]``, in index order; sums to 1.
 
     Raises:
-        ValueError: more than 22 visible units.
+        ValueError: more visible units than memory holds tables of their states.
 
     Example:
         >>> machine = RBM(jnp.zeros((2, 1)), jnp.array([50.0, 0.0]), jnp.zeros(1))
         >>> visible_distribution(machine).tolist()  # unit 0 is +1 in states 1 and 3
         [0.0, 0.5, 0.0, 0.5]
     """
-    num_visible, _ = check_machine(machine)
-    if num_visible > MAX_TABLE:
-        raise ValueError(
-            f"machine: expected at most {MAX_TABLE} units for a table of their states, got {num_visible} "
-            f"(2**{num_visible} states)"
-        )
-    return jax.nn.softmax(_log_weights(machine, chunk_elements=CHUNK_ELEMENTS))
+    return jax.nn.softmax(-visible_energies(machine))
 
 
 def hidden_distribution(machine: RBM) -> Array:
-    """Probability of every hidden state, ``[2**num_hidden]``, at most 22 of them; see `visible_distribution`."""
+    """Probability of every hidden state, ``[2**num_hidden]`` in index order; see `visible_distribution`."""
     return visible_distribution(transpose(machine))
 
 
@@ -150,7 +117,7 @@ def log_probability(machine: RBM, visible: Array) -> Array:
     r"""Exact logarithm of the probability of one visible state, :math:`\ln P(v) = -H(v) - \ln Z`.
 
     Args:
-        machine: the parameters, with at most 24 units in the smaller layer.
+        machine: the parameters, with at most 30 units in the smaller layer.
         visible: ``[num_visible]`` spins ±1.
 
     Returns:
@@ -173,7 +140,7 @@ def log_likelihood(machine: RBM, data: Array, weights: Array | None = None) -> A
     Kullback-Leibler divergence plus the entropy of the target.
 
     Args:
-        machine: the parameters, with at most 24 units in the smaller layer.
+        machine: the parameters, with at most 30 units in the smaller layer.
         data: ``[num_samples, num_visible]`` spins ±1.
         weights: ``[num_samples]``, not negative; equal unless given.
 

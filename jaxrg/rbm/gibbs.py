@@ -6,15 +6,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
 from jaxrg import random
-from jaxrg.base import Sampler, as_parameter, check_spins
-from jaxrg.rbm.energy import RBM, check_machine, hidden_field, transpose, visible_field
-
-NOT_FINITE = np.uint32(1)  # status bit: a local field was NaN or infinite
+from jaxrg.base import Sampler, Status, as_parameter, check_spins
+from jaxrg.rbm.energy import RBM, check_machine, hidden_field, visible_field
+from jaxrg.samplers import SpinInfo, from_kernel
 
 
 class GibbsState(NamedTuple):
@@ -25,20 +23,13 @@ class GibbsState(NamedTuple):
     step: Array  # [] uint32, steps taken
 
 
-class GibbsInfo(NamedTuple):
-    """What one step did."""
-
-    acceptance: Array  # [] float32, fraction of visible units that changed
-    status: Array  # [] uint32, NOT_FINITE or 0
-
-
 # The generator is a hundred integer operations: compiled, they are one call even outside of any jit.
 @functools.partial(jax.jit, static_argnames="dtype", inline=True)
 def sample_spins(key: Array, mean: Array, dtype: Any = jnp.int8) -> Array:
     """Independent ±1 spins with these means, of any shape; a NaN mean gives -1, so callers look at the mean."""
     sites = jnp.arange(mean.size, dtype=jnp.uint32).reshape(mean.shape)
     is_up = random.bernoulli(key, sites, 0.5 * (1 + mean))
-    return jnp.where(is_up, jnp.ones((), dtype), -jnp.ones((), dtype))
+    return jnp.where(is_up, 1, -1).astype(dtype)
 
 
 def hidden_mean(machine: RBM, visible: Array) -> Array:
@@ -51,7 +42,7 @@ def hidden_mean(machine: RBM, visible: Array) -> Array:
         visible: ``[num_visible]`` spins ±1.
 
     Returns:
-        ``[num_hidden]``, in [-1, 1].
+        ``[num_hidden]``, in [-1, 1]; the probability of +1 is (1 + mean) / 2.
 
     Raises:
         ValueError: wrong shape, or units that are not ±1.
@@ -71,31 +62,6 @@ def visible_mean(machine: RBM, hidden: Array) -> Array:
     _, num_hidden = check_machine(machine)
     check_spins("hidden", hidden, (num_hidden,))
     return jnp.tanh(visible_field(machine, hidden))
-
-
-def hidden_probability(machine: RBM, visible: Array) -> Array:
-    r"""Probability that each hidden unit is +1 given the visible layer.
-
-    .. math:: P(h_a = 1 \mid v) = \frac{1}{1 + e^{-2(b_a + \sum_i v_i W_{ia})}}
-
-    Args:
-        machine: the parameters.
-        visible: ``[num_visible]`` spins ±1.
-
-    Returns:
-        ``[num_hidden]``; small probabilities keep their relative accuracy.
-
-    Raises:
-        ValueError: wrong shape, or units that are not ±1.
-    """
-    num_visible, _ = check_machine(machine)
-    check_spins("visible", visible, (num_visible,))
-    return jax.nn.sigmoid(2 * hidden_field(machine, visible))
-
-
-def visible_probability(machine: RBM, hidden: Array) -> Array:
-    """Probability that each visible unit is +1 given the hidden layer; see `hidden_probability`."""
-    return hidden_probability(transpose(machine), hidden)
 
 
 def sample_hidden(key: Array, machine: RBM, visible: Array) -> Array:
@@ -149,10 +115,10 @@ def _init_chain(machine: RBM, key: Array, spins: Array | None = None) -> GibbsSt
         spins = sample_spins(start_key, jnp.zeros_like(machine.visible_bias))
     check_spins("spins", spins, (num_visible,))
     visible = jnp.asarray(spins).astype(jnp.int8)
-    return GibbsState(visible, sample_hidden(hidden_key, machine, visible), jnp.zeros((), jnp.uint32))
+    return GibbsState(visible, sample_hidden(hidden_key, machine, visible), jnp.uint32(0))
 
 
-def _step_chain(machine: RBM, key: Array, state: GibbsState) -> tuple[GibbsState, GibbsInfo]:
+def _kernel(machine: RBM, key: Array, state: GibbsState) -> tuple[GibbsState, SpinInfo]:
     hidden_key, visible_key = jax.random.split(key)
     to_hidden = hidden_field(machine, state.visible)
     hidden = sample_spins(hidden_key, jnp.tanh(to_hidden))
@@ -160,8 +126,8 @@ def _step_chain(machine: RBM, key: Array, state: GibbsState) -> tuple[GibbsState
     visible = sample_spins(visible_key, jnp.tanh(to_visible))
     is_finite = jnp.all(jnp.isfinite(to_hidden)) & jnp.all(jnp.isfinite(to_visible))
     acceptance = jnp.mean(visible != state.visible, dtype=jnp.float32)
-    status = jnp.where(is_finite, jnp.uint32(0), jnp.uint32(NOT_FINITE))
-    return GibbsState(visible, hidden, state.step + jnp.uint32(1)), GibbsInfo(acceptance, status)
+    info = SpinInfo(acceptance, Status.NOT_FINITE.when(~is_finite))
+    return state._replace(visible=visible, hidden=hidden), info
 
 
 def _measure_visible(fn: Callable, state: GibbsState):
@@ -175,8 +141,8 @@ def gibbs_sampler(machine: RBM) -> Sampler:
         machine: the parameters; they are leaves of the sampler, so another machine of this shape does not recompile.
 
     Returns:
-        A sampler with `GibbsState` and `GibbsInfo`; ``spins`` of its ``init`` and what it measures are the visible
-        layer.
+        A sampler with `GibbsState` and `jaxrg.samplers.SpinInfo`, the acceptance of the visible layer; ``spins`` of its
+        ``init`` and what it measures are the visible layer.
 
     Raises:
         ValueError: arrays that do not fit together, or NaN or infinite parameters.
@@ -191,4 +157,4 @@ def gibbs_sampler(machine: RBM) -> Sampler:
     """
     check_machine(machine)
     machine = RBM(*(as_parameter(value, name) for name, value in machine._asdict().items()))
-    return Sampler(Partial(_init_chain, machine), Partial(_step_chain, machine), Partial(_measure_visible))
+    return from_kernel(Partial(_init_chain, machine), Partial(_kernel, machine), _measure_visible)

@@ -31,7 +31,8 @@ def l1_penalty(strength: float | Array) -> optax.GradientTransformation:
     r"""Add the gradient of :math:`\lambda \sum_{ia} |W_{ia}|`, which is :math:`\lambda\, \mathrm{sign}(W)`.
 
     Put it before the optimiser: ``optax.chain(l1_penalty(2e-4), optax.sgd(0.01, momentum=0.9))``. Weights then hover
-    around zero at the size of a step; `soft_threshold` makes them exactly zero.
+    around zero at the size of a step; `soft_threshold` makes them exactly zero. For L2 on the weights alone there is
+    ``optax.add_decayed_weights(strength, mask=RBM(True, False, False))``.
 
     Args:
         strength: :math:`\lambda`, per sample as the gradient is.
@@ -51,12 +52,6 @@ def l1_penalty(strength: float | Array) -> optax.GradientTransformation:
     """
     _check_strength("strength", strength)
     return _on_weights(lambda gradient, weights: gradient + strength * jnp.sign(weights))
-
-
-def l2_penalty(strength: float | Array) -> optax.GradientTransformation:
-    r"""Add the gradient :math:`\lambda W` of :math:`\frac{\lambda}{2} \sum_{ia} W_{ia}^2`; see `l1_penalty`."""
-    _check_strength("strength", strength)
-    return _on_weights(lambda gradient, weights: gradient + strength * weights)
 
 
 def soft_threshold(threshold: float | Array) -> optax.GradientTransformation:

@@ -55,7 +55,7 @@ def receptive_fields(stack: Sequence[RBM]) -> tuple[Array, ...]:
     for machine in stack:
         product = machine.weights if product is None else product @ machine.weights
         dominant = jnp.take_along_axis(product, jnp.argmax(jnp.abs(product), axis=0)[None, :], axis=0)
-        fields.append(product * jnp.where(dominant < 0, -1, 1).astype(product.dtype))
+        fields.append(jnp.where(dominant < 0, -product, product))
     return tuple(fields)
 
 
@@ -72,14 +72,14 @@ class Locality(NamedTuple):
 def _radius(share: Array, shape: tuple[int, ...]) -> Array:
     """Root of the second moment of ``share`` ``[num_sites]``, which sums to one, about its circular centre of mass."""
     share = share.reshape(shape)
-    moment = jnp.zeros((), share.dtype)
+    moment = 0
     for axis, length in enumerate(shape):
         marginal = jnp.sum(share, axis=tuple(other for other in range(len(shape)) if other != axis))
         position = jnp.arange(length, dtype=share.dtype)
         angle = (2 * np.pi / length) * position
         centre = (length / (2 * np.pi)) * jnp.arctan2(marginal @ jnp.sin(angle), marginal @ jnp.cos(angle))
         distance = jnp.mod(position - centre + 0.5 * length, length) - 0.5 * length
-        moment = moment + marginal @ distance**2
+        moment += marginal @ distance**2
     return jnp.sqrt(moment)
 
 
@@ -117,7 +117,7 @@ def locality(fields: Array, shape: tuple[int, ...]) -> Locality:
         raise ValueError(f"fields: expected shape ({num_sites}, num_fields), got {tuple(fields.shape)}")
     # Squares of tiny or huge weights leave the range of float32; shares do not depend on the scale.
     peak = jnp.max(jnp.abs(fields), axis=0)
-    scaled = fields / jnp.where(peak == 0, jnp.ones_like(peak), peak)[None, :]
+    scaled = fields / jnp.where(peak == 0, 1, peak)[None, :]
     norm = jnp.sum(scaled**2, axis=0)
     share = scaled**2 / norm[None, :]
     radius = jax.vmap(lambda column: _radius(column, shape), in_axes=1)(share)
@@ -127,7 +127,7 @@ def locality(fields: Array, shape: tuple[int, ...]) -> Locality:
     is_live = peak > 0
 
     def level_mean(values: Array) -> Array:
-        return jnp.sum(jnp.where(is_live, weight * values, jnp.zeros_like(values))) / jnp.sum(weight)
+        return jnp.sum(jnp.where(is_live, weight * values, 0)) / jnp.sum(weight)
 
     uniform = _uniform_radius(shape)
     return Locality(

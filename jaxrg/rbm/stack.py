@@ -1,7 +1,7 @@
 """Stacks of machines, trained greedily from the lowest layer up, as in deep belief networks."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -10,10 +10,15 @@ import optax
 from jax import Array
 
 from jaxrg import training
-from jaxrg.base import PyTree, check_count, check_spins
+from jaxrg.base import Progress, PyTree, check_count, check_spins
+from jaxrg.progress import reporting
 from jaxrg.rbm.energy import RBM, check_machine, hidden_field, init, visible_field
 from jaxrg.rbm.gibbs import sample_spins
-from jaxrg.rbm.gradients import contrastive_divergence_fn, persistent_chains, persistent_contrastive_divergence_fn
+from jaxrg.rbm.gradients import (
+    contrastive_divergence_gradient,
+    persistent_chains,
+    persistent_contrastive_divergence_gradient,
+)
 from jaxrg.rbm.receptive_fields import check_stack
 
 MAP_BATCH = 1024  # samples lifted to the next layer at once: as floats they take four times the memory of their int8
@@ -68,7 +73,7 @@ def train_stack(
     dtype=None,
     checkpoint_dir: str | os.PathLike | None = None,
     checkpoint_every: int = 1,
-    progress: bool | Callable[[int, int], None] | None = None,
+    progress: Progress | bool | None = None,
 ) -> tuple[tuple[RBM, ...], tuple[PyTree, ...]]:
     """Train machines one on top of the other, each on hidden samples of the one below.
 
@@ -90,7 +95,7 @@ def train_stack(
         checkpoint_dir: folder with a subfolder of checkpoints per machine; a call after a crash goes on where it
             stopped.
         checkpoint_every: epochs between checkpoints.
-        progress: as for `jaxrg.training.fit`, for each machine anew.
+        progress: as for `jaxrg.training.fit`, with the epochs of all machines together.
 
     Returns:
         The machines, and for each the history of the metrics of its training.
@@ -100,10 +105,10 @@ def train_stack(
         FloatingPointError: a training diverged.
 
     Example:
-        >>> spins = jnp.where(jax.random.bernoulli(jax.random.key(0), shape=(50, 16)), 1, -1)
-        >>> stack, _ = train_stack(jax.random.key(1), spins, (8, 4), num_epochs=1, batch_size=10)
+        >>> spins = jnp.where(jax.random.bernoulli(jax.random.key(0), shape=(50, 8)), 1, -1)
+        >>> stack, _ = train_stack(jax.random.key(1), spins, (8, 8), num_epochs=1, batch_size=10)
         >>> [machine.weights.shape for machine in stack]
-        [(16, 8), (8, 4)]
+        [(8, 8), (8, 8)]
 
     Reference:
         Hinton, Osindero & Teh, Neural Computation 18, 1527 (2006).
@@ -116,30 +121,37 @@ def train_stack(
     for size in layer_sizes:
         check_count("layer_sizes", size)
     optimizer = _DEFAULT_OPTIMIZER if optimizer is None else optimizer
-    make_gradient_fn = contrastive_divergence_fn if num_chains is None else persistent_contrastive_divergence_fn
-    gradient_fn = make_gradient_fn(num_steps=num_steps)
+    if num_chains is None:
+        gradient_fn = contrastive_divergence_gradient(num_steps=num_steps)
+    else:
+        gradient_fn = persistent_contrastive_divergence_gradient(num_steps=num_steps)
 
     machines, histories = [], []
-    for level, size in enumerate(layer_sizes):
-        init_key, chain_key, fit_key, lift_key = jax.random.split(jax.random.fold_in(key, level), 4)
-        machine = init(init_key, data.shape[1], size, scale=scale, dtype=dtype)
-        result = training.fit(
-            fit_key,
-            gradient_fn,
-            optimizer,
-            machine,
-            data,
-            aux=None if num_chains is None else persistent_chains(chain_key, machine, num_chains),
-            num_epochs=num_epochs,
-            batch_size=batch_size,
-            checkpoint_dir=None if checkpoint_dir is None else Path(checkpoint_dir) / f"machine_{level + 1}",
-            checkpoint_every=checkpoint_every,
-            progress=progress,
-        )
-        machines.append(result.params)
-        histories.append(result.metrics)
-        if level + 1 < len(layer_sizes):
-            data = lift(lift_key, result.params, data)
+    with reporting(progress, "training") as report:
+        for level, size in enumerate(layer_sizes):
+            init_key, chain_key, fit_key, lift_key = jax.random.split(jax.random.fold_in(key, level), 4)
+            machine = init(init_key, data.shape[1], size, scale=scale, dtype=dtype)
+
+            def report_machine(done: int, total: int, text: str, level=level) -> None:
+                report(level * total + done, len(layer_sizes) * total, f"machine {level + 1}: {text}")
+
+            result = training.fit(
+                fit_key,
+                gradient_fn,
+                optimizer,
+                machine,
+                data,
+                aux=None if num_chains is None else persistent_chains(chain_key, machine, num_chains),
+                num_epochs=num_epochs,
+                batch_size=batch_size,
+                checkpoint_dir=None if checkpoint_dir is None else Path(checkpoint_dir) / f"machine_{level + 1}",
+                checkpoint_every=checkpoint_every,
+                progress=report_machine,
+            )
+            machines.append(result.params)
+            histories.append(result.metrics)
+            if level + 1 < len(layer_sizes):
+                data = lift(lift_key, result.params, data)
     return tuple(machines), tuple(histories)
 
 

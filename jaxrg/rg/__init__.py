@@ -1,40 +1,28 @@
 """Renormalisation: block spins, couplings in one operator basis, and the exact map to Boltzmann machines."""
 
-from jaxrg.rg.blocking import block_ladder, decimate, decimation_log_kernel, majority, majority_log_kernel
+from jaxrg.rg.blocking import decimate, majority
 from jaxrg.rg.couplings import MeasuredCouplings, Projection, project, pseudo_likelihood_couplings
-from jaxrg.rg.fixtures import bond_machine, decimation_machine
+from jaxrg.rg.kernels import decimation_kernel, machine_kernel, majority_kernel, normalized_machine_kernel
 from jaxrg.rg.many_body import ising_couplings, ising_to_lattice_gas, lattice_gas_couplings, lattice_gas_to_ising
-from jaxrg.rg.matching import (
-    KernelMatching,
-    Matching,
-    conditional_hamiltonian,
-    match_kernel,
-    matching,
-    normalized_kernel,
-    rbm_kernel,
-)
+from jaxrg.rg.matching import Matching, bond_machine, conditional_hamiltonian, matching
 
 __all__ = [
-    "KernelMatching",
     "Matching",
     "MeasuredCouplings",
     "Projection",
-    "block_ladder",
     "bond_machine",
     "conditional_hamiltonian",
     "decimate",
-    "decimation_log_kernel",
-    "decimation_machine",
+    "decimation_kernel",
     "ising_couplings",
     "ising_to_lattice_gas",
     "lattice_gas_couplings",
     "lattice_gas_to_ising",
+    "machine_kernel",
     "majority",
-    "majority_log_kernel",
-    "match_kernel",
+    "majority_kernel",
     "matching",
-    "normalized_kernel",
+    "normalized_machine_kernel",
     "project",
     "pseudo_likelihood_couplings",
-    "rbm_kernel",
 ]

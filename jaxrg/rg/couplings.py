@@ -10,7 +10,7 @@ from jax import Array
 
 from jaxrg.base import check_count, check_shape, check_spins, is_traced
 from jaxrg.lattice import Operators, evaluate
-from jaxrg.transforms import num_players, walsh
+from jaxrg.transforms import num_bits, walsh
 
 MAX_GRADIENT = 1e-4  # per site: float32 sums of a converged fit leave about 1e-7
 
@@ -65,18 +65,23 @@ def project(table: Array, operators: Operators) -> Projection:
         [0.25, 0.0]
     """
     num_sites = operators.lattice.num_sites
-    if num_players(table) != num_sites:
+    if num_bits(table) != num_sites:
         raise ValueError(
             f"table: expected 2**{num_sites} states of a lattice {operators.lattice.shape}, got {table.shape}"
         )
     if not is_traced(table) and not np.all(np.isfinite(np.asarray(table))):
         raise ValueError("table: expected finite energies, got NaN or infinity, which no finite couplings give")
-    subsets, multiplicity = _multiplicities(operators)
-    gram = multiplicity.T @ multiplicity
-    if np.linalg.matrix_rank(gram) < len(operators):
+    _, multiplicity = _multiplicities(operators)
+    if np.linalg.matrix_rank(multiplicity) < len(operators):
         raise ValueError(f"operators: expected independent ones on {operators.lattice.shape}, got {operators.names}")
+    return _project(table, operators)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _project(table: Array, operators: Operators) -> Projection:
+    subsets, multiplicity = _multiplicities(operators)
     coefficients = walsh(table)
-    weights = jnp.asarray(np.linalg.solve(gram, multiplicity.T), table.dtype)
+    weights = jnp.asarray(np.linalg.pinv(multiplicity), table.dtype)
     couplings = -(weights @ coefficients[subsets])
     left = coefficients.at[subsets].add(jnp.asarray(multiplicity, table.dtype) @ couplings).at[0].set(0)
     return Projection(couplings, coefficients[0], jnp.sqrt(jnp.sum(left**2)))

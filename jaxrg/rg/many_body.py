@@ -4,18 +4,17 @@ In spins ±1 they are Walsh coefficients of -H, in occupations 0 or 1 (the latti
 whose players are present or absent is a lattice gas, and its interactions are the couplings.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from jaxrg.base import is_traced
-from jaxrg.interactions import harsanyi
-from jaxrg.transforms import num_players, superset_moebius, superset_zeta, walsh
+from jaxrg.tables import subset_sizes
+from jaxrg.transforms import moebius, num_bits, superset_moebius, superset_zeta, walsh
 
 
 def _check_energies(energies: Array) -> None:
-    num_players(energies)
+    num_bits(energies)
     if not is_traced(energies) and not np.all(np.isfinite(np.asarray(energies))):
         raise ValueError("energies: expected finite values, got NaN or infinity, which no finite couplings give")
 
@@ -24,8 +23,8 @@ def ising_couplings(energies: Array) -> Array:
     r"""Couplings K of :math:`H(s) = -\sum_S K_S \prod_{i \in S} s_i`, for every set S of spins.
 
     Args:
-        energies: ``[2**n]`` H in state-index order, as `jaxrg.exact.energies` and `jaxrg.exact.coarse_hamiltonian` give
-            it; float64 to read small couplings.
+        energies: ``[2**n]`` H in state-index order, as `jaxrg.exact.energies` and `jaxrg.exact.coarse_grain` give it;
+            float64 to read small couplings.
 
     Returns:
         ``[2**n]``; bit i of the index says whether spin i belongs to S; entry 0 is minus the mean of H.
@@ -61,12 +60,11 @@ def lattice_gas_couplings(energies: Array) -> Array:
         [0.5, -1.0, -1.0, 2.0]
     """
     _check_energies(energies)
-    return harsanyi(-energies)
+    return moebius(-energies)
 
 
 def _sizes(couplings: Array) -> Array:
-    sets = jnp.arange(2 ** num_players(couplings), dtype=jnp.int32)
-    return jax.lax.population_count(sets).astype(couplings.dtype)
+    return subset_sizes(num_bits(couplings)).astype(couplings.dtype)
 
 
 def ising_to_lattice_gas(couplings: Array) -> Array:

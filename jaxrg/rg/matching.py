@@ -17,7 +17,8 @@ arXiv:1609.03541.)
 Everything is enumerated: run it under ``jax.enable_x64(True)`` with float64 parameters, as free energies need.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -25,13 +26,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.scipy.special import logsumexp
-from jax.tree_util import Partial
 
-from jaxrg import exact, rbm
-from jaxrg.base import as_partial, is_traced
-from jaxrg.transforms import check_num_spins, index_to_spins, spin_states
+from jaxrg import exact, rbm, tables
+from jaxrg.base import Hamiltonian, as_parameter, check_shape, is_traced
+from jaxrg.lattice import Lattice
+from jaxrg.rbm import RBM
+from jaxrg.rbm.exact import visible_energies
+from jaxrg.rg.kernels import normalized_machine_kernel
 
-MAX_TABLE_SPINS = 20  # a table of 2**20 float64 is 8 MB; the T matrix is streamed
+COPIES = 6  # tables of the states of a layer that are held at once
 
 
 class Matching(NamedTuple):
@@ -66,7 +69,7 @@ class Matching(NamedTuple):
     coarse_hamiltonian: Array
 
 
-def matching(machine: rbm.RBM, hamiltonian: Callable, *, shape: Sequence[int] | None = None) -> Matching:
+def matching(machine: RBM, hamiltonian: Hamiltonian, *, shape: Sequence[int] | None = None) -> Matching:
     """Every quantity of the exact map, by enumeration of the visible and of the hidden states.
 
     Args:
@@ -75,7 +78,8 @@ def matching(machine: rbm.RBM, hamiltonian: Callable, *, shape: Sequence[int] | 
         shape: shape of a configuration; flat by default.
 
     Raises:
-        ValueError: a shape that does not hold ``num_visible`` spins, or more than 20 visible or hidden units.
+        ValueError: a shape that does not hold ``num_visible`` spins, more units in a layer than memory holds tables of
+            their states, or an infinite energy.
 
     Example:
         >>> machine = rbm.init(jax.random.key(0), 4, 2)
@@ -88,18 +92,20 @@ def matching(machine: rbm.RBM, hamiltonian: Callable, *, shape: Sequence[int] | 
     """
     num_visible, num_hidden = machine.weights.shape
     shape = (num_visible,) if shape is None else tuple(shape)
-    if int(np.prod(shape)) != num_visible:
+    if math.prod(shape) != num_visible:
         raise ValueError(f"shape: expected {num_visible} visible spins, got {shape}")
-    check_num_spins(num_hidden, maximum=MAX_TABLE_SPINS)
-    energies = exact.energies(hamiltonian, shape).astype(machine.weights.dtype)
+    tables.check_table(max(num_visible, num_hidden), copies=COPIES, name="machine")
+    energies = exact.energies(hamiltonian, shape)
     if not is_traced(energies) and not np.all(np.isfinite(np.asarray(energies))):
         raise ValueError("hamiltonian: expected a finite energy of every state, got NaN or infinity")
-    visible = jax.vmap(rbm.visible_hamiltonian, (None, 0))(machine, spin_states(num_visible))
-    hidden = jax.vmap(rbm.hidden_hamiltonian, (None, 0))(machine, spin_states(num_hidden))
-    return _assemble(energies, energies - visible, hidden)
+    return _matching(machine, energies)
 
 
-def _assemble(energies: Array, log_rho: Array, coarse_hamiltonian: Array) -> Matching:
+@jax.jit
+def _matching(machine: RBM, energies: Array) -> Matching:
+    energies = energies.astype(machine.weights.dtype)
+    coarse_hamiltonian = visible_energies(rbm.transpose(machine))
+    log_rho = energies - visible_energies(machine)
     visible_free_energy = -logsumexp(-energies)
     hidden_free_energy = -logsumexp(-coarse_hamiltonian)
     log_p = visible_free_energy - energies
@@ -123,88 +129,7 @@ def _assemble(energies: Array, log_rho: Array, coarse_hamiltonian: Array) -> Mat
     )
 
 
-def _check_units(machine: rbm.RBM, visible: Array, hidden: Array) -> None:
-    num_visible, num_hidden = machine.weights.shape
-    if visible.size != num_visible:
-        raise ValueError(f"shape: expected {num_visible} visible spins, got {visible.shape}")
-    if hidden.shape != (num_hidden,):
-        raise ValueError(f"num_hidden: expected {num_hidden} hidden spins, got {hidden.shape}")
-
-
-def _rbm_operator(machine: rbm.RBM, hamiltonian: Callable, visible: Array, hidden: Array) -> Array:
-    _check_units(machine, visible, hidden)
-    return hamiltonian(visible).astype(machine.weights.dtype) - rbm.energy(machine, visible.reshape(-1), hidden)
-
-
-def rbm_kernel(machine: rbm.RBM, hamiltonian: Callable) -> Partial:
-    """Mehta and Schwab's operator ``T(v, h) = H(v) - E(v, h)``; in general not normalised: ρ(v) differs from 1."""
-    return Partial(_rbm_operator, machine, as_partial(hamiltonian))
-
-
-def _normalized_operator(machine: rbm.RBM, visible: Array, hidden: Array) -> Array:
-    _check_units(machine, visible, hidden)
-    drive = machine.hidden_bias + visible.reshape(-1).astype(machine.weights.dtype) @ machine.weights
-    return jnp.sum(hidden.astype(drive.dtype) * drive - jnp.logaddexp(drive, -drive))
-
-
-def normalized_kernel(machine: rbm.RBM) -> Partial:
-    r"""The operator :math:`T(v,h) = \ln p(h|v) = \sum_a [h_a x_a - \ln 2\cosh x_a]`, :math:`x = b + W^T v`: ρ(v) = 1.
-
-    With one equal weight p on each block it is Kadanoff's lower-bound kernel. The free energy is conserved for every
-    weight, which therefore does not choose useful hidden spins by itself (Lin, Tegmark & Rolnick, arXiv:1608.08225).
-    """
-    return Partial(_normalized_operator, machine)
-
-
-class KernelMatching(NamedTuple):
-    """What a kernel does to a Hamiltonian.
-
-    Attributes:
-        log_rho: ``[2**num_visible]`` ln Σ_h exp T(v, h).
-        coarse_hamiltonian: ``[2**num_hidden]`` -ln Σ_v exp(T(v, h) - H(v)).
-        visible_free_energy: F_v.
-        hidden_free_energy: F_h of the coarse Hamiltonian.
-    """
-
-    log_rho: Array
-    coarse_hamiltonian: Array
-    visible_free_energy: Array
-    hidden_free_energy: Array
-
-
-def match_kernel(kernel: Callable, hamiltonian: Callable, shape: Sequence[int], num_hidden: int) -> KernelMatching:
-    r"""Apply any operator ``T(v, h)`` by summing the whole table of visible and hidden states, streamed over h.
-
-    .. math:: \rho(v) = \sum_h e^{T(v,h)}, \qquad H'(h) = -\ln \sum_v e^{T(v,h) - H(v)}
-
-    Args:
-        kernel: ``T(v, h)`` of one visible configuration ``[*shape]`` and one hidden one ``[num_hidden]``, such as
-            `rbm_kernel` or `normalized_kernel`; -inf where a move is forbidden.
-        hamiltonian: reduced H of one visible configuration.
-        shape: shape of a visible configuration.
-        num_hidden: number of hidden spins.
-
-    Raises:
-        ValueError: more than 20 visible or hidden spins.
-    """
-    num_visible = int(np.prod(shape))
-    check_num_spins(num_visible, maximum=MAX_TABLE_SPINS)
-    check_num_spins(num_hidden, maximum=MAX_TABLE_SPINS)
-    states = spin_states(num_visible).reshape((-1, *shape))
-    example = jax.eval_shape(kernel, states[0], jnp.zeros((num_hidden,), jnp.int8))
-    energies = exact.energies(hamiltonian, shape).astype(example.dtype)
-
-    def one_hidden_state(log_rho: Array, index: Array) -> tuple[Array, Array]:
-        hidden = index_to_spins(index, num_hidden)
-        operator = jax.vmap(kernel, (0, None))(states, hidden)
-        return jnp.logaddexp(log_rho, operator), -logsumexp(operator - energies)
-
-    empty = jnp.full((2**num_visible,), -jnp.inf, example.dtype)
-    log_rho, coarse = jax.lax.scan(one_hidden_state, empty, jnp.arange(2**num_hidden, dtype=jnp.int32))
-    return KernelMatching(log_rho, coarse, -logsumexp(-energies), -logsumexp(-coarse))
-
-
-def conditional_hamiltonian(machine: rbm.RBM, hamiltonian: Callable, *, shape: Sequence[int] | None = None) -> Array:
+def conditional_hamiltonian(machine: RBM, hamiltonian: Hamiltonian, *, shape: Sequence[int] | None = None) -> Array:
     r"""``[2**num_hidden]`` :math:`-\ln \sum_v P(v)\, p(h|v)`: the Hamiltonian of what the next layer learns.
 
     It differs from :math:`H^{RBM}(h)` unless the machine reproduces P.
@@ -216,5 +141,32 @@ def conditional_hamiltonian(machine: rbm.RBM, hamiltonian: Callable, *, shape: S
     """
     num_visible, num_hidden = machine.weights.shape
     shape = (num_visible,) if shape is None else tuple(shape)
-    result = match_kernel(normalized_kernel(machine), hamiltonian, shape, num_hidden)
-    return result.coarse_hamiltonian - result.visible_free_energy
+    result = exact.coarse_grain(hamiltonian, shape, normalized_machine_kernel(machine), (num_hidden,))
+    return result.hamiltonian - result.fine_free_energy
+
+
+def bond_machine(lattice: Lattice, coupling: Array | float) -> RBM:
+    r"""One hidden unit for every bond of an Ising model: its marginal on the visible spins is that model.
+
+    .. math:: \cosh 2w = e^{2|K|}, \qquad 2\cosh(w(s + \mathrm{sign}(K)\, s')) = 2 e^{|K|} e^{K s s'}
+
+    so that ln ρ = (ln 2 + abs(K)) for every bond, and KL = 0.
+
+    Args:
+        lattice: geometry; the visible units are its sites in row-major order.
+        coupling: K, scalar, of either sign; at K = 0 the weight has a square-root singularity and no gradient.
+
+    Returns:
+        A machine with ``num_sites`` visible and ``num_bonds`` hidden units and no biases.
+    """
+    strength = jnp.asarray(as_parameter(coupling, "coupling"))
+    check_shape("coupling", strength, ())
+    edges = lattice.edges()
+    # arccosh(e^{2K}) = 2K + ln(1 + sqrt(1 - e^{-4K})), finite where e^{2K} overflows.
+    doubled = 2 * jnp.abs(strength)
+    weight = (doubled + jnp.log1p(jnp.sqrt(-jnp.expm1(-2 * doubled)))) / 2
+    hidden = np.arange(len(edges))
+    weights = jnp.zeros((lattice.num_sites, len(edges)), weight.dtype)
+    weights = weights.at[edges[:, 0], hidden].add(weight)
+    weights = weights.at[edges[:, 1], hidden].add(jnp.where(strength < 0, -weight, weight))
+    return RBM(weights, jnp.zeros((lattice.num_sites,), weight.dtype), jnp.zeros((len(edges),), weight.dtype))

@@ -1,24 +1,32 @@
-"""Markov chains: single-spin and cluster dynamics, and the driver that runs them."""
+"""Markov chains: single-spin and cluster dynamics, what makes samplers of samplers, and the driver that runs them."""
 
 from jaxrg.samplers.clusters import SwendsenWangInfo, WolffInfo, swendsen_wang, wolff
-from jaxrg.samplers.driver import run
-from jaxrg.samplers.labels import cluster_labels, square_cluster_labels
-from jaxrg.samplers.multispin import multispin_heat_bath, multispin_metropolis
-from jaxrg.samplers.single_spin import SpinInfo, SpinState, heat_bath, metropolis, random_scan_metropolis
+from jaxrg.samplers.combinators import AccumulatorState, MixtureInfo, accumulate, mixture, thin
+from jaxrg.samplers.driver import Run, run
+from jaxrg.samplers.kernels import from_kernel
+from jaxrg.samplers.multispin import PackedState, multispin_heat_bath, multispin_metropolis
+from jaxrg.samplers.single_spin import heat_bath, metropolis, random_scan_metropolis
+from jaxrg.samplers.spins import SpinInfo, SpinState
 
 __all__ = [
+    "AccumulatorState",
+    "MixtureInfo",
+    "PackedState",
+    "Run",
     "SpinInfo",
     "SpinState",
     "SwendsenWangInfo",
     "WolffInfo",
-    "cluster_labels",
+    "accumulate",
+    "from_kernel",
     "heat_bath",
     "metropolis",
+    "mixture",
     "multispin_heat_bath",
     "multispin_metropolis",
     "random_scan_metropolis",
     "run",
-    "square_cluster_labels",
     "swendsen_wang",
+    "thin",
     "wolff",
 ]

@@ -2,8 +2,7 @@
 
 Comparing a uniform number with p digit by digit costs one random word and one logical operation a digit, for 32 lanes
 at once. Probabilities are integers of K + 32 binary digits (`jaxrg.random.BinaryExpansion`), so that rare events keep
-their
-rate: e^{-20} is far below the spacing of float32 near one, and far above 2^{-(K+32)}.
+their rate: e^{-20} is far below the spacing of float32 near one, and far above 2^{-(K+32)}.
 """
 
 from collections.abc import Sequence
@@ -27,14 +26,14 @@ def complement(expansion: BinaryExpansion, *, num_planes: int) -> BinaryExpansio
     Returns:
         ``BinaryExpansion`` of the same shape.
     """
-    zero, one, ones = jnp.uint32(0), jnp.uint32(1), jnp.uint32(_ONES)
-    is_zero = (expansion.head == zero) & (expansion.tail == zero)
-    is_one = expansion.certain != zero
-    borrow = jnp.where(expansion.tail == zero, zero, one)
+    ones = jnp.uint32(_ONES)
+    is_zero = (expansion.head == 0) & (expansion.tail == 0)
+    is_one = expansion.certain != 0
+    borrow = jnp.where(expansion.tail == 0, jnp.uint32(0), 1)
     head = jnp.uint32(1 << num_planes) - expansion.head - borrow
-    head = jnp.where(is_zero, jnp.uint32((1 << num_planes) - 1), jnp.where(is_one, zero, head))
-    tail = jnp.where(is_zero, ones, jnp.where(is_one, zero, zero - expansion.tail))
-    return BinaryExpansion(head, tail, jnp.where(is_zero, ones, zero))
+    head = jnp.where(is_zero, jnp.uint32((1 << num_planes) - 1), jnp.where(is_one, 0, head))
+    tail = jnp.where(is_zero, ones, jnp.where(is_one, 0, -expansion.tail))
+    return BinaryExpansion(head, tail, jnp.where(is_zero, ones, 0))
 
 
 def logistic_expansion(argument: Array, *, num_planes: int) -> BinaryExpansion:
@@ -67,8 +66,7 @@ def acceptance_expansion(energy_change: Array, *, num_planes: int) -> BinaryExpa
     Returns:
         ``BinaryExpansion`` with the shape of the energy change.
     """
-    zero = jnp.zeros((), energy_change.dtype)
-    return binary_expansion(jnp.exp(-jnp.maximum(energy_change, zero)), num_planes=num_planes)
+    return binary_expansion(jnp.exp(-jnp.maximum(energy_change, 0)), num_planes=num_planes)
 
 
 def stretched_planes(words: Sequence[Array]) -> list[Array]:
@@ -132,13 +130,12 @@ def bernoulli_planes(planes: Sequence[Array], expansions: BinaryExpansion, settl
     Returns:
         ``n`` uint32 arrays shaped like a plane. In each lane they are monotone in p, for they compare the same number.
     """
-    one = jnp.uint32(1)
     outcomes = []
     for index in range(expansions.head.shape[0]):
         head, tail, certain = (part[index] for part in expansions)
         outcome = jnp.where(settle < tail, jnp.uint32(_ONES), certain)
         for digit, plane in enumerate(planes):
-            mask = jnp.uint32(0) - ((head >> jnp.uint32(digit)) & one)
+            mask = -((head >> digit) & 1)
             outcome = (plane & outcome) | ((plane | outcome) & mask)
         outcomes.append(outcome)
     return tuple(outcomes)

@@ -2,68 +2,52 @@
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.base import PyTree, Sampler, as_partial, check_count, is_traced
+from jaxrg.base import Progress, PyTree, Sampler, Status, as_partial, check_count, is_traced
+from jaxrg.progress import reporting
 
 NUM_CHUNKS = 50  # progress is reported about this often
 
 
-def _scan(
-    key: Array,
-    sampler: Sampler,
-    state: PyTree,
-    observe,
-    accumulate,
-    sums,
-    *,
-    num_samples: int,
-    thin: int,
-    with_info: bool,
-):
-    """``num_samples`` times ``thin`` steps, then one observation, kept in a trace or taken in by the accumulator."""
+class Run(NamedTuple):
+    """What a run leaves behind."""
+
+    state: PyTree  # after the last step
+    trace: PyTree  # values of ``observe``, [num_chains, num_steps, ...]; None without it
+    info: PyTree  # what the sampler says of each step, [num_chains or 1, num_steps, ...]
+
+
+def _scan(key: Array, sampler: Sampler, state: PyTree, observe, *, num_steps: int) -> tuple[Run, Array]:
+    """The run, and the status of all its steps together."""
 
     def one_step(carry, _):
         state, status = carry
-        # The step counter makes the key, so a run resumed from a state goes on exactly as if it had not stopped.
-        state, info = sampler.step(jax.random.fold_in(key, state.step), state)
-        status = status | jnp.asarray(getattr(info, "status", np.uint32(0)), jnp.uint32).max()
-        return (state, status), info
+        state, info = sampler.step(key, state)
+        values = None if observe is None else sampler.measure(observe, state)
+        return (state, status | jnp.bitwise_or.reduce(info.status)), (values, info)
 
-    def one_sample(carry, _):
-        chain, sums = carry
-        chain, infos = jax.lax.scan(one_step, chain, length=thin)
-        info = jax.tree.map(lambda x: x[-1], infos)
-        if hasattr(info, "status"):  # of any step of the stride
-            info = info._replace(status=jnp.bitwise_or.reduce(infos.status, axis=0))
-        if observe is None:
-            return (chain, sums), info
-        values = sampler.measure(observe, chain[0])
-        if accumulate is not None:
-            return (chain, accumulate.update(sums, values)), None
-        return (chain, sums), (values, info) if with_info else values
-
-    carry = ((state, jnp.uint32(0)), sums)
-    ((state, status), sums), trace = jax.lax.scan(one_sample, carry, length=num_samples)
-    return state, status, sums, trace
+    (state, status), streams = jax.lax.scan(one_step, (state, jnp.uint32(0)), length=num_steps)
+    # Once, after the scan: inside it, the chains of a packed sampler would be written with strides.
+    trace, info = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), streams)
+    return Run(state, trace, info), status
 
 
 def _poisoned(tree: PyTree, status: Array) -> PyTree:
     """NaN in every float if a step failed: under a transformation there is no host to raise an error."""
 
     def poison(leaf: Array) -> Array:
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            return leaf
-        return jnp.where(status == 0, leaf, jnp.full((), jnp.nan, leaf.dtype))
+        return jnp.where(status == 0, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
     return jax.tree.map(poison, tree)
 
 
-_compiled_scan = functools.partial(jax.jit, static_argnames=("num_samples", "thin", "with_info"))(_scan)
+_compiled_scan = functools.partial(jax.jit, static_argnames="num_steps")(_scan)
 
 
 def run(
@@ -73,85 +57,57 @@ def run(
     num_steps: int,
     *,
     observe: Callable | None = None,
-    thin: int = 1,
-    with_info: bool = False,
-    accumulate: PyTree = None,
-    accumulated: PyTree = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[PyTree, PyTree]:
+    progress: Progress | bool | None = None,
+) -> Run:
     """Run a sampler and stream what ``observe`` sees; configurations are stored only if ``observe`` returns them.
 
-    Step ``t`` of a chain uses ``fold_in(key, t)`` with the counter ``state.step``: running 2n steps, or n steps twice
-    with the same key, gives the same trajectory bit for bit. Couplings are leaves of the sampler: new temperatures do
-    not recompile, and ``run`` may itself be vmapped or jitted.
+    Step ``t`` of a chain draws from ``fold_in(key, t)`` with the counter ``state.step``: running 2n steps, or n steps
+    twice with the same key, gives the same trajectory bit for bit. Couplings are leaves of the sampler: new
+    temperatures do not recompile, and ``run`` may itself be vmapped or jitted. To observe every k-th step only, run
+    `thin`; to keep sums in place of a trace, run `accumulate`.
 
     Args:
         key: typed key of the whole run.
         sampler: from a function such as `wolff` or `heat_bath`.
         state: from ``sampler.init`` or an earlier run.
         num_steps: steps to take.
-        observe: function of one configuration, such as ``model.observables``; evaluated after every ``thin`` steps.
-        thin: steps between observations, a divisor of ``num_steps``.
-        with_info: return ``(values, info)`` as the trace instead of the values alone.
-        accumulate: an accumulator such as `jaxrg.stats.streaming_moments` or `jaxrg.stats.binning`, which takes in
-            every value on the device, so that the memory does not grow with the length of the run.
-        accumulated: its state from an earlier run, to go on with.
-        progress: called on the host as ``progress(steps done, num_steps)`` between chunks; not under a transformation.
+        observe: function of one configuration, such as ``model.observables``; evaluated after every step.
+        progress: called on the host as ``progress(steps done, num_steps, "")`` between chunks, or True for a bar; not
+            under a transformation.
 
     Returns:
-        The state after ``num_steps``, and the trace: the values of ``observe`` with a leading axis
-        ``num_steps // thin`` (then a chain axis, if the sampler holds many); or the infos of the last step of each
-        stride if ``observe`` is None; or the state of the accumulator, if there is one, for its ``summary``.
+        `Run`: the last state, the trace ``[num_chains, num_steps, ...]`` of ``observe``, which is None without it, and
+        the infos of all steps. A single chain has ``num_chains`` 1.
 
     Raises:
-        ValueError: ``num_steps`` or ``thin`` not a positive integer, ``thin`` no divisor of ``num_steps``, or an
-            accumulator without an observable or together with ``with_info``.
-        FloatingPointError: a step met a NaN or infinite local field or coupling. Under a transformation every float of
-            the trace becomes NaN instead.
+        ValueError: ``num_steps`` no positive integer.
+        FloatingPointError: the status of a step was not OK, as when it met a NaN. Under a transformation every float
+            of the result becomes NaN instead.
 
     Example:
         >>> from jaxrg import lattice, models, samplers
         >>> ising = models.Ising(lattice.hypercubic((8, 8)), 0.3)
         >>> sampler = samplers.heat_bath(ising)
         >>> state = sampler.init(jax.random.key(0))
-        >>> state, trace = run(jax.random.key(1), sampler, state, 100, observe=ising.observables)
-        >>> trace.energy.shape
-        (100,)
+        >>> state, trace, info = run(jax.random.key(1), sampler, state, 100, observe=ising.observables)
+        >>> trace.energy.shape, info.acceptance.shape
+        ((1, 100), (1, 100))
     """
     check_count("num_steps", num_steps)
-    check_count("thin", thin)
-    if num_steps % thin:
-        raise ValueError(f"thin: expected a divisor of num_steps = {num_steps}, got {thin}")
-    if accumulate is None and accumulated is not None:
-        raise ValueError("accumulated: expected its accumulator beside it, got accumulate=None")
-    if accumulate is not None and (observe is None or with_info):
-        raise ValueError("accumulate: expected an observable to accumulate, and with_info=False, got neither or both")
     observe = None if observe is None else as_partial(observe)
-    num_samples = num_steps // thin
-    static = {"thin": thin, "with_info": with_info}
-    if accumulate is not None and accumulated is None:
-        accumulated = accumulate.init(jax.eval_shape(sampler.measure, observe, state))
-    if is_traced((key, sampler, state, observe, accumulated)):
-        state, status, accumulated, trace = _scan(
-            key, sampler, state, observe, accumulate, accumulated, num_samples=num_samples, **static
-        )
-        return state, _poisoned(trace if accumulate is None else accumulated, status)
+    if is_traced((key, sampler, state, observe)):
+        return _poisoned(*_scan(key, sampler, state, observe, num_steps=num_steps))
 
-    chunk = num_samples if progress is None else max(1, num_samples // NUM_CHUNKS)
-    traces = []
-    for start in range(0, num_samples, chunk):
-        size = min(chunk, num_samples - start)
-        state, status, accumulated, trace = _compiled_scan(
-            key, sampler, state, observe, accumulate, accumulated, num_samples=size, **static
-        )
-        if int(status):
-            done = int(np.max(np.asarray(state.step)))
-            raise FloatingPointError(f"run: a NaN or infinite local field or coupling at or before step {done}")
-        traces.append(trace)
-        if progress is not None:
-            progress((start + size) * thin, num_steps)
-    if accumulate is not None:
-        return state, accumulated
-    if len(traces) == 1:
-        return state, traces[0]
-    return state, jax.tree.map(lambda *parts: jnp.concatenate(parts), *traces)
+    chunk = max(1, num_steps // NUM_CHUNKS) if progress else num_steps
+    parts = []
+    with reporting(progress, "sampling") as report:
+        for start in range(0, num_steps, chunk):
+            size = min(chunk, num_steps - start)
+            (state, trace, info), status = _compiled_scan(key, sampler, state, observe, num_steps=size)
+            if int(status):
+                done = int(np.max(np.asarray(state.step)))
+                raise FloatingPointError(f"run: {Status(int(status)).message} at or before step {done}")
+            parts.append((trace, info))
+            report(start + size, num_steps, "")
+    trace, info = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), *parts) if parts[1:] else parts[0]
+    return Run(state, trace, info)

@@ -17,7 +17,7 @@ from jax import Array, lax
 from jax.tree_util import Partial
 
 from jaxrg import random
-from jaxrg.base import Sampler, check_count, check_spins
+from jaxrg.base import Sampler, Status, check_count, check_spins
 from jaxrg.models import Ising
 from jaxrg.random import BinaryExpansion
 from jaxrg.samplers import packed
@@ -28,8 +28,8 @@ from jaxrg.samplers.bernoulli import (
     settling_word,
     stretched_planes,
 )
-
-NOT_FINITE = np.uint32(1)  # status bit: the coupling or the field was NaN or infinite
+from jaxrg.samplers.kernels import counted
+from jaxrg.samplers.spins import SpinInfo, check_model
 
 
 class PackedState(NamedTuple):
@@ -37,13 +37,6 @@ class PackedState(NamedTuple):
 
     spins: tuple[Array, Array]  # even and odd sites, each [num_words, *compact shape] uint32; may be sharded by words
     step: Array  # [] uint32, steps taken
-
-
-class PackedInfo(NamedTuple):
-    """What one sweep did."""
-
-    acceptance: Array  # [] float32, fraction of spins that changed, over all chains
-    status: Array  # [] uint32, NOT_FINITE or 0
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["model"], meta_fields=["num_chains", "num_draws"])
@@ -120,7 +113,7 @@ def _half_sweep(
     return rule(spins, values, missing, outcomes)
 
 
-def _step(rule: Callable, expansions_fn: Callable, ensemble: _Ensemble, key: Array, state: PackedState):
+def _sweep(rule: Callable, expansions_fn: Callable, ensemble: _Ensemble, key: Array, state: PackedState):
     model = ensemble.model
     expansions = expansions_fn(model, ensemble.num_planes)
 
@@ -132,10 +125,9 @@ def _step(rule: Callable, expansions_fn: Callable, ensemble: _Ensemble, key: Arr
 
     spins, _ = lax.scan(update, state.spins, jnp.arange(2, dtype=jnp.uint32))
     is_finite = jnp.isfinite(jnp.asarray(model.coupling)) & jnp.isfinite(jnp.asarray(model.field))
-    status = jnp.where(is_finite, jnp.uint32(0), jnp.uint32(NOT_FINITE))
     changed = [_changed_fraction(after, before) for after, before in zip(spins, state.spins, strict=True)]
-    info = PackedInfo((changed[0] + changed[1]) / 2, status)
-    return PackedState(spins, state.step + jnp.uint32(1)), info
+    info = SpinInfo((changed[0] + changed[1]) / 2, Status.NOT_FINITE.when(~is_finite))  # of all chains together
+    return state._replace(spins=spins), info
 
 
 def _changed_fraction(spins: Array, before: Array) -> Array:
@@ -149,12 +141,12 @@ def _changed_fraction(spins: Array, before: Array) -> Array:
     return jnp.sum(counts.astype(jnp.float32)) / np.float32(packed.LANES * spins.size)
 
 
-def _heat_bath_step(ensemble: _Ensemble, key: Array, state: PackedState):
-    return _step(_heat_bath_rule, heat_bath_expansions, ensemble, key, state)
+def _heat_bath(ensemble: _Ensemble, key: Array, state: PackedState):
+    return _sweep(_heat_bath_rule, heat_bath_expansions, ensemble, key, state)
 
 
-def _metropolis_step(ensemble: _Ensemble, key: Array, state: PackedState):
-    return _step(_metropolis_rule, metropolis_expansions, ensemble, key, state)
+def _metropolis(ensemble: _Ensemble, key: Array, state: PackedState):
+    return _sweep(_metropolis_rule, metropolis_expansions, ensemble, key, state)
 
 
 # Jitted for memory: op by op, the generator would hold a dozen arrays of the size of the state.
@@ -183,7 +175,7 @@ def _init(ensemble: _Ensemble, key: Array, spins: Array | None = None) -> Packed
         spins = jnp.asarray(spins)
         check_spins("spins", spins, lattice.shape if spins.ndim == lattice.ndim else (num_chains, *lattice.shape))
         words = _given_words(spins, num_words, lattice.ndim)
-    return PackedState(words, jnp.zeros((), jnp.uint32))
+    return PackedState(words, jnp.uint32(0))
 
 
 def _measure(fn: Callable, state: PackedState):
@@ -194,7 +186,8 @@ def _measure(fn: Callable, state: PackedState):
     return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]), values)
 
 
-def _sampler(step: Callable, model: Ising, num_chains: int, num_draws: int) -> Sampler:
+def _sampler(kernel: Callable, model: Ising, num_chains: int, num_draws: int) -> Sampler:
+    check_model(model)
     if not isinstance(model, Ising):
         raise ValueError(f"model: expected models.Ising, got {type(model).__name__}; use samplers.heat_bath")
     check_count("num_chains", num_chains)
@@ -208,7 +201,7 @@ def _sampler(step: Callable, model: Ising, num_chains: int, num_draws: int) -> S
         if shape != ():
             raise ValueError(f"{name}: expected a scalar, got shape {shape}; use samplers.heat_bath")
     ensemble = _Ensemble(model, num_chains, num_draws)
-    return Sampler(Partial(_init, ensemble), Partial(step, ensemble), Partial(_measure))
+    return Sampler(Partial(_init, ensemble), counted(Partial(kernel, ensemble)), Partial(_measure))
 
 
 def multispin_heat_bath(model: Ising, *, num_chains: int, num_draws: int = 8) -> Sampler:
@@ -229,7 +222,7 @@ def multispin_heat_bath(model: Ising, *, num_chains: int, num_draws: int = 8) ->
             correlation below 1e-6 in common events and of 2e-4 in the coincidence of events rarer than that.
 
     Returns:
-        A sampler with `PackedState` and `PackedInfo`. ``init(key, spins)`` takes one configuration ``[*shape]`` for all
+        A sampler with `PackedState` and `SpinInfo`. ``init(key, spins)`` takes one configuration ``[*shape]`` for all
         chains or ``[num_chains, *shape]``; without it, chains start at random. ``measure`` gives one value a chain.
 
     Raises:
@@ -238,16 +231,15 @@ def multispin_heat_bath(model: Ising, *, num_chains: int, num_draws: int = 8) ->
     Example:
         >>> from jaxrg import lattice, models, samplers
         >>> ising = models.Ising(lattice.hypercubic((8, 8)), 0.3)
-        >>> sampler = multispin_heat_bath(ising, num_chains=64)
+        >>> sampler = samplers.thin(multispin_heat_bath(ising, num_chains=64), 10)
         >>> state = sampler.init(jax.random.key(0))
-        >>> state, trace = samplers.run(jax.random.key(1), sampler, state, 100, observe=ising.observables, thin=10)
-        >>> trace.energy.shape
-        (10, 64)
+        >>> samplers.run(jax.random.key(1), sampler, state, 20, observe=ising.observables).trace.energy.shape
+        (64, 20)
 
     Reference:
         Jacobs & Rebbi, J. Comput. Phys. 41, 203 (1981); Block, Virnau & Preis, Comput. Phys. Commun. 181, 1549 (2010).
     """
-    return _sampler(_heat_bath_step, model, num_chains, num_draws)
+    return _sampler(_heat_bath, model, num_chains, num_draws)
 
 
 def multispin_metropolis(model: Ising, *, num_chains: int, num_draws: int = 8) -> Sampler:
@@ -267,7 +259,7 @@ def multispin_metropolis(model: Ising, *, num_chains: int, num_draws: int = 8) -
         num_draws: as for `multispin_heat_bath`.
 
     Returns:
-        A sampler with `PackedState` and `PackedInfo`.
+        A sampler with `PackedState` and `SpinInfo`.
 
     Raises:
         ValueError: another model or lattice, couplings that are not scalar, or counts out of range.
@@ -275,4 +267,4 @@ def multispin_metropolis(model: Ising, *, num_chains: int, num_draws: int = 8) -
     Reference:
         Metropolis et al., J. Chem. Phys. 21, 1087 (1953).
     """
-    return _sampler(_metropolis_step, model, num_chains, num_draws)
+    return _sampler(_metropolis, model, num_chains, num_draws)

@@ -53,7 +53,7 @@ def row_parity(shape: tuple[int, ...], colour: Array) -> Array:
         coordinate = _coordinate(shape, axis)
         target = jnp.broadcast_shapes(total.shape, coordinate.shape)
         total = jnp.broadcast_to(total, target) + jnp.broadcast_to(coordinate, target)
-    return total & jnp.uint32(1)
+    return total & 1
 
 
 def site_indices(num_words: int, shape: tuple[int, ...], colour: Array) -> tuple[Array, Array]:
@@ -61,10 +61,10 @@ def site_indices(num_words: int, shape: tuple[int, ...], colour: Array) -> tuple
     parity = row_parity(shape, colour)
     offset = parity
     for axis in range(len(shape) - 1):
-        stride = jnp.uint32(2 * math.prod(shape[axis + 1 :]))
+        stride = 2 * math.prod(shape[axis + 1 :])
         offset = offset + jnp.broadcast_to(_coordinate(shape, axis) * stride, parity.shape)
     full = (num_words, *shape)
-    columns = jnp.uint32(2) * _coordinate(shape, len(shape) - 1)
+    columns = 2 * _coordinate(shape, len(shape) - 1)
     sites = jnp.broadcast_to(offset, full) + jnp.broadcast_to(columns, full)
     return sites, lax.broadcasted_iota(jnp.uint32, full, 0)
 
@@ -80,7 +80,7 @@ def _moved(words: Array, axis: int, step: int, wraps: bool) -> tuple[Array, Arra
     padding = [(0, 0, 0)] * words.ndim
     padding[axis + 1] = (1, -1, 0) if step < 0 else (-1, 1, 0)
     moved = lax.pad(words, jnp.uint32(0), padding)
-    outside = jnp.broadcast_to(_coordinate(words.shape[1:], axis) == jnp.uint32(edge), words.shape)
+    outside = jnp.broadcast_to(_coordinate(words.shape[1:], axis) == edge, words.shape)
     if wraps:
         opposite = lax.slice_in_dim(words, side - 1 - edge, side - edge, axis=axis + 1)
         moved = jnp.where(outside, jnp.broadcast_to(opposite, words.shape), moved)
@@ -100,18 +100,18 @@ def neighbours(lattice: Lattice, others: Array, colour: Array) -> tuple[list[Arr
     """
     values: list[Array] = [others]
     missing: list[Array | None] = [None]
-    ones, zero = jnp.uint32(0xFFFFFFFF), jnp.uint32(0)
+    ones = jnp.uint32(0xFFFFFFFF)
     for axis in range(lattice.ndim - 1):
         for step in (-1, 1):
             moved, outside = _moved(others, axis, step, lattice.periodic[axis])
             values.append(moved)
-            missing.append(None if lattice.periodic[axis] else jnp.where(outside, ones, zero))
+            missing.append(None if lattice.periodic[axis] else jnp.where(outside, ones, 0))
     is_first = jnp.broadcast_to(row_parity(others.shape[1:], colour) == 0, others.shape)
     wraps = lattice.periodic[-1]
     before, outside_before = _moved(others, lattice.ndim - 1, -1, wraps)
     after, outside_after = _moved(others, lattice.ndim - 1, 1, wraps)
     values.append(jnp.where(is_first, before, after))
-    missing.append(None if wraps else jnp.where(jnp.where(is_first, outside_before, outside_after), ones, zero))
+    missing.append(None if wraps else jnp.where(jnp.where(is_first, outside_before, outside_after), ones, 0))
     return values, missing
 
 
@@ -195,11 +195,10 @@ def expand(even: Array, odd: Array) -> Array:
 def pack(spins: Array) -> Array:
     """``[num_chains, *shape]`` of ±1 to words ``[num_chains / 32, *shape]``; chain c is bit c % 32 of word c // 32."""
     grouped = spins.reshape(-1, LANES, *spins.shape[1:])
-    weights = (jnp.uint32(1) << jnp.arange(LANES, dtype=jnp.uint32)).reshape(1, LANES, *[1] * (spins.ndim - 1))
-    return jnp.sum(jnp.where(grouped > 0, weights, jnp.uint32(0)), axis=1, dtype=jnp.uint32)
+    weights = (1 << jnp.arange(LANES, dtype=jnp.uint32)).reshape(1, LANES, *[1] * (spins.ndim - 1))
+    return jnp.sum(jnp.where(grouped > 0, weights, 0), axis=1, dtype=jnp.uint32)
 
 
 def unpack_lane(words: Array, lane: Array) -> Array:
     """The spins ±1 (int8) of one bit of every word."""
-    bit = (words >> lane) & jnp.uint32(1)
-    return jnp.int8(2) * bit.astype(jnp.int8) - jnp.int8(1)
+    return 2 * ((words >> lane) & 1).astype(jnp.int8) - 1

@@ -1,37 +1,26 @@
 """Error analysis of Markov chains: moments, binning, autocorrelation times, jackknife and physical estimators.
 
-``tau_int`` is ``1/2 + sum of rho`` throughout: independent samples have 1/2.
+Every series is ``[chains, samples, ...]``, as ``jaxrg.samplers.run`` gives it; write ``x[None]`` for one chain of your
+own. ``tau_int`` is ``1/2 + sum of rho`` throughout: independent samples have 1/2.
 """
 
-from jaxrg.stats.autocorrelation import (
-    AutocorrelationTime,
-    GammaEstimate,
-    Summary,
-    autocorrelation_function,
-    autocorrelation_time,
-    autocovariance_function,
-    gamma_method,
-    summary,
-)
-from jaxrg.stats.binning import BinningState, BinningSummary, binning
-from jaxrg.stats.estimators import (
-    ImprovedEstimators,
-    binder_cumulant,
-    improved_estimators,
-    improved_two_point_function,
-    specific_heat,
-    susceptibility,
-)
+from jaxrg.stats.autocorrelation import GammaEstimate, Summary, autocorrelation_function, gamma_method, summary
+from jaxrg.stats.binning import BinningSummary, binning
+from jaxrg.stats.improved import ImprovedEstimators, improved_estimators, improved_two_point_function
 from jaxrg.stats.jackknife import JackknifeEstimate, jackknife
-from jaxrg.stats.moments import Accumulator, Moments, MomentsState, merge_chains, streaming_moments
+from jaxrg.stats.moments import Moments, merge_chains, streaming_moments
 from jaxrg.stats.resampling import Bootstrap, bootstrap, permutation_null
 from jaxrg.stats.significance import ChiSquared, chi_squared, z_score
-from jaxrg.stats.turning import Turn, correlation, turning_point
+from jaxrg.stats.thermodynamics import (
+    Thermodynamics,
+    binder_cumulant,
+    specific_heat,
+    susceptibility,
+    thermodynamics,
+)
+from jaxrg.stats.turning import Turn, turning_point
 
 __all__ = [
-    "Accumulator",
-    "AutocorrelationTime",
-    "BinningState",
     "BinningSummary",
     "Bootstrap",
     "ChiSquared",
@@ -39,17 +28,14 @@ __all__ = [
     "ImprovedEstimators",
     "JackknifeEstimate",
     "Moments",
-    "MomentsState",
     "Summary",
+    "Thermodynamics",
     "Turn",
     "autocorrelation_function",
-    "autocorrelation_time",
-    "autocovariance_function",
     "binder_cumulant",
     "binning",
     "bootstrap",
     "chi_squared",
-    "correlation",
     "gamma_method",
     "improved_estimators",
     "improved_two_point_function",
@@ -60,6 +46,7 @@ __all__ = [
     "streaming_moments",
     "summary",
     "susceptibility",
+    "thermodynamics",
     "turning_point",
     "z_score",
 ]

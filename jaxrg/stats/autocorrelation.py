@@ -1,7 +1,26 @@
-"""Autocorrelations of Markov chains and errors by the Gamma method, with automatic windowing.
+r"""Autocorrelations of Markov chains and errors by the Gamma method, with automatic windowing.
 
-Convention, everywhere in jaxrg: ``tau_int = 1/2 + sum_{t >= 1} rho(t)``, so independent samples have ``tau_int = 1/2``
-and ``N`` samples are worth ``N / (2 tau_int)``. Programs that use ``1 + 2 sum rho`` print twice this number.
+Series are ``[chains, samples, ...]``, in equilibrium; the chains are independent and share one mean.
+
+.. math::
+    \tau_\mathrm{int}(W) = \frac12 + \sum_{t=1}^W \rho(t), \qquad
+    (\delta\tau)^2 = \frac4N \left(W + \tfrac12 - \tau\right) \tau^2 + \frac{1 + 2\sum_{t=1}^W \rho(t)^2}{4N}
+
+Convention, everywhere in jaxrg: independent samples have ``tau_int = 1/2``, and ``N`` samples are worth
+``N / (2 tau_int)``. Programs that use ``1 + 2 sum rho`` print twice this number.
+
+The window W is the first at which :math:`e^{-W/\tau_W} < \tau_W / \sqrt{W N}`, where truncation costs as much as
+noise, with :math:`\tau_W = S / \ln(1 + 1/G)` and G the larger of :math:`\sum_{t \le W} \rho(t)` and
+:math:`\sum_{t \le W} (-1)^t \rho(t)`. Two things are not Wolff's, and show only for chains that swing, such as a
+checkerboard sweep at small coupling, or that forget at once: the alternating G, without which the window closes on a
+negative ``tau_int``; and the last term of the error, half the noise of the last rho, where a swinging sum ends.
+
+``is_converged`` is False where the window found no end within the lags, with fewer than 50 ``tau_int`` of data, where
+the error of ``tau_int`` exceeds half of it (as where it is not positive), and for a constant series, which has error 0
+and ``tau_int`` 1/2, or a NaN.
+
+Reference:
+    Wolff, Comput. Phys. Commun. 156, 143 (2004), hep-lat/0306017.
 """
 
 import functools
@@ -13,36 +32,23 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxrg.base import PyTree, check_count
-from jaxrg.stats._layout import mean_and_deviations, split_chains, split_chains_tree
+from jaxrg.stats._layout import as_chains, mean_and_deviations, means_and_deviations
 
 WINDOW_FACTOR = 1.5  # Wolff's S: the assumed ratio of the slowest decay time to tau_int
 MIN_TAUS = 50  # of data: a random walk of any length shows about 10, and 1 in 100 more than 35
 MAX_RELATIVE_ERROR = 0.5  # of tau_int, so a quarter of the error of the mean
 
 
-class AutocorrelationTime(NamedTuple):
-    """Integrated autocorrelation time in samples; every field ``[...]``, the trailing shape of the trace.
-
-    ``is_converged`` is False where the window found no end within the lags, with fewer than 50 ``tau_int`` of data,
-    where ``error`` exceeds half of ``tau_int`` (as where that is not positive), and for a constant series or a NaN.
-    """
-
-    tau_int: Array
-    error: Array
-    window: Array
-    is_converged: Array
-
-
 class GammaEstimate(NamedTuple):
     """A function of means with its error; every field has the shape of the function's value."""
 
     value: Array
-    error: Array
+    error: Array  # one standard deviation; NaN where the summed autocovariance comes out negative
     error_of_error: Array
-    tau_int: Array
+    tau_int: Array  # in samples
     tau_int_error: Array
-    window: Array
-    is_converged: Array
+    window: Array  # int32, in samples
+    is_converged: Array  # whether tau_int is known well enough to trust the error
 
 
 class Summary(NamedTuple):
@@ -56,100 +62,36 @@ class Summary(NamedTuple):
     is_converged: Array
 
 
-def autocovariance_function(x: Array, *, num_lags: int | None = None, chain_axis: int | None = None) -> Array:
-    r"""Autocovariance of a series for every lag, by FFT with zero padding.
+def autocorrelation_function(x: Array, *, num_lags: int | None = None) -> Array:
+    r"""Normalised autocorrelation of a series for every lag, by FFT with zero padding.
 
-    .. math:: \Gamma(t) = \frac{1}{R (n - t)} \sum_{r=1}^R \sum_{i=1}^{n-t} (x_{r,i} - \bar x)(x_{r,i+t} - \bar x)
+    .. math:: \rho(t) = \frac{\Gamma(t)}{\Gamma(0)}, \qquad
+        \Gamma(t) = \frac{1}{R (n - t)} \sum_{r=1}^R \sum_{i=1}^{n-t} (x_{r,i} - \bar x)(x_{r,i+t} - \bar x)
 
-    with the mean of all chains; of R n samples with autocovariance sum C it is biased by about -C/(R n).
+    with the mean of all chains; of R n samples with autocovariance sum C, :math:`\Gamma` is biased by about -C/(R n).
 
     Args:
-        x: ``[num_samples, ...]``, or with a chain axis in addition, real.
+        x: ``[chains, samples, ...]``, real.
         num_lags: lags 0, ..., num_lags - 1; up to half the series by default, beyond which there is mostly noise.
-        chain_axis: axis of independent chains; samples run along the first other axis.
-
-    Returns:
-        ``[num_lags, ...]``, in the units of x squared; NaN throughout for a series with a NaN.
-
-    Raises:
-        ValueError: fewer than 4 samples, or ``num_lags`` not in 1, ..., num_samples.
-
-    Example:
-        >>> autocovariance_function(jnp.array([1.0, -1.0, 1.0, -1.0]), num_lags=2)
-        Array([ 1., -1.], dtype=float32)
-    """
-    chains = split_chains("x", x, chain_axis)
-    scaled, scale = _rescale(mean_and_deviations(chains)[1])
-    return _autocovariance(scaled, _check_num_lags(num_lags, chains.shape[1])) * (scale * scale)[None]
-
-
-def autocorrelation_function(x: Array, *, num_lags: int | None = None, chain_axis: int | None = None) -> Array:
-    r"""Normalised autocorrelation of a series for every lag, by FFT.
-
-    .. math:: \rho(t) = \Gamma(t) / \Gamma(0)
-
-    Args:
-        x: ``[num_samples, ...]``, or with a chain axis in addition, real.
-        num_lags: lags 0, ..., num_lags - 1; up to half the series by default.
-        chain_axis: axis of independent chains; samples run along the first other axis.
 
     Returns:
         ``[num_lags, ...]`` with first entry 1; NaN for a constant series, whose autocorrelation is undefined.
 
     Raises:
-        ValueError: fewer than 4 samples, or ``num_lags`` not in 1, ..., num_samples.
+        ValueError: fewer than 4 samples a chain, or ``num_lags`` not in 1, ..., samples.
+
+    Example:
+        >>> autocorrelation_function(jnp.array([[1.0, -1.0, 1.0, -1.0]]), num_lags=2)
+        Array([ 1., -1.], dtype=float32)
     """
-    chains = split_chains("x", x, chain_axis)
+    chains = as_chains("x", x)
     scaled, _ = _rescale(mean_and_deviations(chains)[1])
     covariance = _autocovariance(scaled, _check_num_lags(num_lags, chains.shape[1]))
     return covariance / covariance[:1]
 
 
-def autocorrelation_time(
-    x: Array, *, num_lags: int | None = None, chain_axis: int | None = None, window_factor: float = WINDOW_FACTOR
-) -> AutocorrelationTime:
-    r"""Integrated autocorrelation time by the Gamma method, with automatic window and its error.
-
-    .. math::
-        \tau_\mathrm{int}(W) = \frac12 + \sum_{t=1}^W \rho(t), \qquad
-        (\delta\tau)^2 = \frac4N \left(W + \tfrac12 - \tau\right) \tau^2 + \frac{1 + 2\sum_{t=1}^W \rho(t)^2}{4N}
-
-    The window W is the first at which :math:`e^{-W/\tau_W} < \tau_W / \sqrt{W N}`, where truncation costs as much as
-    noise, with :math:`\tau_W = S / \ln(1 + 1/G)` and G the larger of :math:`\sum_{t \le W} \rho(t)` and
-    :math:`\sum_{t \le W} (-1)^t \rho(t)`. Two things are not Wolff's, and show only for chains that swing, such as a
-    checkerboard sweep at small coupling, or that forget at once: the alternating G, without which the window closes on
-    a negative ``tau_int``; and the last term of the error, half the noise of the last rho, where a swinging sum ends.
-    A constant series gives ``tau_int`` 1/2 with error 0 and ``is_converged`` False.
-
-    Args:
-        x: ``[num_samples, ...]``, or with a chain axis in addition, in equilibrium.
-        num_lags: largest window plus one; half the series by default.
-        chain_axis: axis of independent chains; samples run along the first other axis.
-        window_factor: S, the ratio of the slowest decay time to ``tau_int``; larger is safer and noisier.
-
-    Raises:
-        ValueError: fewer than 4 samples, or ``num_lags`` not in 2, ..., num_samples.
-
-    Example:
-        >>> white = jax.random.normal(jax.random.key(0), (10_000,))
-        >>> bool(abs(autocorrelation_time(white).tau_int - 0.5) < 0.05)
-        True
-
-    Reference:
-        Wolff, Comput. Phys. Commun. 156, 143 (2004), hep-lat/0306017.
-    """
-    _, deviations = mean_and_deviations(split_chains("x", x, chain_axis))
-    _, _, tau_int, tau_int_error, window, is_converged = _gamma_errors(deviations, num_lags, window_factor)
-    return AutocorrelationTime(tau_int, tau_int_error, window, is_converged)
-
-
 def gamma_method(
-    fn: Callable[[PyTree], PyTree],
-    x: PyTree,
-    *,
-    num_lags: int | None = None,
-    chain_axis: int | None = None,
-    window_factor: float = WINDOW_FACTOR,
+    fn: Callable[[PyTree], PyTree], x: PyTree, *, num_lags: int | None = None, window_factor: float = WINDOW_FACTOR
 ) -> PyTree:
     r"""Value and error of a function of several means, correlations in time and between observables included.
 
@@ -161,22 +103,21 @@ def gamma_method(
     a constant near the mean was subtracted.
 
     Args:
-        fn: differentiable function of the means, which have the structure of ``x`` without the sample and chain axes;
+        fn: differentiable function of the means, which have the structure of ``x`` without the chain and sample axes;
             returns an array or a pytree of arrays.
-        x: traces ``[num_samples, ...]``: one array such as ``[num_samples, num_observables]``, or a pytree.
+        x: series ``[chains, samples, ...]``: one array such as ``[chains, samples, num_observables]``, or a pytree.
         num_lags: largest window plus one; half the series by default.
-        chain_axis: axis of independent chains in every leaf; samples run along the first other axis.
-        window_factor: S of the automatic window.
+        window_factor: S, the ratio of the slowest decay time to ``tau_int``; larger is safer and noisier.
 
     Returns:
-        A ``GammaEstimate`` for every array that ``fn`` returns. ``error`` is NaN, and ``is_converged`` False, where the
-        summed autocovariance comes out negative.
+        A ``GammaEstimate`` for every array that ``fn`` returns.
 
     Raises:
-        ValueError: fewer than 4 samples, or leaves that disagree in their number.
+        ValueError: fewer than 4 samples a chain, leaves that disagree in their number, or ``num_lags`` not in
+            2, ..., samples.
 
     Example:
-        >>> x = jax.random.normal(jax.random.key(0), (10_000,)) + 2.0
+        >>> x = jax.random.normal(jax.random.key(0), (1, 10_000)) + 2.0
         >>> square = gamma_method(lambda mean: mean**2, x)  # error |2 mean| / sqrt(N)
         >>> bool(abs(square.error - 0.04) < 0.004)
         True
@@ -184,49 +125,44 @@ def gamma_method(
     Reference:
         Wolff, Comput. Phys. Commun. 156, 143 (2004), hep-lat/0306017.
     """
-    chains = split_chains_tree("x", x, chain_axis)
-    pairs = jax.tree.map(mean_and_deviations, chains)
-    mean, deviations = jax.tree.transpose(jax.tree.structure(chains), jax.tree.structure((0, 0)), pairs)
+    mean, deviations = means_and_deviations(as_chains("x", x))
     value, differential = jax.linearize(fn, mean)
     projected = jax.vmap(jax.vmap(differential))(deviations)
-
-    def estimate(leaf: Array, deviation: Array) -> GammaEstimate:
-        return GammaEstimate(leaf, *_gamma_errors(deviation, num_lags, window_factor))
-
-    return jax.tree.map(estimate, value, projected)
+    return jax.tree.map(lambda leaf, series: _estimate(leaf, series, num_lags, window_factor), value, projected)
 
 
-def summary(trace: PyTree, *, chain_axis: int | None = None, window_factor: float = WINDOW_FACTOR) -> PyTree:
+def summary(trace: PyTree, *, window_factor: float = WINDOW_FACTOR) -> PyTree:
     r"""Mean, honest error and effective number of samples of every observable of a trace.
 
     .. math:: \sigma^2 = \frac{2\tau_\mathrm{int}}{N} \operatorname{Var}(x), \qquad
         N_\mathrm{eff} = \frac{N}{2\tau_\mathrm{int}}
 
     Args:
-        trace: pytree of ``[num_samples, ...]``, or with a chain axis in addition; integers become floats.
-        chain_axis: axis of independent chains in every leaf; samples run along the first other axis.
+        trace: pytree of ``[chains, samples, ...]``, such as ``jaxrg.samplers.run(...).trace``; integers become floats.
         window_factor: S of the automatic window.
 
     Returns:
-        The pytree with a ``Summary`` in place of every leaf. A constant series has error 0 and ``is_converged`` False.
+        The pytree with a ``Summary`` in place of every leaf.
 
     Raises:
-        ValueError: fewer than 4 samples.
+        ValueError: fewer than 4 samples a chain, or leaves that disagree in their number.
 
     Example:
-        >>> energy = jax.random.normal(jax.random.key(0), (10_000,))
+        >>> energy = jax.random.normal(jax.random.key(0), (4, 2_500))
         >>> bool(abs(summary({"energy": energy})["energy"].error - 0.01) < 0.001)
         True
     """
+    return jax.tree.map(lambda chains: _summarize(chains, window_factor), as_chains("trace", trace))
 
-    def summarize(leaf: Array) -> Summary:
-        chains = split_chains("trace", leaf, chain_axis)
-        mean, deviations = mean_and_deviations(chains)
-        error, _, tau_int, tau_int_error, _, is_converged = _gamma_errors(deviations, None, window_factor)
-        num_samples = chains.shape[0] * chains.shape[1]
-        return Summary(mean, error, tau_int, tau_int_error, num_samples / (2 * tau_int), is_converged)
 
-    return jax.tree.map(summarize, trace)
+@jax.jit
+def _summarize(chains: Array, window_factor: float | Array) -> Summary:
+    mean, deviations = mean_and_deviations(chains)
+    estimate = _estimate(mean, deviations, None, window_factor)
+    num_effective_samples = chains.shape[0] * chains.shape[1] / (2 * estimate.tau_int)
+    return Summary(
+        mean, estimate.error, estimate.tau_int, estimate.tau_int_error, num_effective_samples, estimate.is_converged
+    )
 
 
 def _check_num_lags(num_lags: int | None, num_samples: int, *, minimum: int = 1) -> int:
@@ -239,14 +175,18 @@ def _check_num_lags(num_lags: int | None, num_samples: int, *, minimum: int = 1)
 
 
 def _rescale(deviations: Array) -> tuple[Array, Array]:
-    """Largest deviation one, so that squares of large energies stay within float32."""
-    largest = jnp.max(jnp.abs(deviations), axis=(0, 1))
-    scale = jnp.where(largest == 0, jnp.ones_like(largest), largest)
+    """Largest deviation one, so that squares of large energies stay within float32.
+
+    No result depends on the scale, so no derivative passes through it: that of a maximum is 0/0 where a compiler rounds
+    the same number in two ways.
+    """
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(deviations), axis=(0, 1)))
+    scale = jnp.where(largest == 0, 1, largest)
     return deviations / scale[None, None], scale
 
 
 def _autocovariance(deviations: Array, num_lags: int) -> Array:
-    """``[num_lags, ...]`` from deviations ``[num_chains, num_samples, ...]``."""
+    """``[num_lags, ...]`` from deviations ``[chains, samples, ...]``."""
     num_chains, num_samples = deviations.shape[:2]
     length = 1 << (num_samples + num_lags - 1).bit_length()  # room for the lags: the circular sum must not wrap
     spectrum = jnp.fft.rfft(deviations, n=length, axis=1)
@@ -291,10 +231,8 @@ def _close_window(rho: Array, num_samples: int, window_factor: float | Array) ->
 
 
 @functools.partial(jax.jit, static_argnames="num_lags")
-def _gamma_errors(
-    deviations: Array, num_lags: int | None, window_factor: float | Array
-) -> tuple[Array, Array, Array, Array, Array, Array]:
-    """Error, its error, tau_int, its error, window and flag of ``[num_chains, num_samples, ...]``, elementwise.
+def _estimate(value: Array, deviations: Array, num_lags: int | None, window_factor: float | Array) -> GammaEstimate:
+    """The value with the error that its deviations ``[chains, samples, ...]`` make, elementwise.
 
     Jitted, because calls from a notebook would compile its operations one by one.
     """
@@ -302,20 +240,19 @@ def _gamma_errors(
     scaled, scale = _rescale(deviations)
     covariance = _autocovariance(scaled, _check_num_lags(num_lags, deviations.shape[1], minimum=2))
     is_constant = covariance[0] == 0
-    variance = jnp.where(is_constant, jnp.ones_like(covariance[0]), covariance[0])
+    variance = jnp.where(is_constant, 1, covariance[0])
     sums = _close_window(covariance / variance[None], num_samples, window_factor)
 
     # Deviations from the estimated mean lack C/N in every covariance; here in units of the variance.
     width = sums.window.astype(variance.dtype) + 0.5
     bias = (1 + 2 * sums.rho) / num_samples
-    tau_int = (0.5 + sums.rho + width * bias) / (1 + bias)
-    tau_int = jnp.where(is_constant, jnp.full_like(tau_int, 0.5), tau_int)
+    tau_int = jnp.where(is_constant, 0.5, (0.5 + sums.rho + width * bias) / (1 + bias))
     end_noise = (1 + 2 * sums.squared) / 4
     tau_int_error = jnp.sqrt((4 * jnp.maximum(width - tau_int, 0) * tau_int**2 + end_noise) / num_samples)
-    tau_int_error = jnp.where(is_constant, jnp.zeros_like(tau_int_error), tau_int_error)
+    tau_int_error = jnp.where(is_constant, 0, tau_int_error)
 
     error = scale * jnp.sqrt(2 * tau_int * (1 + bias) * covariance[0] / num_samples)
     error_of_error = error * jnp.sqrt((width + end_noise / (4 * tau_int**2)) / num_samples)
     is_precise = (tau_int_error <= MAX_RELATIVE_ERROR * tau_int) & (num_samples >= MIN_TAUS * tau_int)
     is_converged = sums.is_closed & ~is_constant & is_precise
-    return error, error_of_error, tau_int, tau_int_error, sums.window, is_converged
+    return GammaEstimate(value, error, error_of_error, tau_int, tau_int_error, sums.window, is_converged)

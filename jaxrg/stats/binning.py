@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from jaxrg.base import PyTree, check_count
-from jaxrg.stats._double import Double, add, add_double, double, subtract
-from jaxrg.stats.moments import Accumulator, next_value, zeros_as_floating
+from jaxrg.base import Accumulator, PyTree, check_count
+from jaxrg.stats.moments import next_value, zeros_as_floating
+from jaxrg.sums import Double, add, add_double, double, subtract
 
 MAX_LEVELS = 32  # the step counter has 32 bits; it may wrap, only its low bits are read
 MIN_BINS = 16  # the error of the error is then 18 %
@@ -102,9 +102,9 @@ def _update(state: PyTree, value: PyTree) -> PyTree:
 
 def _update_leaf(value: Array, state: BinningState) -> BinningState:
     num_levels = state.last.shape[0]
-    num_steps = state.num_steps + jnp.uint32(1)
-    sizes = jnp.left_shift(jnp.uint32(1), jnp.arange(num_levels, dtype=jnp.uint32))
-    is_full = (num_steps & (sizes - jnp.uint32(1))) == 0
+    num_steps = state.num_steps + 1
+    sizes = 1 << jnp.arange(num_levels, dtype=jnp.uint32)
+    is_full = (num_steps & (sizes - 1)) == 0
     # A bin that ends here is this value and the latest bin of every smaller size; where none ends it is not used.
     weights = _beside(sizes.astype(state.last.dtype), state.last)
     x = next_value("value", value, state.last[0])[None]
@@ -113,7 +113,7 @@ def _update_leaf(value: Array, state: BinningState) -> BinningState:
 
     count = add(state.count, is_full.astype(latest.dtype))
     is_full, n = _beside(is_full, latest), _beside(jnp.maximum(count.value, 1), latest)
-    delta = jnp.where(is_full, subtract(double(latest), state.mean), jnp.zeros_like(latest))
+    delta = jnp.where(is_full, subtract(double(latest), state.mean), 0)
     return BinningState(
         num_steps,
         jnp.where(is_full, latest, state.last),
@@ -144,9 +144,9 @@ def _summarize(state: BinningState) -> BinningSummary:
     n = _beside(num_bins, sum_2)
     error = jnp.sqrt(sum_2 / (n * (n - 1)))
     is_constant = error[0] == 0
-    naive = jnp.where(is_constant, jnp.ones_like(error[0]), error[0])
+    naive = jnp.where(is_constant, 1, error[0])
     tau_int = 0.5 * jnp.square(error / naive[None])
-    tau_int = jnp.where(is_constant[None] & ~jnp.isnan(tau_int), jnp.full_like(tau_int, 0.5), tau_int)
+    tau_int = jnp.where(is_constant[None] & ~jnp.isnan(tau_int), 0.5, tau_int)
 
     levels = jnp.arange(num_bins.shape[0], dtype=jnp.int32)
     sizes = _beside(2.0 ** levels.astype(n.dtype), sum_2)
@@ -158,7 +158,7 @@ def _summarize(state: BinningState) -> BinningSummary:
     def chosen(by_level: Array) -> Array:
         return jnp.take_along_axis(by_level, level[None], axis=0)[0]
 
-    mean = jnp.where(num_bins[0] == 0, jnp.full_like(sum_2[0], jnp.nan), state.mean.value[0])
+    mean = jnp.where(num_bins[0] == 0, jnp.nan, state.mean.value[0])
     error_of_error = error / jnp.sqrt(2 * (n - 1))
     is_converged = has_level & ~is_constant
     return BinningSummary(

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxrg.base import PyTree, check_count
-from jaxrg.stats._layout import blocked_sum, mean_and_deviations, split_chains_tree
+from jaxrg.stats._layout import as_chains, mean_and_deviations
+from jaxrg.sums import blocked_sum
 
 
 class JackknifeEstimate(NamedTuple):
@@ -19,9 +20,7 @@ class JackknifeEstimate(NamedTuple):
     error: Array
 
 
-def jackknife(
-    fn: Callable[[PyTree], PyTree], samples: PyTree, num_blocks: int = 64, *, chain_axis: int | None = None
-) -> PyTree:
+def jackknife(fn: Callable[[PyTree], PyTree], x: PyTree, num_blocks: int = 64) -> PyTree:
     r"""Value, bias-corrected value and error of a function of several means, leaving out one block at a time.
 
     .. math::
@@ -34,20 +33,19 @@ def jackknife(
     ``gamma_method`` has no such floor.
 
     Args:
-        fn: function of the means, which have the structure of ``samples`` without the sample and chain axes; need not
-            be differentiable; returns an array or a pytree of arrays.
-        samples: traces ``[num_samples, ...]``: one array or a pytree.
+        fn: function of the means, which have the structure of ``x`` without the chain and sample axes; need not be
+            differentiable; returns an array or a pytree of arrays.
+        x: series ``[chains, samples, ...]``: one array or a pytree.
         num_blocks: B, at least 2; divides the number of samples over all chains. Blocks do not straddle chains.
-        chain_axis: axis of independent chains in every leaf; samples run along the first other axis.
 
     Returns:
         A ``JackknifeEstimate`` for every array that ``fn`` returns.
 
     Raises:
-        ValueError: fewer than 4 samples, or blocks that do not divide them evenly.
+        ValueError: fewer than 4 samples a chain, or blocks that do not divide them evenly.
 
     Example:
-        >>> estimate = jackknife(lambda mean: mean**2, jnp.arange(8.0), num_blocks=4)
+        >>> estimate = jackknife(lambda mean: mean**2, jnp.arange(8.0)[None], num_blocks=4)
         >>> float(estimate.value), float(estimate.error) > 0
         (12.25, True)
 
@@ -55,7 +53,7 @@ def jackknife(
         Efron, The Jackknife, the Bootstrap and Other Resampling Plans (SIAM, 1982).
     """
     check_count("num_blocks", num_blocks, minimum=2)
-    chains = split_chains_tree("samples", samples, chain_axis)
+    chains = as_chains("x", x)
     num_chains, num_samples = jax.tree.leaves(chains)[0].shape[:2]
     if (num_chains * num_samples) % num_blocks or (num_blocks % num_chains and num_chains % num_blocks):
         raise ValueError(

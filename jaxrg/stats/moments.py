@@ -1,6 +1,5 @@
 """Streaming accumulators: statistics of a chain on the device, in constant memory, inside ``lax.scan``."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -8,25 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from jaxrg.base import PyTree
-from jaxrg.stats._double import Double, add, add_double, double, subtract
-from jaxrg.stats._layout import as_floating
-
-
-class Accumulator(NamedTuple):
-    """A statistic of a stream as four pure functions over a pytree of observables; a pytree without leaves.
-
-    Attributes:
-        init: ``state = init(example)``; only shapes and dtypes of the example are looked at.
-        update: ``state = update(state, value)`` takes in one value with the structure of the example.
-        merge: ``state = merge(left, right)`` of two streams.
-        summary: ``result = summary(state)``, one NamedTuple in place of every leaf of the example.
-    """
-
-    init: Callable[[PyTree], PyTree]
-    update: Callable[[PyTree, PyTree], PyTree]
-    merge: Callable[[PyTree, PyTree], PyTree]
-    summary: Callable[[PyTree], PyTree]
+from jaxrg.base import Accumulator, PyTree, as_floating
+from jaxrg.sums import Double, add, add_double, double, subtract
 
 
 class Moments(NamedTuple):
@@ -191,7 +173,7 @@ def _merge_leaf(a: MomentsState, b: MomentsState) -> MomentsState:
 def _summary(state: PyTree) -> PyTree:
     def summarize(leaf: MomentsState) -> Moments:
         n = leaf.count.value
-        mean = jnp.where(n == 0, jnp.full_like(leaf.mean.high, jnp.nan), leaf.mean.value)
+        mean = jnp.where(n == 0, jnp.nan, leaf.mean.value)
         return Moments(n, mean, leaf.sum_2.value / n, leaf.sum_3.value / n, leaf.sum_4.value / n)
 
     return jax.tree.map(summarize, state, is_leaf=_is_state)

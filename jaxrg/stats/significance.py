@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.base import check_shape, is_traced
-from jaxrg.stats._layout import as_floating
+from jaxrg.base import as_floating, check_shape, is_traced
 
 
 class ChiSquared(NamedTuple):
@@ -66,8 +65,8 @@ def chi_squared(observed_counts: Array, expected_probabilities: Array) -> ChiSqu
             )
     expected = jnp.sum(counts) * probabilities
     is_possible = probabilities != 0
-    terms = jnp.square(counts - expected) / jnp.where(is_possible, expected, jnp.ones_like(expected))
-    impossible = jnp.where(counts == 0, jnp.zeros_like(counts), jnp.inf * counts)
+    terms = jnp.square(counts - expected) / jnp.where(is_possible, expected, 1)
+    impossible = jnp.where(counts == 0, 0, jnp.inf * counts)
     statistic = jnp.sum(jnp.where(is_possible, terms, impossible))
     num_degrees_of_freedom = jnp.sum(is_possible.astype(probabilities.dtype)) - 1
     p_value = jax.scipy.special.gammaincc(num_degrees_of_freedom / 2, statistic / 2)

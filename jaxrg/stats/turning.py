@@ -2,7 +2,6 @@ r"""When a curve turns: the knot of a broken line, with the same definition for 
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -75,16 +74,3 @@ def turning_point(times: ArrayLike, curve: Array, *, margin: int = 2) -> Turn:
         slope_after=chosen[..., 1] + chosen[..., 2],
         r_squared=1 - jnp.min(residuals, axis=-1) / jnp.sum(centred**2, axis=-1),
     )
-
-
-def correlation(first: Array, second: Array) -> Array:
-    """Pearson's correlation of two vectors ``[num_samples]``.
-
-    Example:
-        >>> round(float(correlation(jnp.array([1.0, 2.0, 3.0]), jnp.array([2.0, 4.0, 7.0]))), 4)
-        0.9934
-    """
-    if first.shape != second.shape or first.ndim != 1:
-        raise ValueError(f"first, second: expected two vectors of one length, got {first.shape} and {second.shape}")
-    first, second = first - jnp.mean(first), second - jnp.mean(second)
-    return jnp.sum(first * second) * jax.lax.rsqrt(jnp.sum(first**2) * jnp.sum(second**2))

@@ -1,11 +1,13 @@
 """Training: one loop with progress and crash-safe checkpoints, and many small runs as one function to map."""
 
 from jaxrg.training.checkpoints import checkpoint_epochs, train_checkpoints
-from jaxrg.training.fitting import KEPT_CHECKPOINTS, Fit, NonFiniteError, fit, gradient_of
+from jaxrg.training.epoch import GradientFn, LossFn, gradient_of
+from jaxrg.training.fit import Fit, NonFiniteError, fit
 
 __all__ = [
-    "KEPT_CHECKPOINTS",
     "Fit",
+    "GradientFn",
+    "LossFn",
     "NonFiniteError",
     "checkpoint_epochs",
     "fit",

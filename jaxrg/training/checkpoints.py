@@ -4,7 +4,7 @@
 need the opposite.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ import optax
 from jax import Array
 
 from jaxrg.base import PyTree, check_count
+from jaxrg.training.epoch import LossFn, check_batches, run_epoch
 
 
 def checkpoint_epochs(num_epochs: int, num_checkpoints: int) -> np.ndarray:
@@ -31,7 +32,7 @@ def checkpoint_epochs(num_epochs: int, num_checkpoints: int) -> np.ndarray:
 
 def train_checkpoints(
     key: Array,
-    loss_fn: Callable[[Array, PyTree, PyTree], Array],
+    loss_fn: LossFn,
     optimizer: optax.GradientTransformation,
     params: PyTree,
     data: PyTree,
@@ -62,31 +63,20 @@ def train_checkpoints(
     host = np.asarray(epochs)
     if host.ndim != 1 or len(host) == 0 or host[0] < 0 or np.any(np.diff(host) <= 0):
         raise ValueError(f"epochs: expected increasing numbers >= 0, got {host.tolist()}")
-    check_count("batch_size", batch_size)
-    num_samples = jax.tree.leaves(data)[0].shape[0]
-    num_steps = num_samples // batch_size
-    if num_steps == 0:
-        raise ValueError(f"batch_size: expected at most the {num_samples} samples of data, got {batch_size}")
+    check_batches(data, batch_size)
 
-    def step(state: PyTree, step_input: tuple[Array, Array]) -> tuple[PyTree, None]:
-        params, optimizer_state = state
-        step_key, rows = step_input
-        gradients = jax.grad(loss_fn, argnums=1)(step_key, params, jax.tree.map(lambda leaf: leaf[rows], data))
-        # optax relies on promotion of dtypes.
-        with jax.numpy_dtype_promotion("standard"):
-            updates, optimizer_state = optimizer.update(gradients, optimizer_state, params)
-            return (optax.apply_updates(params, updates), optimizer_state), None
+    def gradient_fn(key: Array, params: PyTree, aux: None, batch: PyTree) -> tuple[PyTree, None, None]:
+        return jax.grad(loss_fn, argnums=1)(key, params, batch), None, None
 
     def epoch(index: Array, state: PyTree) -> PyTree:
-        order_key, noise_key = jax.random.split(jax.random.fold_in(key, index))
-        order = jax.random.permutation(order_key, num_samples)[: num_steps * batch_size]
-        keys = jax.random.split(noise_key, num_steps)
-        return jax.lax.scan(step, state, (keys, order.reshape(num_steps, batch_size)))[0]
+        return run_epoch(
+            key, index, gradient_fn, optimizer, state, data, batch_size=batch_size, step_keys=jax.random.split
+        )[0]
 
     def until(state: PyTree, span: tuple[Array, Array]) -> tuple[PyTree, PyTree]:
         state = jax.lax.fori_loop(*span, epoch, state)
         return state, state[0]
 
     stops = jnp.asarray(host, jnp.int32)
-    starts = jnp.concatenate([jnp.zeros(1, jnp.int32), stops[:-1]])
-    return jax.lax.scan(until, (params, optimizer.init(params)), (starts, stops))[1]
+    starts = jnp.pad(stops[:-1], (1, 0))
+    return jax.lax.scan(until, (params, optimizer.init(params), None), (starts, stops))[1]

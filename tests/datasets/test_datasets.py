@@ -1,6 +1,5 @@
 """Real data as it is shipped, and the copies that null models need."""
 
-import doctest
 import gzip
 import struct
 import sys
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 
 from jaxrg import datasets
-from jaxrg.datasets import corruption, loaders, selection
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +150,3 @@ def test_shuffled_pixels_share_one_permutation_or_do_not():
         assert not np.array_equal(shuffled[0], np.arange(64.0))
     assert len(np.unique(fixed, axis=0)) == 1
     assert len(np.unique(own, axis=0)) == 4
-
-
-@pytest.mark.parametrize("module", [loaders, selection, corruption])
-def test_docstring_examples_run(module):
-    assert doctest.testmod(module, extraglobs={"jax": jax, "jnp": jnp}).failed == 0

@@ -55,7 +55,7 @@ def test_is_the_limit_of_long_rectangles_with_all_derivatives(periodic):
 def test_width_extrapolates_to_onsager_with_central_charge_one_half():
     widths = np.array([6, 8, 12])
     finite = np.array([float(free_energy(KC, int(width))) for width in widths])
-    charges = 6 * widths**2 / np.pi * (finite - float(exact.onsager_free_energy(KC)))
+    charges = 6 * widths**2 / np.pi * (finite - float(jax.jit(exact.onsager_free_energy)(KC)))
     assert np.all(np.diff(charges) < 0)
     np.testing.assert_allclose(charges[-1], 0.5, atol=3e-3)  # corrections O(1/w²)
     # The magnetic exponent η = 1/4 from the amplitude, ξ = w / (π η).
@@ -88,7 +88,7 @@ def test_unsettled_iterations_are_nan_and_lost_gaps_infinite():
     assert jnp.isnan(value)
     assert jnp.isnan(slope)
     assert correlation_length(3.0, 6) == jnp.inf
-    np.testing.assert_allclose(free_energy(3.0, 6), exact.onsager_free_energy(3.0), rtol=1e-10)
+    np.testing.assert_allclose(free_energy(3.0, 6), jax.jit(exact.onsager_free_energy)(3.0), rtol=1e-10)
     np.testing.assert_allclose(free_energy(0.0, 6, field=0.4), np.log(2 * np.cosh(0.4)), rtol=1e-14)
 
 

@@ -50,8 +50,9 @@ def test_agrees_with_kaufmans_torus(x64):
 
 
 def test_long_strips_and_strong_couplings_do_not_overflow(x64):
-    np.testing.assert_allclose(exact.strip_log_partition(40.0, (999, 4)) / 3996, 80 + np.log(2) / 3996, rtol=1e-14)
-    opened = exact.strip_log_partition(40.0, (999, 4), periodic=(False, True))
+    closed = jax.jit(lambda coupling: exact.strip_log_partition(coupling, (999, 4)))(40.0)
+    np.testing.assert_allclose(closed / 3996, 80 + np.log(2) / 3996, rtol=1e-14)
+    opened = jax.jit(lambda coupling: exact.strip_log_partition(coupling, (999, 4), periodic=(False, True)))(40.0)
     np.testing.assert_allclose(opened, 40.0 * (4 * 999 + 4 * 998) + np.log(2), rtol=1e-14)
 
 
@@ -77,7 +78,7 @@ def test_wrong_arguments_are_refused():
         lambda k: exact.chain_log_partition(k, k, 5),
         jax.grad(lambda k: exact.log_partition(lambda s: k * s[0].astype(jnp.float32), (3,))),
         lambda k: exact.expectation(lambda s: k * s[0].astype(jnp.float32), lambda s: s, (3,)),
-        lambda k: exact.coarse_hamiltonian(
+        lambda k: exact.coarse_grain(
             lambda s: k * s[0].astype(jnp.float32), (2,), lambda h, s: k * (h[0] * s[0]).astype(jnp.float32), (1,)
         ),
     ],

@@ -1,3 +1,5 @@
+"""Players, what they hide, scores, and the baselines that take their place."""
+
 import functools
 
 import jax
@@ -5,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrg import interactions
+from jaxrg import interactions, tables
 
 IMAGE = jnp.asarray(np.arange(24.0).reshape(4, 6), jnp.float32)
 
@@ -39,7 +41,7 @@ def test_an_absent_player_shows_the_baseline_and_nobody_else_does():
 @pytest.mark.parametrize("trailing", [(), (3,), (2, 2)])
 def test_players_hold_the_trailing_axes_whole(trailing):
     sample = jax.random.normal(jax.random.key(0), (5, *trailing))
-    masks = interactions.all_masks(5)
+    masks = tables.all_bits(5)
     inputs = interactions.apply_masks(masks, sample, jnp.zeros_like(sample), interactions.features(5))
     assert inputs.shape == (32, 5, *trailing)
     expected = np.asarray(sample) * np.asarray(masks).reshape(32, 5, *(1 for _ in trailing))
@@ -60,24 +62,6 @@ def test_kept_players_leave_the_others_present():
     sample = jnp.asarray([1.0, 2.0, 3.0, 4.0])
     masked = interactions.apply_masks(jnp.asarray([True, False]), sample, jnp.zeros(4), assignment)
     np.testing.assert_array_equal(masked, [1.0, 0.0, 3.0, 4.0])
-
-
-def test_a_set_of_backgrounds_averages_the_score():
-    backgrounds = jax.random.normal(jax.random.key(1), (7, 3))
-    sample = jnp.asarray([1.0, -2.0, 0.5])
-
-    def game(baseline):
-        return interactions.masked_game(
-            lambda inputs: jnp.sin(inputs) * inputs[:, :1],
-            sample,
-            baseline=baseline,
-            assignment=interactions.features(3),
-            score=functools.partial(interactions.logit, label=2),
-        )
-
-    values = interactions.evaluate(game(backgrounds), 3)
-    each = [interactions.evaluate(game(background), 3) for background in backgrounds]
-    np.testing.assert_allclose(values, np.mean(each, axis=0), atol=1e-6)
 
 
 def test_log_odds_keep_their_meaning_where_probabilities_round_to_one():

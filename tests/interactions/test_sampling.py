@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import shapiq
 
-from jaxrg.interactions import sampling
-from jaxrg.interactions.dividends import harsanyi
-from jaxrg.interactions.games import all_masks
+from jaxrg.interactions import Game, harsanyi, sampling
+from jaxrg.interactions.sampling import designs, estimators, permutations
+from jaxrg.tables import all_bits
 
 NUM_PLAYERS = 8
 NUM_RUNS = 200
@@ -25,9 +25,7 @@ def _table() -> np.ndarray:
 
 def _game(table: np.ndarray):
     places = jnp.asarray(2 ** np.arange(NUM_PLAYERS), jnp.int32)
-    return lambda masks: jnp.asarray(table)[
-        jnp.sum(masks.astype(jnp.int32) * places.reshape(1, -1), axis=-1, dtype=jnp.int32)
-    ]
+    return Game(lambda masks: jnp.asarray(table)[masks.astype(jnp.int32) @ places], NUM_PLAYERS)
 
 
 def _exact(table: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -77,7 +75,7 @@ def test_estimates_scatter_around_exact_values_as_far_as_their_errors_say(name):
     order = NUM_PLAYERS - len(sizes) + 1
     table = _table()
     keys = jax.random.split(jax.random.key(3), NUM_RUNS)
-    runs = jax.jit(jax.vmap(lambda key: sampling.run(estimator, key, _game(table))))(keys)
+    runs = jax.jit(jax.vmap(lambda key: sampling.estimate(key, estimator, _game(table))))(keys)
     deviations = _entries(np.asarray(runs.values) - _exact(table, sizes), order)
     errors = _entries(np.asarray(runs.standard_error), order)
     assert errors.min() > 0
@@ -101,19 +99,19 @@ def test_design_keeps_the_budget_and_holds_both_ends(name):
     assert masks[1].all()
     with pytest.raises(ValueError, match=r"budget: expected at least .* got 7"):
         make(7)
-    with pytest.raises(ValueError, match="values: expected shape"):
+    with pytest.raises(ValueError, match="game: expected values of shape"):
         estimator.estimate(jnp.asarray(masks), jnp.zeros(3))
 
 
-@pytest.mark.parametrize("num_players", [9, 30, 101, 1000])
+@pytest.mark.parametrize("num_players", [9, 30, 301])
 @pytest.mark.parametrize("order", [1, 2])
 def test_allocation_spends_what_it_is_given(num_players, order):
     budget = 5 * num_players + 100
-    allocation = sampling.allocate(num_players, budget, order=order)
+    allocation = designs.allocate(num_players, budget, order=order)
     distinct_pairs = (2**num_players - 2) // 2
     assert budget - 1 <= allocation.num_masks <= budget or allocation.num_pairs >= distinct_pairs
     assert min(allocation.counts) >= 4
-    masks = np.asarray(sampling.paired_masks(jax.random.key(0), allocation))
+    masks = np.asarray(designs.paired_masks(jax.random.key(0), allocation))
     np.testing.assert_array_equal(masks[2 : 2 + allocation.num_pairs].sum(-1), allocation.sizes)
     np.testing.assert_array_equal(~masks[2 : 2 + allocation.num_pairs], masks[2 + allocation.num_pairs :])
 
@@ -146,7 +144,7 @@ def test_all_coalitions_give_exact_values_and_no_error(order):
 
 @pytest.mark.parametrize("num_players", [3, 4, 7, 10])
 def test_zigzag_orders_make_all_pairs_neighbours_equally_often(num_players):
-    orders = sampling.zigzag_orders(num_players)
+    orders = permutations.zigzag_orders(num_players)
     np.testing.assert_array_equal(np.sort(orders, axis=1), np.broadcast_to(np.arange(num_players), orders.shape))
     meetings = np.zeros((num_players, num_players), int)
     np.add.at(meetings, (orders[:, 1:], orders[:, :-1]), 1)
@@ -163,11 +161,12 @@ def test_proxy_is_honest_and_better_than_what_it_corrects(order):
     generator = np.random.default_rng(0)
     weights = jnp.asarray(generator.normal(size=n)), jnp.asarray(generator.normal(size=n))
 
-    def game(masks: jax.Array) -> jax.Array:
+    def play(masks: jax.Array) -> jax.Array:
         held = masks.astype(jnp.float64)
         return 2 * jnp.tanh(held @ weights[0]) + 0.3 * jnp.sin(held @ weights[1])
 
-    dividends, masks = np.asarray(harsanyi(game(all_masks(n)))), np.asarray(all_masks(n))
+    game = Game(play, n)
+    dividends, masks = np.asarray(harsanyi(game(all_bits(n)))), np.asarray(all_bits(n))
     shares = dividends / np.maximum(masks.sum(1) - order + 1, 1) * (masks.sum(1) >= order)
     held = masks.astype(float)
     exact = shares @ held if order == 1 else (held.T @ (shares[:, None] * held))[np.triu_indices(n, 1)]
@@ -178,8 +177,8 @@ def test_proxy_is_honest_and_better_than_what_it_corrects(order):
     estimator = sampling.proxy_corrected(n, budget, order)
     plain = sampling.stratified(n, budget, sampling.shapley_sizes(n, order))
     keys = jax.random.split(jax.random.key(5), 20)
-    runs = jax.jit(lambda keys: jax.lax.map(lambda key: sampling.run(estimator, key, game), keys))(keys)
-    plain_runs = jax.jit(lambda keys: jax.lax.map(lambda key: sampling.run(plain, key, game), keys))(keys)
+    runs = jax.jit(lambda keys: jax.lax.map(lambda key: sampling.estimate(key, estimator, game), keys))(keys)
+    plain_runs = jax.jit(lambda keys: jax.lax.map(lambda key: sampling.estimate(key, plain, game), keys))(keys)
     deviations = entries(runs.corrected.values) - exact
     plain_error = np.mean((entries(plain_runs.values) - exact) ** 2)
     assert 0.75 < np.sqrt(np.mean(deviations**2) / np.mean(entries(runs.corrected.standard_error) ** 2)) < 1.35
@@ -205,9 +204,9 @@ def test_proxy_index_is_that_of_the_proxy():
 def test_bad_input_is_refused_with_figures():
     with pytest.raises(ValueError, match=r"sizes: expected 8 probabilities .* or 7 .* got 6"):
         sampling.stratified(8, 500, np.full(6, 1 / 6))
-    with pytest.raises(ValueError, match="order: expected 1"):
+    with pytest.raises(ValueError, match="order: expected at most 2, got 3"):
         sampling.kernel_regression(8, 500, 3)
-    with pytest.raises(ValueError, match=r"budget: expected kernels within 1,000 bytes .* need [\d,]+ bytes"):
+    with pytest.raises(ValueError, match=r"budget: expected kernels of .* within 1,000 bytes .* got [\d,]+ bytes"):
         sampling.proxy_corrected(10, 500, 1, max_bytes=1000)
     with pytest.raises(ValueError, match="unknowns"):
         sampling.kernel_regression(30, 1000, 2)
@@ -231,6 +230,7 @@ def test_memory_is_refused_before_it_is_taken(make, arguments, figures):
 
 def test_the_game_is_played_in_chunks_that_fit():
     estimator = sampling.stratified(8, 100, sampling.shapley_sizes(8, 1))
+    estimator = estimator._replace(design=jax.jit(estimator.design), estimate=jax.jit(estimator.estimate))
     batches = []
 
     def play(masks: jax.Array) -> jax.Array:
@@ -239,30 +239,32 @@ def test_the_game_is_played_in_chunks_that_fit():
         return jnp.sum(held * jnp.arange(1, 9, dtype=jnp.float32).reshape(1, -1), axis=-1) + held[:, 0] * held[:, 1]
 
     key = jax.random.key(0)
-    whole = sampling.run(estimator, key, play)
+    whole = sampling.estimate(key, estimator, Game(play, 8))
     for options, largest in (({"chunk_size": 7}, 7), ({"max_bytes": 2000}, 30), ({"chunk_size": 10**6}, 100)):
         batches.clear()
         # A new function every time, since traces of one that is known are kept.
-        found = sampling.run(estimator, key, lambda masks: play(masks), **options)
+        found = sampling.estimate(key, estimator, Game(lambda masks: play(masks), 8), **options)
         assert batches[0] == 100  # the first trace asks for the shape alone
         assert 3 < max(batches[1:]) <= largest
         np.testing.assert_allclose(found.values, whole.values, atol=1e-5)
     with pytest.raises(ValueError, match="chunk_size: expected an integer >= 1"):
-        sampling.run(estimator, key, play, chunk_size=0)
+        sampling.estimate(key, estimator, Game(play, 8), chunk_size=0)
     with pytest.raises(ValueError, match=r"game: expected values of shape \(100,\)"):
-        sampling.run(estimator, key, lambda masks: masks)
+        sampling.estimate(key, estimator, Game(lambda masks: masks, 8))
+    with pytest.raises(ValueError, match="game: expected the 8 players of the estimator, got 9"):
+        sampling.estimate(key, estimator, Game(play, 9))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_values_that_are_not_finite_are_refused(bad):
     estimator = sampling.stratified(8, 100, sampling.shapley_sizes(8, 1))
 
-    def game(masks: jax.Array) -> jax.Array:
+    def play(masks: jax.Array) -> jax.Array:
         sizes = jnp.sum(masks.astype(jnp.float32), axis=-1)
         return jnp.where(sizes == 8, jnp.asarray(bad, jnp.float32), sizes)
 
     with pytest.raises(ValueError, match=r"game: expected finite values, got 1 of 100 .* first at mask 1"):
-        sampling.run(estimator, jax.random.key(0), game)
+        sampling.estimate(jax.random.key(0), estimator, Game(play, 8))
 
 
 def test_sizes_are_probabilities_at_any_number_of_players():
@@ -276,14 +278,16 @@ def test_sizes_are_probabilities_at_any_number_of_players():
 
 @pytest.mark.usefixtures("x64")
 def test_james_stein_lowers_the_mean_squared_error():
-    assert sampling.james_stein(jnp.ones(3), sampling.Estimate(jnp.ones(3), jnp.ones(3))).tolist() == [1.0] * 3
+    assert estimators.james_stein(jnp.ones(3), sampling.Estimate(jnp.ones(3), jnp.ones(3))).tolist() == [1.0] * 3
     noise_free = sampling.Estimate(jnp.array([1.0, -2.0, 3.0]), jnp.zeros(3))
-    np.testing.assert_array_equal(sampling.james_stein(jnp.zeros(3), noise_free), noise_free.values)
+    np.testing.assert_array_equal(estimators.james_stein(jnp.zeros(3), noise_free), noise_free.values)
     # All noise: more than the difference can explain leaves the guess.
     noisy = sampling.Estimate(jnp.array([0.5, 0.5, 0.5]), jnp.ones(3))
-    np.testing.assert_array_equal(sampling.james_stein(jnp.zeros(3), noisy), 0.0)
+    np.testing.assert_array_equal(estimators.james_stein(jnp.zeros(3), noisy), 0.0)
     # Of unit errors on ten entries with the guess off by one in all, the estimate alone has a risk of 10.
     draws = 1.0 + jax.random.normal(jax.random.key(0), (4000, 10))
-    shrunk = jax.vmap(lambda row: sampling.james_stein(jnp.zeros(10), sampling.Estimate(row, jnp.ones(10))))(draws)
+    shrunk = jax.jit(jax.vmap(lambda row: estimators.james_stein(jnp.zeros(10), sampling.Estimate(row, jnp.ones(10)))))(
+        draws
+    )
     risks = jnp.sum((shrunk - 1.0) ** 2, axis=1)
     assert float(risks.mean()) + 5 * float(risks.std()) / 4000**0.5 < 8.0

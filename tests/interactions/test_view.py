@@ -2,19 +2,23 @@
 
 import sys
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from shapiq import InteractionValues
 
-from jaxrg.interactions import contexts, dividends, indices, spectrum, view
+from jaxrg import interactions
+from jaxrg.interactions import and_or, indices, view
 
 NAMES = ("age", "sex", "dose")
 
 
 def random_values(seed: int = 0, num_players: int = 3) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=2**num_players)
+
+
+def split(and_, or_) -> and_or.AndOr:
+    return and_or.AndOr(and_, or_, *[jnp.zeros(())] * 7)
 
 
 @pytest.fixture
@@ -26,7 +30,7 @@ def test_top_interactions_are_the_strongest_in_order(labelled):
     top = labelled.top(4)
     table = random_values()
     expected = sorted(range(1, 8), key=lambda index: -abs(table[index]))[:4]
-    assert contexts.subset_indices(top.subsets).tolist() == expected
+    assert indices.subset_indices(top.subsets).tolist() == expected
     np.testing.assert_array_equal(top.values, table[expected])
     assert len(labelled.top(100).values) == 7
     assert labelled.empty_value == table[0]
@@ -43,8 +47,7 @@ def test_the_table_names_players_and_shares():
 def test_and_or_interactions_are_merged_where_they_cannot_be_told_apart(x64):
     game = jnp.asarray(random_values(1))
     part = 0.5 * game + jnp.asarray(random_values(2))
-    ands, ors = jax.jit(dividends.harsanyi)(part), jax.jit(dividends.harsanyi_or)(game - part)
-    merged = view.merge_and_or(ands, ors, names=NAMES)
+    merged = view.merge_and_or(split(interactions.harsanyi(part), interactions.harsanyi_or(game - part)), names=NAMES)
     assert len(merged.values) == 8 + 4
     assert sorted(set(merged.kinds)) == ["", "AND", "OR"]
     assert [merged.label_of(row) for row in (1, 3, 8)] == ["{age}", "AND(age, sex)", "OR(age, sex)"]
@@ -56,42 +59,42 @@ def test_and_or_interactions_are_merged_where_they_cannot_be_told_apart(x64):
         is_there = np.where(merged.kinds == "OR", has_any, has_all)
         np.testing.assert_allclose(merged.values[is_there].sum(), game[coalition], atol=1e-13)
     # ... and its equal shares are the Shapley values.
-    np.testing.assert_allclose(merged.attributions(), jax.jit(indices.shapley_values)(game), atol=1e-13)
+    np.testing.assert_allclose(merged.attributions(), interactions.shapley_values(game), atol=1e-13)
 
 
 def test_order_strengths_are_those_of_the_table(labelled):
-    expected = jax.jit(spectrum.order_strengths)(jnp.asarray(random_values()))
+    expected = interactions.order_strengths(random_values())
     for found, exact in zip(labelled.order_strengths(), expected, strict=True):
         np.testing.assert_allclose(found, exact, atol=1e-14)
 
 
 def test_salient_interactions_by_definition(labelled):
-    table = np.abs(random_values())
+    values = random_values()
+    table = np.abs(values)
     for fraction in (0.05, 0.5, 1.0):
         expected = np.flatnonzero(table[1:] >= fraction * table[1:].max()) + 1
-        assert sorted(contexts.subset_indices(labelled.salient(fraction).subsets)) == expected.tolist()
-        assert int(view.num_salient(jnp.asarray(random_values()), fraction)) == len(expected)
-    assert len(view.label_table(jnp.zeros(4)).salient().values) == 0
-    assert int(view.num_salient(jnp.zeros(4))) == 0
+        assert sorted(indices.subset_indices(labelled.salient(fraction).subsets)) == expected.tolist()
+        np.testing.assert_array_equal(np.flatnonzero(view.is_salient(values, fraction)), expected)
+    assert len(view.label_table(np.zeros(4)).salient().values) == 0
+    assert not view.is_salient(np.zeros(4)).any()
 
 
-def test_the_salience_threshold_is_traced_and_batched():
-    tables = jnp.asarray(np.stack([random_values(seed) for seed in range(3)]), jnp.float32)
-    counted = jax.jit(view.num_salient)
-    first, second = counted(tables, 0.05), counted(tables, 0.9)
-    assert counted._cache_size() == 1
-    assert first.shape == (3,)
-    assert jnp.all(first >= second)
-    for row in range(3):
-        assert int(view.num_salient(tables[row], 0.9)) == int(second[row])
+def test_the_salience_threshold_is_traced_batched_and_one_for_a_pair_of_tables():
+    first, second = (jnp.asarray([random_values(seed + 2 * row) for row in range(3)], jnp.float32) for seed in (0, 1))
+    before = view.is_salient._cache_size()
+    low, high = view.is_salient((first, second), 0.05), view.is_salient((first, second), 0.9)
+    assert view.is_salient._cache_size() == before + 1
+    assert all(jnp.all(some >= few) for some, few in zip(low, high, strict=True))
+    together = jnp.concatenate([first, second.at[:, 0].set(0)], axis=-1)
+    np.testing.assert_array_equal(jnp.concatenate(high, -1), view.is_salient(together, 0.9))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_json_loses_nothing(dtype):
     values = np.array([0.1, -1e-310, 1 / 3, -0.0, np.pi * 1e200, 5e-324, 1.0, 2.0**-149]).clip(-3e38, 3e38)
-    original = view.label(values.astype(dtype), contexts.subsets_up_to(3, 3), index="SII", names=NAMES)
+    original = view.label(values.astype(dtype), indices.subsets_up_to(3, 3), index="SII", names=NAMES)
     original = original._replace(kinds=np.array(["", "AND", "OR", "", "", "", "", ""]))
-    back = view.from_json(original.to_json())
+    back = view.InteractionView.from_json(original.to_json())
     assert back.values.dtype == dtype
     assert back.values.tobytes() == original.values.tobytes()
     np.testing.assert_array_equal(back.subsets, original.subsets)
@@ -102,12 +105,12 @@ def test_json_loses_nothing(dtype):
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "other"}', "3"])
 def test_other_json_is_refused(text):
     with pytest.raises(ValueError, match="text: expected what to_json wrote"):
-        view.from_json(text)
+        view.InteractionView.from_json(text)
 
 
 def test_a_truncated_view_is_refused(labelled):
     with pytest.raises(ValueError, match="text: expected what to_json wrote"):
-        view.from_json(labelled.to_json().replace("[0, 1]", "[0, 7]"))
+        view.InteractionView.from_json(labelled.to_json().replace("[0, 1]", "[0, 7]"))
 
 
 def test_export_to_shapiq(x64, labelled):
@@ -118,7 +121,7 @@ def test_export_to_shapiq(x64, labelled):
     for row, subset in enumerate(labelled.subsets):
         assert exported[tuple(np.flatnonzero(subset).tolist())] == labelled.values[row]
     values = random_values()[:7]  # as many as there are subsets of at most two
-    exported = view.label_index(jnp.asarray(values), 2, index="k-SII", names=NAMES).to_shapiq()
+    exported = view.label(values, indices.subsets_up_to(3, 2), index="k-SII", names=NAMES).to_shapiq()
     assert (exported.index, exported.max_order) == ("k-SII", 2)
     assert exported[(0, 2)] == values[5]
 
@@ -132,13 +135,13 @@ def test_export_without_shapiq_says_so(labelled, monkeypatch):
 def test_or_interactions_have_no_place_in_shapiq():
     table = jnp.ones(8)
     with pytest.raises(ValueError, match="expected no OR interactions, which shapiq cannot express, got 4"):
-        view.merge_and_or(table, table).to_shapiq()
+        view.merge_and_or(split(table, table)).to_shapiq()
     with pytest.raises(ValueError, match=r"expected an index that shapiq knows .* got 'Harsanyi OR'"):
         view.label_table(table, index="Harsanyi OR").to_shapiq()
 
 
 def test_bad_input_is_refused():
-    table, subsets = jnp.ones(8), contexts.subsets_up_to(3, 3)
+    table, subsets = jnp.ones(8), indices.subsets_up_to(3, 3)
     with pytest.raises(ValueError, match="names: expected 3, one for each player, got 2"):
         view.label_table(table, names=("a", "b"))
     with pytest.raises(ValueError, match=r"values: expected shape \(8,\), one for each subset, got \(4,\)"):
@@ -149,11 +152,9 @@ def test_bad_input_is_refused():
         view.label(table, subsets.astype(int), index="SII")
     with pytest.raises(ValueError, match=r"one table \[2\*\*n\], got shape \(1, 8\)"):
         view.label_table(table.reshape(1, 8))
-    with pytest.raises(ValueError, match=r"expected the shape \(8,\) of and_interactions, got \(4,\)"):
-        view.merge_and_or(table, table[:4])
     with pytest.raises(ValueError, match="count: expected an integer >= 1, got 0"):
         view.label_table(table).top(0)
-    with pytest.raises(ValueError, match=r"at most 2 players in 50 bytes \(max_bytes\), got 3, which need 56 bytes"):
+    with pytest.raises(
+        ValueError, match=r"interactions: expected at most 2 for tables of .* in 50 bytes, got 3, which needs 56 bytes"
+    ):
         view.label_table(table, max_bytes=50)
-    with pytest.raises(ValueError, match="values: expected shape"):
-        view.label_index(table, 2, index="SII")  # no number of players has 8 subsets of at most two

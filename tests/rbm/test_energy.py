@@ -9,7 +9,7 @@ import pytest
 
 from jaxrg import rbm
 from jaxrg.rbm.energy import log_two_cosh
-from jaxrg.transforms import spin_states
+from jaxrg.tables import all_spins
 
 NUM_VISIBLE, NUM_HIDDEN = 5, 3
 
@@ -17,7 +17,7 @@ NUM_VISIBLE, NUM_HIDDEN = 5, 3
 @pytest.mark.usefixtures("x64")
 def test_energy_and_both_hamiltonians_agree_with_the_definition(random_machine, reference_energies):
     machine = random_machine(0)
-    visible, hidden = spin_states(NUM_VISIBLE), spin_states(NUM_HIDDEN)
+    visible, hidden = all_spins(NUM_VISIBLE), all_spins(NUM_HIDDEN)
     expected = reference_energies(machine)
 
     @jax.jit
@@ -71,7 +71,7 @@ def test_gradient_at_zero_field_is_zero_and_curvature_is_not():
 def test_binary_units_have_the_same_distribution_and_shifted_energy(random_machine, reference_energies):
     binary = random_machine(1, scale=1.5)
     machine, shift = rbm.from_binary(binary)
-    spins = np.asarray(spin_states(NUM_VISIBLE)), np.asarray(spin_states(NUM_HIDDEN))
+    spins = np.asarray(all_spins(NUM_VISIBLE)), np.asarray(all_spins(NUM_HIDDEN))
     x, y = ((1 + s.astype(float)) / 2 for s in spins)
     binary_energy = -(x @ binary.visible_bias)[:, None] - (y @ binary.hidden_bias)[None, :] - x @ binary.weights @ y.T
     np.testing.assert_allclose(reference_energies(machine) + float(shift), binary_energy, rtol=0, atol=1e-13)

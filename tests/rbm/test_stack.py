@@ -136,26 +136,22 @@ def test_stack_trains_layer_on_layer(tmp_path):
 
 
 def test_stack_with_persistent_chains_and_bad_input():
-    data = jnp.where(jax.random.bernoulli(jax.random.key(0), shape=(40, 6)), 1, -1)
-    stack, histories = rbm.train_stack(jax.random.key(1), data, (3,), num_epochs=2, batch_size=20, num_chains=5)
-    assert len(stack) == 1
+    data = jnp.where(jax.random.bernoulli(jax.random.key(0), shape=(40, 6)), 1, -1).astype(jnp.int8)
+    optimizer = optax.sgd(0.01)
+    seen, arguments = [], {"num_epochs": 2, "batch_size": 20, "num_chains": 5, "optimizer": optimizer}
+    stack, histories = rbm.train_stack(
+        jax.random.key(1), data, (6, 6), progress=lambda *values: seen.append(values), **arguments
+    )
+    assert [values[:2] for values in seen] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert seen[2][2].startswith("machine 2: magnetization_gap ")
     assert histories[0]["magnetization_gap"].shape == (2,)
     with pytest.raises(ValueError, match=r"data: expected spins \+1 or -1, got 0"):
         rbm.train_stack(jax.random.key(1), 0 * data, (3,), num_epochs=1)
     # Handed to the loop directly, 0/1 data are traced and can only be caught by their NaN.
-    gradient_fn, optimizer = rbm.persistent_contrastive_divergence_fn(), optax.sgd(0.01)
-    chains = jnp.ones((5, 3), jnp.int8)
+    gradient_fn, chains = rbm.persistent_contrastive_divergence_gradient(), jnp.ones((5, 6), jnp.int8)
+    zeros = {"data": jnp.maximum(data, 0).astype(jnp.int8), "aux": chains, "num_epochs": 1, "batch_size": 20}
     with pytest.raises(FloatingPointError, match="step 0 of epoch 1"):
-        training.fit(
-            jax.random.key(2),
-            gradient_fn,
-            optimizer,
-            stack[0],
-            data.at[:].max(0),
-            aux=chains,
-            num_epochs=1,
-            batch_size=40,
-        )
+        training.fit(jax.random.key(2), gradient_fn, optimizer, stack[0], **zeros)
     with pytest.raises(ValueError, match="data: expected shape"):
         rbm.train_stack(jax.random.key(1), data[0], (3,), num_epochs=1)
     with pytest.raises(ValueError, match="layer_sizes: expected at least one"):
@@ -163,7 +159,7 @@ def test_stack_with_persistent_chains_and_bad_input():
     with pytest.raises(ValueError, match="layer_sizes: expected an integer >= 1, got 0"):
         rbm.train_stack(jax.random.key(1), data, (3, 0), num_epochs=1)
     with pytest.raises(ValueError, match="stack: expected 3 visible units at level 2, got 6"):
-        rbm.receptive_fields([stack[0], stack[0]])
+        rbm.receptive_fields([rbm.init(jax.random.key(3), 6, 3)] * 2)
     with pytest.raises(ValueError, match="stack: expected a non-empty sequence"):
         rbm.receptive_fields(stack[0])
     with pytest.raises(ValueError, match=r"fields: expected shape \(6, num_fields\), got \(5, 3\)"):

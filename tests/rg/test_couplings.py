@@ -24,7 +24,9 @@ def test_projection_is_the_least_squares_fit_and_reports_the_rest(x64):
     whole, part = (lattice.standard_operators(geometry, names) for names in (NAMES, NAMES[:2]))
     table = exact.energies(models.OperatorModel(whole, COUPLINGS).hamiltonian, (3, 3))
     states = jnp.asarray(np.unravel_index(np.arange(512), (2,) * 9)).T[:, ::-1].reshape(-1, 3, 3) * 2 - 1
-    design = np.column_stack([np.ones(512), -np.asarray(jax.vmap(lambda s: lattice.evaluate(part, s))(states))])
+    design = np.column_stack(
+        [np.ones(512), -np.asarray(jax.jit(jax.vmap(lambda s: lattice.evaluate(part, s)))(states))]
+    )
     solution, rest, *_ = np.linalg.lstsq(design, np.asarray(table), rcond=None)
     result = rg.project(table, part)
     np.testing.assert_allclose(result.couplings, solution[1:], atol=1e-6)
@@ -66,11 +68,12 @@ def test_pseudo_likelihood_errors_are_honest():
     basis = lattice.standard_operators(geometry)
     truth = np.array([0.3, 0.0, 0.0, 0.0])
     sampler = samplers.multispin_heat_bath(models.Ising(geometry, 0.3), num_chains=32)
-    state, _ = samplers.run(jax.random.key(0), sampler, sampler.init(jax.random.key(1)), 200)
-    _, configurations = samplers.run(jax.random.key(0), sampler, state, 1280, observe=lambda s: s, thin=20)
+    state = samplers.run(jax.random.key(0), sampler, sampler.init(jax.random.key(1)), 200).state
+    thinned = samplers.thin(sampler, 20)
+    configurations = samplers.run(jax.random.key(0), thinned, state, 64, observe=lambda s: s).trace
     pulls = []
     for chain in range(32):
-        result = rg.pseudo_likelihood_couplings(configurations[:, chain], basis)
+        result = rg.pseudo_likelihood_couplings(configurations[chain], basis)
         pulls.append((np.asarray(result.couplings) - truth) / np.asarray(result.errors))
     pulls = np.array(pulls)
     assert np.all(np.abs(pulls) < 5)

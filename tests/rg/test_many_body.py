@@ -7,7 +7,7 @@ import pytest
 
 from jaxrg import exact, interactions, lattice, models, rbm, rg
 
-K = 0.4406867935097715
+K = exact.critical_coupling
 
 
 def random_energies(n: int, seed: int = 0) -> jax.Array:
@@ -48,10 +48,7 @@ def test_an_ising_model_has_its_own_couplings(x64):
 def test_decimating_a_chain_gives_half_the_log_cosh(coupling, x64):
     chain = models.Ising(lattice.hypercubic((12,)), jnp.float64(coupling))
 
-    def keep_even(coarse, spins):
-        return jnp.where(jnp.all(coarse == spins[::2]), 0.0, -jnp.inf)
-
-    energies = exact.coarse_hamiltonian(chain.hamiltonian, (12,), keep_even, (6,))
+    energies = exact.coarse_grain(chain.hamiltonian, (12,), rg.decimation_kernel(2), (6,)).hamiltonian
     couplings = np.array(rg.ising_couplings(energies))
     bonds = [1 << i | 1 << (i + 1) % 6 for i in range(6)]
     np.testing.assert_allclose(couplings[bonds], 0.5 * np.log(np.cosh(2 * coupling)), atol=1e-12)
@@ -79,7 +76,7 @@ def test_a_hidden_unit_couples_the_spins_it_touches(x64):
 def test_block_spins_have_the_couplings_of_their_symmetry_classes(x64):
     shape, coarse = (4, 4), (2, 2)
     ising = models.Ising(lattice.hypercubic(shape), jnp.float64(K))
-    energies = exact.coarse_hamiltonian(ising.hamiltonian, shape, rg.majority_log_kernel, coarse)
+    energies = exact.coarse_grain(ising.hamiltonian, shape, rg.majority_kernel(2), coarse).hamiltonian
     couplings = rg.ising_couplings(energies)
     basis = lattice.standard_operators(lattice.hypercubic(coarse))
     projection = rg.project(energies, basis)
@@ -99,7 +96,7 @@ def test_the_game_of_minus_a_hamiltonian_is_read_by_the_engine(x64):
     def game(masks):
         return jax.vmap(lambda mask: -ising.hamiltonian((2 * mask.astype(jnp.int8) - 1).astype(jnp.int8)))(masks)
 
-    dividends = interactions.harsanyi(interactions.evaluate(game, 6))
+    dividends = interactions.harsanyi(interactions.evaluate(interactions.game(game, 6)))
     np.testing.assert_allclose(dividends, rg.lattice_gas_couplings(exact.energies(ising.hamiltonian, (6,))), atol=1e-13)
 
 

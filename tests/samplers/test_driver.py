@@ -3,10 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrg import lattice, models, samplers, stats
+from jaxrg import lattice, models, samplers
+from jaxrg.base import Sampler, Status
+from jaxrg.samplers import driver
 
-SQUARE = lattice.hypercubic((4, 4))
-ISING = models.Ising(SQUARE, 0.4)
+ISING = models.Ising(lattice.hypercubic((4, 4)), 0.4)
 SAMPLER = samplers.heat_bath(ISING)
 KEY = jax.random.key(1)
 
@@ -15,134 +16,85 @@ def start():
     return SAMPLER.init(jax.random.key(0))
 
 
-def test_every_thin_th_step_is_observed():
-    state, all_steps = samplers.run(KEY, SAMPLER, start(), 12, observe=lambda spins: spins)
-    thinned_state, thinned = samplers.run(KEY, SAMPLER, start(), 12, observe=lambda spins: spins, thin=4)
-    assert all_steps.shape == (12, 4, 4)
-    np.testing.assert_array_equal(thinned, all_steps[3::4])
-    np.testing.assert_array_equal(state.spins, thinned_state.spins)
-    np.testing.assert_array_equal(state.spins, all_steps[-1])
+def test_a_run_is_state_trace_and_info():
+    bare = samplers.run(KEY, SAMPLER, start(), 5)
+    assert bare.trace is None
+    assert bare.info.acceptance.shape == (1, 5)
+    state, trace, info = samplers.run(KEY, SAMPLER, start(), 5, observe=lambda spins: {"all": spins, "one": 1.0})
+    assert trace["all"].shape == (1, 5, 4, 4)
+    assert trace["one"].shape == (1, 5)
+    np.testing.assert_array_equal(trace["all"][0, -1], state.spins)
+    np.testing.assert_array_equal(bare.state.spins, state.spins)
+    np.testing.assert_array_equal(bare.info.acceptance, info.acceptance)
+    changed = np.mean(np.asarray(trace["all"][0, 1:] != trace["all"][0, :-1]), axis=(1, 2))
+    np.testing.assert_allclose(info.acceptance[0, 1:], changed, rtol=1e-6)
 
 
-def test_chunks_with_progress_give_the_same_run():
+def test_chunks_with_progress_give_the_same_run_and_compile_two_sizes():
     seen = []
-    whole, trace = samplers.run(KEY, SAMPLER, start(), 120, observe=ISING.observables)
-    chunked, parts = samplers.run(
-        KEY, SAMPLER, start(), 120, observe=ISING.observables, progress=lambda done, total: seen.append((done, total))
+    whole = samplers.run(KEY, SAMPLER, start(), 121, observe=ISING.observables)
+    programs = driver._compiled_scan._cache_size()
+    chunked = samplers.run(
+        KEY, SAMPLER, start(), 121, observe=ISING.observables, progress=lambda *report: seen.append(report)
     )
-    np.testing.assert_array_equal(whole.spins, chunked.spins)
-    np.testing.assert_array_equal(trace.energy, parts.energy)
-    assert seen[0] == (2, 120)
-    assert seen[-1] == (120, 120)
-    assert len(seen) == 60
+    for a, b in zip(*map(jax.tree.leaves, (whole, chunked)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert seen[0] == (2, 121, "")
+    assert seen[-1] == (121, 121, "")
+    assert len(seen) == 61
+    assert driver._compiled_scan._cache_size() == programs + 2  # chunk and rest
 
 
-def test_infos_are_the_trace_without_an_observable_and_beside_it_on_request():
-    _, infos = samplers.run(KEY, SAMPLER, start(), 5)
-    assert infos.acceptance.shape == (5,)
-    _, (values, same) = samplers.run(KEY, SAMPLER, start(), 5, observe=ISING.observables, with_info=True)
-    np.testing.assert_array_equal(infos.acceptance, same.acceptance)
-    assert values.energy.shape == (5,)
+def test_a_bar_shows_progress(capsys):
+    samplers.run(KEY, SAMPLER, start(), 4, progress=True)
+    assert "sampling" in capsys.readouterr().out
 
 
 def test_a_model_s_method_observes_without_recompiling():
     traces = []
 
-    def observables(model, spins):
+    def energy(model, spins):
         traces.append(1)
         return model.observables(spins).energy
 
     for coupling in (0.2, 0.3, 0.4):
-        model = models.Ising(SQUARE, coupling)
+        model = models.Ising(ISING.lattice, coupling)
         chain = samplers.heat_bath(model)
-        samplers.run(KEY, chain, start(), 3, observe=jax.tree_util.Partial(observables, model))
+        samplers.run(KEY, chain, start(), 3, observe=jax.tree_util.Partial(energy, model))
     assert len(traces) == 1
 
 
-def test_many_chains_have_an_axis_of_their_own():
-    packed = samplers.multispin_heat_bath(ISING, num_chains=64)
-    _, trace = samplers.run(KEY, packed, packed.init(jax.random.key(0)), 3, observe=ISING.observables)
-    assert trace.energy.shape == (3, 64)
-    assert len(np.unique(np.asarray(trace.energy[-1]))) > 3
+@pytest.mark.parametrize("num_steps", [0, 2.5])
+def test_bad_counts_are_refused(num_steps):
+    with pytest.raises(ValueError, match=f"num_steps: expected an integer >= 1, got {num_steps}"):
+        samplers.run(KEY, SAMPLER, start(), num_steps)
 
 
-@pytest.mark.parametrize("num_chains", [None, 32])
-def test_accumulated_moments_equal_those_of_the_trace(num_chains):
-    chain = SAMPLER if num_chains is None else samplers.multispin_heat_bath(ISING, num_chains=num_chains)
-    first = chain.init(jax.random.key(0))
-    moments = stats.streaming_moments()
-    _, trace = samplers.run(KEY, chain, first, 40, observe=ISING.observables, thin=2)
-    half, sums = samplers.run(KEY, chain, first, 20, observe=ISING.observables, thin=2, accumulate=moments)
-    _, sums = samplers.run(
-        KEY, chain, half, 20, observe=ISING.observables, thin=2, accumulate=moments, accumulated=sums
-    )
-    found = moments.summary(sums)
-    np.testing.assert_allclose(found.energy.mean, np.mean(trace.energy, axis=0), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found.energy.central_2, np.var(trace.energy, axis=0), rtol=1e-4, atol=1e-6)
-    assert np.all(np.asarray(found.magnetization.count) == 20)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"num_steps": 0}, "num_steps: expected an integer >= 1, got 0"),
-        ({"num_steps": 2.5}, "num_steps: expected an integer >= 1, got 2.5"),
-        ({"num_steps": 10, "thin": 3}, "thin: expected a divisor of num_steps = 10, got 3"),
-        ({"num_steps": 10, "thin": -1}, "thin: expected an integer >= 1, got -1"),
-        ({"num_steps": 10, "accumulate": stats.streaming_moments()}, "accumulate: expected an observable"),
-        ({"num_steps": 10, "accumulated": 1.0}, "accumulated: expected its accumulator beside it"),
-    ],
-)
-def test_bad_counts_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        samplers.run(KEY, SAMPLER, start(), **options)
-
-
-def sneak(attribute, value):
-    """A model with a value that its constructor would refuse."""
-    model = models.Ising(SQUARE, 0.4)
-    object.__setattr__(model, attribute, jnp.float32(value))
-    return model
-
-
-SINGLE = [
-    samplers.heat_bath,
-    samplers.metropolis,
-    samplers.random_scan_metropolis,
-    samplers.wolff,
-    samplers.swendsen_wang,
-]
-
-
-@pytest.mark.parametrize("attribute", ["coupling", "field"])
-@pytest.mark.parametrize("value", [jnp.nan, jnp.inf])
-def test_a_value_that_is_not_finite_is_an_error_of_every_sampler(attribute, value):
-    for build in SINGLE:
-        chain = build(sneak(attribute, value))
-        with pytest.raises(FloatingPointError, match="NaN or infinite local field or coupling"):
-            samplers.run(KEY, chain, chain.init(jax.random.key(0)), 2)
-
-
-def test_a_failure_under_vmap_shows_in_the_trace():
+def test_a_failure_under_vmap_shows_in_trace_and_info():
     @jax.jit
     @jax.vmap
-    def energies(coupling):
-        model = models.Ising(SQUARE, coupling)
-        return samplers.run(KEY, samplers.heat_bath(model), start(), 4, observe=model.observables)[1].energy
+    def observed(coupling):
+        model = models.Ising(ISING.lattice, coupling)
+        return samplers.run(KEY, samplers.heat_bath(model), start(), 4, observe=model.observables)
 
-    found = np.asarray(energies(jnp.array([0.3, jnp.nan])))
-    assert np.all(np.isfinite(found[0]))
-    assert np.all(np.isnan(found[1]))
-
-
-def test_a_failure_within_a_stride_stays_in_the_info():
-    chain = samplers.heat_bath(sneak("coupling", jnp.nan))
-    infos = jax.jit(lambda key: samplers.run(key, chain, start(), 4, thin=2)[1])(KEY)
-    assert np.all(np.asarray(infos.status) != 0)
+    run = observed(jnp.array([0.3, jnp.nan]))
+    for values in (run.trace.energy, run.info.acceptance):
+        assert np.all(np.isfinite(values[0]))
+        assert np.all(np.isnan(values[1]))
+    assert np.all(run.info.status == np.array([0, Status.NOT_FINITE], np.uint32)[:, None, None])
 
 
-@pytest.mark.parametrize("build", [samplers.heat_bath, samplers.wolff, samplers.swendsen_wang])
-def test_a_nan_that_only_shows_at_run_time_is_an_error(build):
-    chain = build(sneak("coupling", jnp.nan))
-    with pytest.raises(FloatingPointError, match="NaN or infinite local field or coupling at or before step 4"):
-        samplers.run(KEY, chain, chain.init(jax.random.key(0)), 4)
+def count_to(limit: int) -> Sampler:
+    """A sampler whose second chain overflows at a step, and whose first never converges."""
+
+    def step(key, state):
+        status = jnp.stack([Status.NOT_CONVERGED.when(state.step > 0), Status.OVERFLOW.when(state.step >= limit)])
+        return state._replace(step=state.step + 1), samplers.SpinInfo(jnp.zeros(2), status)
+
+    return SAMPLER._replace(step=jax.tree_util.Partial(step))
+
+
+def test_the_statuses_of_all_chains_and_steps_are_told_together():
+    message = "run: an iteration that did not converge, a buffer that was too small at or before step 5"
+    with pytest.raises(FloatingPointError, match=message):
+        samplers.run(KEY, count_to(3), start(), 5)

@@ -5,24 +5,40 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
-from jaxrg import transforms
-from jaxrg.models import SparsePairs
 from jaxrg.samplers import clusters, single_spin
+from jaxrg.tables import all_spins
+from tests.samplers.plain_multispin import half_sweep_matrix
 
 
 @functools.cache
 def states(num_spins: int) -> np.ndarray:
-    return np.asarray(transforms.spin_states(num_spins)).astype(int)
+    return np.asarray(all_spins(num_spins)).astype(int)
+
+
+@jax.jit
+def _map(fn, *arrays):
+    """Jitted with the model as an argument: one compilation for all couplings."""
+    return jax.vmap(fn)(*arrays)
+
+
+def configurations(model) -> jax.Array:
+    return jnp.asarray(states(int(np.prod(model.shape))), jnp.int8).reshape(-1, *model.shape)
 
 
 def on_every_state(fn, model) -> np.ndarray:
-    configurations = jnp.asarray(states(int(np.prod(model.shape))), jnp.int8).reshape(-1, *model.shape)
-    return np.asarray(jax.jit(jax.vmap(fn))(configurations), float).reshape(len(configurations), -1)
+    """``fn(model, spins)`` of all states, ``[num_states, ...]`` with one axis for the rest."""
+    table = configurations(model)
+    return np.asarray(_map(Partial(fn, model), table), float).reshape(len(table), -1)
+
+
+def _energy(model, spins):
+    return model.hamiltonian(spins)
 
 
 def boltzmann(model) -> np.ndarray:
-    energies = on_every_state(model.hamiltonian, model)[:, 0]
+    energies = on_every_state(_energy, model)[:, 0]
     weights = np.exp(energies.min() - energies)
     return weights / weights.sum()
 
@@ -50,55 +66,77 @@ def _flips_to_up(model, flip_probability: np.ndarray) -> np.ndarray:
 
 
 def heat_bath(model) -> np.ndarray:
-    up = 1 / (1 + np.exp(-on_every_state(functools.partial(single_spin.heat_bath_logit, model), model)))
+    up = 1 / (1 + np.exp(-on_every_state(single_spin.heat_bath_logit, model)))
     return functools.reduce(np.matmul, [_independent_sites(up, moves) for moves in _sublattices(model)])
 
 
+def _metropolis_flips(model, spins):
+    return single_spin.metropolis_probability(spins, model.local_field(spins))
+
+
 def metropolis(model) -> np.ndarray:
-    flip = on_every_state(lambda s: single_spin.metropolis_probability(s, model.local_field(s)), model)
-    up = _flips_to_up(model, flip)
+    up = _flips_to_up(model, on_every_state(_metropolis_flips, model))
     return functools.reduce(np.matmul, [_independent_sites(up, moves) for moves in _sublattices(model)])
 
 
 def random_scan_metropolis(model) -> np.ndarray:
-    flip = on_every_state(lambda s: single_spin.metropolis_probability(s, model.local_field(s)), model)
-    up = _flips_to_up(model, 0.5 * flip)
+    up = _flips_to_up(model, 0.5 * on_every_state(_metropolis_flips, model))
     substep = np.mean([_independent_sites(up, moves) for moves in _sublattices(model)], axis=0)
     return np.linalg.matrix_power(substep, model.num_colours)
 
 
+def multispin(rule: str, model) -> np.ndarray:
+    table = np.asarray(configurations(model), int)
+    return half_sweep_matrix(rule, model, 12, table, 0) @ half_sweep_matrix(rule, model, 12, table, 1)
+
+
+def independence(model) -> np.ndarray:
+    """Of the sampler in CONTRIBUTING: every state is proposed with one probability."""
+    weight = boltzmann(model)
+    matrix = np.minimum(1, weight[None, :] / weight[:, None]) / len(weight)
+    return matrix + np.diag(1 - matrix.sum(axis=1))
+
+
+def _labels(model, active):
+    return model.cluster_labels(active)
+
+
 def _partitions(model):
     """Distinct cluster labellings ``[num_partitions, num_sites]`` and their probability from every state."""
+    couplings = np.asarray(model.bond_couplings())
     num_sites = int(np.prod(model.shape))
-    if isinstance(model, SparsePairs):
-        kept = np.ones(len(model.edge_list), bool)
-        edges, couplings = np.asarray(model.edge_list), np.asarray(model.couplings)
-    else:
-        bonds = np.asarray(model.bond_couplings())
-        kept = np.stack([clusters.inside(model.lattice, bond) for bond in model.lattice.bonds])
-        edges, couplings = model.lattice.edges(), bonds[kept]
+    numbers = jnp.arange(1, num_sites + 1, dtype=jnp.int32).reshape(model.shape)
+    first, second = (np.ravel(ends) for ends in model.bond_ends(numbers))
+    kept = second > 0  # a bond that would leave the lattice ends in nothing
+    edges = np.stack([first[kept], second[kept]], axis=1) - 1
     table = states(num_sites)
     first, second = jnp.asarray(table[:, edges[:, 0]]), jnp.asarray(table[:, edges[:, 1]])
-    joins = np.asarray(clusters.bond_probability(jnp.asarray(couplings)[None, :], first, second), float)
+    joins = np.asarray(clusters.bond_probability(jnp.asarray(couplings.ravel()[kept])[None, :], first, second), float)
 
-    active = np.asarray(transforms.spin_states(len(edges))) > 0
-    placed = np.zeros((len(active), *kept.shape), bool)
+    active = np.asarray(all_spins(len(edges))) > 0
+    placed = np.zeros((len(active), couplings.size), bool)
     placed[:, kept] = active
-    labels = np.asarray(jax.jit(jax.vmap(lambda a: clusters.labels_of_bonds(model, a)))(jnp.asarray(placed)))
-    partitions, member = np.unique(labels.reshape(len(active), -1), axis=0, return_inverse=True)
+    labels = _map(Partial(_labels, model), jnp.asarray(placed.reshape(-1, *couplings.shape)))
+    partitions, member = np.unique(np.asarray(labels).reshape(len(active), -1), axis=0, return_inverse=True)
 
-    probability = np.zeros((len(table), len(partitions)))
-    for bonds_on, partition in zip(active, member.ravel(), strict=True):
-        probability[:, partition] += np.prod(np.where(bonds_on[None, :], joins, 1 - joins), axis=1)
-    return partitions, probability
+    probability = np.zeros((len(partitions), len(table)))
+    weights = np.ones((len(active), len(table)))
+    for bond in range(len(edges)):
+        weights *= np.where(active[:, bond][:, None], joins[:, bond], 1 - joins[:, bond])
+    np.add.at(probability, member.ravel(), weights)
+    return partitions, probability.T
 
 
 def _for_every_partition(fn, model, partitions: np.ndarray) -> np.ndarray:
-    """``fn(partition, spins)`` for all partitions and states, ``[num_partitions, num_states, ...]``, in one compile."""
-    shaped = jnp.asarray(partitions.reshape(-1, *model.shape))
-    configurations = jnp.asarray(states(partitions.shape[1]), jnp.int8).reshape(-1, *model.shape)
-    values = np.asarray(jax.jit(jax.vmap(jax.vmap(fn, (None, 0)), (0, None)))(shaped, configurations), float)
-    return values if values.ndim == 2 else values.reshape(len(partitions), len(configurations), -1)
+    """``fn(model, partition, spins)`` for all partitions and states, ``[num_partitions, num_states, ...]``."""
+    shaped, table = jnp.asarray(partitions.reshape(-1, *model.shape)), configurations(model)
+    values = np.asarray(_map_pairs(Partial(fn, model), shaped, table), float)
+    return values if values.ndim == 2 else values.reshape(len(partitions), len(table), -1)
+
+
+@jax.jit
+def _map_pairs(fn, first, second):
+    return jax.vmap(jax.vmap(fn, (None, 0)), (0, None))(first, second)
 
 
 def _flipped(mask: np.ndarray) -> np.ndarray:
@@ -111,7 +149,7 @@ def swendsen_wang(model) -> np.ndarray:
     table = states(partitions.shape[1])
     everyone = np.arange(len(table))
     matrix = np.zeros((len(table), len(table)))
-    flips_of = _for_every_partition(functools.partial(clusters.cluster_flip_probability, model), model, partitions)
+    flips_of = _for_every_partition(clusters.cluster_flip_probability, model, partitions)
     for labels, weight, flip in zip(partitions, probability.T, flips_of, strict=True):
         roots = np.unique(labels)
         outcomes = [(np.zeros(labels.size, bool), weight)]
@@ -132,7 +170,7 @@ def wolff(model) -> np.ndarray:
     everyone = np.arange(len(table))
     matrix = np.zeros((len(table), len(table)))
     masks = np.stack([labels == site for labels in partitions for site in range(labels.size)])
-    accepts = _for_every_partition(functools.partial(clusters.wolff_acceptance, model), model, masks)
+    accepts = _for_every_partition(clusters.wolff_acceptance, model, masks)
     accepts = accepts.reshape(*partitions.shape, len(table))
     for labels, weight, accept_of in zip(partitions, probability.T, accepts, strict=True):
         for root in np.unique(labels):

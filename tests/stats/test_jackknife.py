@@ -9,15 +9,15 @@ from scipy.signal import lfilter
 from jaxrg import stats
 
 
-def run(fn, samples, num_blocks: int, **options):
-    function = jax.jit(lambda samples: stats.jackknife(fn, samples, num_blocks, **options))
-    return jax.tree.map(np.asarray, function(jnp.asarray(samples)))
+def run(fn, x, num_blocks: int):
+    function = jax.jit(lambda x: stats.jackknife(fn, x, num_blocks))
+    return jax.tree.map(np.asarray, function(jnp.asarray(x)))
 
 
 def test_error_of_the_mean_is_the_standard_error_of_the_blocks(x64: None) -> None:
     x = np.random.default_rng(0).standard_normal((600, 2)) + 5.0
     for num_blocks in (600, 20):
-        result = run(lambda mean: mean, x, num_blocks)
+        result = run(lambda mean: mean, x[None], num_blocks)
         blocks = x.reshape(num_blocks, -1, 2).mean(axis=1)
         np.testing.assert_allclose(result.value, x.mean(axis=0), rtol=1e-14)
         np.testing.assert_allclose(result.bias_corrected, x.mean(axis=0), rtol=1e-13)
@@ -27,14 +27,14 @@ def test_error_of_the_mean_is_the_standard_error_of_the_blocks(x64: None) -> Non
 def test_bias_of_the_square_is_removed_exactly(x64: None) -> None:
     """E(mean^2) exceeds mu^2 by the squared standard error, and that is what the jackknife takes off."""
     x = np.random.default_rng(1).standard_normal(60) + 2.0
-    square, variance = run(lambda m: (m[0] ** 2, m[1] - m[0] ** 2), np.stack([x, x**2], axis=-1), 60)
+    square, variance = run(lambda m: (m[0] ** 2, m[1] - m[0] ** 2), np.stack([x, x**2], axis=-1)[None], 60)
     np.testing.assert_allclose(square.bias_corrected, x.mean() ** 2 - x.var(ddof=1) / 60, rtol=1e-12)
     np.testing.assert_allclose(variance.bias_corrected, x.var(ddof=1), rtol=1e-12)
 
 
 def test_agrees_with_the_gamma_method_on_a_correlated_chain() -> None:
     noise = np.random.default_rng(2).standard_normal((2**14, 2))
-    x = jnp.asarray(lfilter([1.0], [1.0, -0.7], noise, axis=0) + 8.0, jnp.float32)
+    x = jnp.asarray(lfilter([1.0], [1.0, -0.7], noise, axis=0)[None] + 8.0, jnp.float32)
 
     def ratio(mean):
         return {"ratio": mean[0] / mean[1]}
@@ -47,9 +47,9 @@ def test_agrees_with_the_gamma_method_on_a_correlated_chain() -> None:
 
 def test_chains_and_functions_without_derivative() -> None:
     x = np.random.default_rng(3).standard_normal((100, 4)).astype(np.float32) + 5.0
-    by_chain = run(jnp.abs, -x, 4, chain_axis=1)
+    by_chain = run(jnp.abs, -x.T, 4)
     np.testing.assert_allclose(by_chain.error, x.mean(axis=0).std(ddof=1) / 2, rtol=1e-4)
-    by_block = run(jnp.abs, x.T, 20, chain_axis=0)
+    by_block = run(jnp.abs, x.T, 20)
     blocks = x.T.reshape(20, 20).mean(axis=1)
     np.testing.assert_allclose(by_block.error, blocks.std(ddof=1) / np.sqrt(20), rtol=1e-4)
 
@@ -57,17 +57,17 @@ def test_chains_and_functions_without_derivative() -> None:
 def test_nan_shows() -> None:
     x = np.ones(8, np.float32)
     x[3] = np.nan
-    assert np.isnan(run(lambda mean: mean, x, 4)).all()
+    assert np.isnan(run(lambda mean: mean, x[None], 4)).all()
 
 
 @pytest.mark.parametrize("num_blocks", [7, 6])
 def test_blocks_divide_the_samples_and_keep_to_their_chains(num_blocks: int) -> None:
     with pytest.raises(ValueError, match=r"num_blocks: expected a divisor of the 4 x 30 samples"):
-        stats.jackknife(lambda mean: mean, jnp.ones((4, 30)), num_blocks, chain_axis=0)
+        stats.jackknife(lambda mean: mean, jnp.ones((4, 30)), num_blocks)
 
 
 def test_one_block_and_disagreeing_traces() -> None:
     with pytest.raises(ValueError, match="num_blocks: expected an integer >= 2"):
-        stats.jackknife(lambda mean: mean, jnp.ones(30), 1)
-    with pytest.raises(ValueError, match="samples: expected traces of one number"):
-        jax.jit(lambda x: stats.jackknife(lambda mean: mean[0], x, 2))((jnp.ones(30), jnp.ones(20)))
+        stats.jackknife(lambda mean: mean, jnp.ones((1, 30)), 1)
+    with pytest.raises(ValueError, match="x: expected series of one number"):
+        stats.jackknife(lambda mean: mean[0], (jnp.ones((1, 30)), jnp.ones((1, 20))), 2)

@@ -1,7 +1,5 @@
 """Checkpoints against a plain loop, one run against many at once."""
 
-import doctest
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,7 +54,3 @@ def test_bad_input_is_refused():
             train(jax.random.key(0), jnp.zeros(1), epochs)
     with pytest.raises(ValueError, match="batch_size: expected at most the 6 samples"):
         train(jax.random.key(0), jnp.zeros(1), (1,), batch_size=7)
-
-
-def test_docstring_examples_run():
-    assert doctest.testmod(checkpoints, extraglobs={"jax": jax, "jnp": jnp}).failed == 0

@@ -4,7 +4,6 @@ Every coalition comes with its complement. Sizes whose coalitions can all be aff
 in; the others share what is left of the budget, and their coalitions are uniform.
 """
 
-import itertools
 import math
 from typing import NamedTuple
 
@@ -13,25 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.interactions.sampling.estimate import check_budget
+from jaxrg.interactions.indices.contexts import subsets_of_size
+from jaxrg.interactions.sampling.estimators import check_budget
 
 MIN_UNITS = 4  # a size: three degrees of freedom are the fewest whose variance has a mean square
 
 
 class Allocation(NamedTuple):
-    """How many pairs (coalition, complement) each size gets; all static.
-
-    Attributes:
-        num_players: n.
-        enumerated: ``bool[num_enumerated, n]``, every coalition of the sizes below those sampled.
-        sampled_sizes: sizes up to n/2 that are sampled.
-        counts: pairs of each sampled size.
-    """
+    """How many pairs (coalition, complement) each size gets; all static."""
 
     num_players: int
-    enumerated: np.ndarray
-    sampled_sizes: tuple[int, ...]
-    counts: tuple[int, ...]
+    enumerated: np.ndarray  # bool[num_enumerated, n], every coalition of the sizes below those sampled
+    sampled_sizes: tuple[int, ...]  # up to n/2
+    counts: tuple[int, ...]  # pairs of each sampled size
 
     @property
     def num_pairs(self) -> int:
@@ -49,13 +42,6 @@ class Allocation(NamedTuple):
         return np.concatenate([self.enumerated.sum(-1), np.repeat(self.sampled_sizes, self.counts)]).astype(int)
 
 
-def _all_of_size(num_players: int, size: int) -> np.ndarray:
-    chosen = np.array(list(itertools.combinations(range(num_players), size)))
-    masks = np.zeros((len(chosen), num_players), bool)
-    masks[np.arange(len(chosen))[:, None], chosen] = True
-    return masks
-
-
 def _shares(total: int, weights: np.ndarray) -> np.ndarray:
     """Whole numbers of at least `MIN_UNITS` in proportion to the weights that sum to the total."""
     spare = total - MIN_UNITS * len(weights)
@@ -70,15 +56,7 @@ def allocate(num_players: int, budget: int, *, order: int, min_enumerated: int =
 
     A mean over the coalitions of size s that hold given players uses a share of the samples that vanishes with s: the
     variance of order k is :math:`\propto (p(1-p))^{-k}/m_s` with p = s/n, and the best :math:`m_s` is its square root.
-
-    Args:
-        num_players: n.
-        budget: evaluations at most.
-        order: k.
-        min_enumerated: sizes up to this are enumerated whatever it costs.
-
-    Raises:
-        ValueError: the budget does not pay for `MIN_UNITS` pairs of every size.
+    Sizes up to ``min_enumerated`` are enumerated whatever it costs, and every other size gets `MIN_UNITS` pairs.
     """
     half = num_players // 2
     fixed = sum(math.comb(num_players, size) for size in range(1, min_enumerated + 1))
@@ -97,7 +75,7 @@ def allocate(num_players: int, budget: int, *, order: int, min_enumerated: int =
         affordable = left - distinct >= MIN_UNITS * (half - first - 1)
         if sizes[first] > min_enumerated and (distinct > share or not affordable):
             break
-        enumerated.append(_all_of_size(num_players, int(sizes[first])))
+        enumerated.append(subsets_of_size(num_players, int(sizes[first])))
         left -= distinct
         first += 1
     empty = np.zeros((0, num_players), bool)
@@ -111,15 +89,7 @@ def allocate(num_players: int, budget: int, *, order: int, min_enumerated: int =
 
 
 def paired_masks(key: Array, allocation: Allocation) -> Array:
-    """The masks of an allocation: empty, full, the smaller coalition of every pair, then their complements.
-
-    Args:
-        key: typed JAX key.
-        allocation: from `allocate`.
-
-    Returns:
-        ``bool[num_masks, n]``.
-    """
+    """The masks of an allocation: empty, full, the smaller coalition of every pair, then their complements."""
     n, num_sampled = allocation.num_players, sum(allocation.counts)
     ranks = jnp.argsort(jnp.argsort(jax.random.bits(key, (num_sampled, n)), axis=-1), axis=-1)
     sizes = jnp.asarray(np.repeat(allocation.sampled_sizes, allocation.counts).astype(np.int32)).reshape(-1, 1)

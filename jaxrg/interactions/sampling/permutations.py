@@ -1,21 +1,29 @@
-"""Permutation sampling: players join one after another, and their discrete derivatives are averaged."""
+"""Permutation sampling: players join one after another, and their discrete derivatives are averaged.
+
+Every estimator takes the number of players n, the evaluations it may spend at most, ``budget``, and ``max_bytes`` for
+the masks of its design and what they are made of. It refuses a budget below two samples, or beyond that memory.
+"""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.interactions.games import MAX_BYTES
-from jaxrg.interactions.sampling.estimate import (
-    Estimate,
-    Estimator,
-    check_budget,
-    check_bytes,
-    check_values,
-    random_order,
-)
+from jaxrg.interactions.games import check_bytes
+from jaxrg.interactions.sampling.estimators import Estimate, Estimator, check_budget, estimator_of, random_order
+from jaxrg.tables import MAX_BYTES
 
 NUM_COPIES = 5  # bytes for each player of each mask: the masks, what they are put together from or read as
+
+
+def _num_samples(num_players: int, budget: int, cost: int, purpose: str, max_bytes: int) -> int:
+    """Samples that the budget pays for besides the two ends, at least two."""
+    check_budget(num_players, budget, 2 + 2 * cost, purpose)
+    num_samples = (budget - 2) // cost
+    num_masks = 2 + num_samples * cost
+    what = f"{num_masks:,} masks of {num_players} players"
+    check_bytes("budget", NUM_COPIES * num_masks * num_players, max_bytes, what)
+    return num_samples
 
 
 def _with_ends(masks: Array) -> Array:
@@ -57,16 +65,8 @@ def permutation_shapley(num_players: int, budget: int, *, max_bytes: int = MAX_B
     with P_i the players before i. An order and its reverse are one sample of the error. Their prefixes cost 2(n - 1)
     evaluations a sample.
 
-    Args:
-        num_players: n.
-        budget: evaluations at most.
-        max_bytes: for the masks of the design and what they are made of.
-
     Returns:
         An `Estimator` of values ``[n]``, which sum to v(N) - v(∅) exactly.
-
-    Raises:
-        ValueError: a budget below two samples, 4n - 2, or beyond the memory allowed.
 
     Example:
         >>> estimator = permutation_shapley(3, 20)
@@ -80,23 +80,19 @@ def permutation_shapley(num_players: int, budget: int, *, max_bytes: int = MAX_B
         Holmes, JMLR 23 (43), 1 (2022), arXiv:2104.12199.
     """
     n = num_players
-    check_budget(n, budget, 2 + 4 * (n - 1), "permutation sampling")
-    num_samples = (budget - 2) // (2 * (n - 1))
-    num_masks = 2 + num_samples * 2 * (n - 1)
-    check_bytes(NUM_COPIES * num_masks * n, max_bytes, f"{num_masks:,} masks of {n} players")
+    num_samples = _num_samples(n, budget, 2 * (n - 1), "permutation sampling", max_bytes)
 
     def design(key: Array) -> Array:
         orders = random_order(key, num_samples, n)
         return _with_ends(_prefixes(jnp.stack([orders, jnp.flip(orders, -1)], axis=1)))
 
     def estimate(masks: Array, values: Array) -> Estimate:
-        check_values(values, num_masks)
         orders = _orders(masks[2:].reshape(num_samples, 2, n - 1, n))
         gains = jnp.diff(_along(values[2:].reshape(num_samples, 2, n - 1), values[:2]), axis=-1)
         of_players = jnp.take_along_axis(gains, jnp.argsort(orders, axis=-1), axis=-1)
         return _summary(jnp.mean(of_players, axis=1))
 
-    return Estimator(design, estimate, num_masks)
+    return estimator_of(design, estimate, 2 + num_samples * 2 * (n - 1))
 
 
 def zigzag_orders(num_players: int) -> np.ndarray:
@@ -126,16 +122,10 @@ def permutation_pairs(num_players: int, budget: int, *, max_bytes: int = MAX_BYT
     Orders come in blocks that randomly relabel Walecki's zigzag paths, so that every pair is met equally often and a
     block is one sample of its error. An order costs 2(n - 1) evaluations, since neighbours share their coalitions.
 
-    Args:
-        num_players: n.
-        budget: evaluations at most; two blocks cost 2n(n - 1) + 2 for even n, twice that for odd n.
-        max_bytes: for the masks of the design and what they are made of.
+    Two blocks cost 2n(n - 1) + 2 for even n, twice that for odd n.
 
     Returns:
         An `Estimator` of values ``[n, n]``.
-
-    Raises:
-        ValueError: a budget below two blocks, or beyond the memory allowed.
 
     Reference:
         Grabisch & Roubens, Int. J. Game Theory 28, 547 (1999), for the index; permutation sampling of it as a baseline:
@@ -144,10 +134,7 @@ def permutation_pairs(num_players: int, budget: int, *, max_bytes: int = MAX_BYT
     n = num_players
     num_paths = n // 2 if n % 2 == 0 else n
     block = 2 * (n - 1) * num_paths
-    check_budget(n, budget, 2 + 2 * block, "two blocks of permutations, for pairs,")
-    num_samples = (budget - 2) // block
-    num_masks = 2 + num_samples * block
-    check_bytes(NUM_COPIES * num_masks * n, max_bytes, f"{num_masks:,} masks of {n} players")
+    num_samples = _num_samples(n, budget, block, "two blocks of permutations, for pairs,", max_bytes)
     paths = zigzag_orders(n)
     num_meetings = len(paths) * (n - 1) // (n * (n - 1) // 2)
 
@@ -159,7 +146,6 @@ def permutation_pairs(num_players: int, budget: int, *, max_bytes: int = MAX_BYT
         return _with_ends(jnp.stack([prefixes, (prefixes & ~newcomer) | successor], axis=-3))
 
     def estimate(masks: Array, values: Array) -> Estimate:
-        check_values(values, num_masks)
         shape = (num_samples, len(paths), 2, n - 1)
         orders = _orders(masks[2:].reshape(*shape, n)[:, :, 0])
         prefix, skipped = jnp.moveaxis(values[2:].reshape(shape), 2, 0)
@@ -172,7 +158,7 @@ def permutation_pairs(num_players: int, budget: int, *, max_bytes: int = MAX_BYT
         table = table.at[samples, first, second].add(derivatives)
         return _summary((table + table.mT) / num_meetings)
 
-    return Estimator(design, estimate, num_masks)
+    return estimator_of(design, estimate, 2 + num_samples * block)
 
 
 def permutation_shapley_taylor(num_players: int, budget: int, *, max_bytes: int = MAX_BYTES) -> Estimator:
@@ -183,26 +169,15 @@ def permutation_shapley_taylor(num_players: int, budget: int, *, max_bytes: int 
     with P the players before both i and j. One order has n(n - 1)/2 distinct coalitions (its prefixes, and each with
     one later player in place of the last), and they serve all pairs.
 
-    Args:
-        num_players: n.
-        budget: evaluations at most.
-        max_bytes: for the masks of the design and what they are made of.
-
     Returns:
         An `Estimator` of values ``[n, n]``.
-
-    Raises:
-        ValueError: a budget below two orders, n(n - 1), or beyond the memory allowed.
 
     Reference:
         Sundararajan, Dhamdhere & Agarwal, ICML 2020, arXiv:1902.05622.
     """
     n = num_players
     cost = n * (n + 1) // 2 - 1
-    check_budget(n, budget, 2 + 2 * cost, "two permutations, for Shapley-Taylor pairs,")
-    num_samples = (budget - 2) // cost
-    num_masks = 2 + num_samples * cost
-    check_bytes(NUM_COPIES * num_masks * n, max_bytes, f"{num_masks:,} masks of {n} players")
+    num_samples = _num_samples(n, budget, cost, "two permutations, for Shapley-Taylor pairs,", max_bytes)
     # Prefix of t players and one player at place j >= t: the full coalition (t = n - 1) is known.
     lengths, extras = np.triu_indices(n)
     lengths, extras = lengths[:-1], extras[:-1]
@@ -215,7 +190,6 @@ def permutation_shapley_taylor(num_players: int, budget: int, *, max_bytes: int 
         return _with_ends((ranks < length) | (ranks == extra))
 
     def estimate(masks: Array, values: Array) -> Estimate:
-        check_values(values, num_masks)
         # Entry (t, j): the first t players and the one at place j; (t, t) is the prefix of t + 1 players.
         plus_one = values[2:].reshape(num_samples, cost)[:, places]
         walk = _along(jnp.diagonal(plus_one, axis1=1, axis2=2)[:, :-1], values[:2])
@@ -227,4 +201,4 @@ def permutation_shapley_taylor(num_players: int, budget: int, *, max_bytes: int 
         both = derivatives + derivatives.mT
         return _summary(both[samples, ranks[:, :, None], ranks[:, None, :]])
 
-    return Estimator(design, estimate, num_masks)
+    return estimator_of(design, estimate, 2 + num_samples * cost)

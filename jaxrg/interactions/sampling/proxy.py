@@ -16,16 +16,19 @@ import numpy as np
 from jax import Array
 from jax.scipy.linalg import cho_factor, cho_solve
 
+from jaxrg.interactions.games import check_bytes
+from jaxrg.interactions.indices.contexts import check_order
 from jaxrg.interactions.sampling.designs import Allocation, allocate, paired_masks, split_pairs
-from jaxrg.interactions.sampling.estimate import (
+from jaxrg.interactions.sampling.estimators import (
     Estimate,
     Estimator,
     as_pairs,
-    check_values,
+    estimator_of,
     james_stein,
     shapley_sizes,
 )
-from jaxrg.interactions.sampling.stratified import check_order, stratified_estimate
+from jaxrg.interactions.sampling.stratified import stratified_estimate
+from jaxrg.tables import MAX_BYTES
 
 MEAN_ORDERS = (0.5, 1.0, 2.0, 4.0, 8.0)  # of the prior, whose orders are nearly Poisson distributed
 NUGGETS = (1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # noise variance over prior variance
@@ -33,23 +36,15 @@ MAX_RELEVANCE = 0.9  # below one, the kernel is positive definite
 MIN_RELEVANCE = 0.02  # of the mean: a player that seems idle keeps some
 MAX_CHOOSING = 400  # samples on which the prior is chosen
 MAX_NODES = 40  # Gauss-Legendre nodes: exact to order 80 of the prior, far beyond its mean
-MAX_BYTES = 2**31
 
 
 class ProxyEstimate(NamedTuple):
-    """Three estimates of one index.
+    """Three estimates of one index."""
 
-    Attributes:
-        corrected: the proxy's index plus the sampled index of what it leaves, with the error of that.
-        proxy: the index of the proxy alone, ``[n]`` or ``[n, n]``; its error is unknown.
-        shrunk: between them, by James and Stein: the smallest mean squared error to be expected.
-        prior: ``[n]`` relevances ρ that were chosen.
-    """
-
-    corrected: Estimate
-    proxy: Array
-    shrunk: Array
-    prior: Array
+    corrected: Estimate  # the proxy's index plus the sampled index of what it leaves, with the error of that
+    proxy: Array  # [n] or [n, n], the index of the proxy alone; its error is unknown
+    shrunk: Array  # between them, by James and Stein: the smallest mean squared error to be expected
+    prior: Array  # [n] relevances ρ that were chosen
 
 
 def _kernel(left: Array, right: Array, relevance: Array, order: int) -> Array:
@@ -160,32 +155,20 @@ def proxy_corrected(num_players: int, budget: int, order: int, *, max_bytes: int
     coalitions nearby, none is guaranteed: at n = 8 and a budget of 100, on :math:`0.3 s^{3/2}` plus normal noise, the
     corrected Shapley values had an error 8% larger than those of `stratified`, and a standard error 15% too small.
 
-    Args:
-        num_players: n.
-        budget: evaluations at most.
-        order: 1 or 2.
-        max_bytes: for four square matrices of the number of pairs of coalitions.
-
     Returns:
-        An `Estimator` of a `ProxyEstimate`. float64 lets the fit reach the accuracy of a smooth game.
-
-    Raises:
-        ValueError: another order; a budget too small, or beyond the memory allowed.
+        An `Estimator` of a `ProxyEstimate` of order 1 or 2. float64 lets the fit reach the accuracy of a smooth game.
+        The memory is for four square matrices of the number of pairs of coalitions.
 
     Reference:
         Rasmussen & Williams, Gaussian Processes for Machine Learning (2006), sections 2.2 and 5.4.2; proxies with
         sampled corrections: Witter, Liu & Musco, arXiv:2506.11849 (RegressionMSR); tree proxies, for their Fourier
         transform: Butler et al., NeurIPS 2025, arXiv:2505.17495 (ProxySPEX).
     """
-    check_order(order)
+    check_order(order, 2)
     allocation = allocate(num_players, budget, order=order)
     num_pairs = allocation.num_pairs + 1
     needed = 4 * num_pairs**2 * jnp.finfo(jnp.result_type(float)).bits // 8
-    if needed > max_bytes:
-        raise ValueError(
-            f"budget: expected kernels within {max_bytes:,} bytes (max_bytes), got {num_pairs:,} pairs of coalitions, "
-            f"which need {needed:,} bytes"
-        )
+    check_bytes("budget", needed, max_bytes, f"kernels of {num_pairs:,} pairs of coalitions")
     sizes = shapley_sizes(num_players, order)
     weights = _size_weights(allocation, order)
     # The ends and an even choice of all sizes decide on the prior.
@@ -193,7 +176,6 @@ def proxy_corrected(num_players: int, budget: int, order: int, *, max_bytes: int
     is_sampled = np.isin(allocation.sizes, allocation.sampled_sizes)
 
     def estimate(masks: Array, values: Array) -> ProxyEstimate:
-        check_values(values, allocation.num_masks)
         dtype = values.dtype
         at_empty, at_full, smaller, larger = split_pairs(values)
         sign = (-1.0) ** order
@@ -203,7 +185,7 @@ def proxy_corrected(num_players: int, budget: int, order: int, *, max_bytes: int
         spins = 2 * jnp.concatenate([masks[2 : 2 + allocation.num_pairs], masks[:1]]).astype(dtype) - 1
         picked = np.append(choosing, allocation.num_pairs)
         # The constant is no interaction; without it the prior need not be wide enough to hold it.
-        centre = jnp.mean(targets) if order == 2 else jnp.zeros((), dtype)
+        centre = jnp.mean(targets) if order == 2 else 0
         targets = targets - centre
         chosen_weights = jnp.asarray(np.append(weights[choosing], 0.0), dtype)
         relevance, nugget = _prior(spins[picked], targets[picked], chosen_weights, order)
@@ -217,4 +199,4 @@ def proxy_corrected(num_players: int, budget: int, order: int, *, max_bytes: int
         corrected = Estimate(proxy + rest.values, rest.standard_error)
         return ProxyEstimate(corrected, proxy, james_stein(proxy, corrected), relevance)
 
-    return Estimator(lambda key: paired_masks(key, allocation), estimate, allocation.num_masks)
+    return estimator_of(lambda key: paired_masks(key, allocation), estimate, allocation.num_masks)

@@ -6,16 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.interactions.games import MAX_BYTES
+from jaxrg.interactions.games import check_bytes
+from jaxrg.interactions.indices.contexts import check_order
 from jaxrg.interactions.sampling.designs import Allocation, allocate, paired_masks, split_pairs
-from jaxrg.interactions.sampling.estimate import (
-    Estimate,
-    Estimator,
-    check_budget,
-    check_bytes,
-    check_values,
-)
-from jaxrg.interactions.sampling.stratified import check_order
+from jaxrg.interactions.sampling.estimators import Estimate, Estimator, check_budget, estimator_of
+from jaxrg.tables import MAX_BYTES
 
 NUM_COPIES = 5  # of the features and of their products that are in memory at once; four where compiled
 
@@ -25,15 +20,9 @@ def _kernel_mass(num_players: int, size: int, order: int) -> float:
     n, k = num_players, order
     if size < k:
         return 0.0  # fitted exactly, as a constraint
-    logarithm = (
-        math.lgamma(n + 1)
-        - math.lgamma(size + 1)
-        - math.lgamma(n - size + 1)
-        - math.lgamma(n - 2 * k + 1)
-        + math.lgamma(size - k + 1)
-        + math.lgamma(n - size - k + 1)
-    )
-    return math.exp(logarithm - 2 * k * math.log(n))
+    coalitions = math.lgamma(n + 1) - math.lgamma(size + 1) - math.lgamma(n - size + 1)
+    kernel = math.lgamma(size - k + 1) + math.lgamma(n - size - k + 1) - math.lgamma(n - 2 * k + 1)
+    return math.exp(coalitions + kernel - 2 * k * math.log(n))
 
 
 def _row_weights(allocation: Allocation, order: int) -> np.ndarray:
@@ -80,30 +69,24 @@ def kernel_regression(num_players: int, budget: int, order: int, *, max_bytes: i
     players as constraints. Pairing a coalition with its complement is what separates the orders. Consistent, not
     unbiased at a finite budget. The error is a sandwich estimate by sizes with leave-one-out residuals.
 
-    Args:
-        num_players: n.
-        budget: evaluations at most.
-        order: 1 or 2.
-        max_bytes: for the matrices of features, of pairs of coalitions by unknowns, and of their products.
-
     Returns:
-        An `Estimator` of values ``[n]``, whose sum is exact, or ``[n, n]``.
-
-    Raises:
-        ValueError: another order; fewer pairs of coalitions than twice the unknowns, or more memory than allowed.
+        An `Estimator` of values ``[n]``, whose sum is exact, or ``[n, n]``. The budget pays for twice as many pairs of
+        coalitions as unknowns at least; the memory is for the matrix of the two and its products.
 
     Reference:
         Lundberg & Lee, NeurIPS 2017, arXiv:1705.07874; Fumagalli, Muschalik, Kolpaczki, Hüllermeier & Hammer, ICML
         2024, arXiv:2405.10852 (KernelSHAP-IQ); sizes alike or nearly: Musco & Witter, ICLR 2025, arXiv:2410.01917.
     """
-    check_order(order)
+    check_order(order, 2)
     n = num_players
     unknowns = math.comb(n, order)
     check_budget(n, budget, 2 + 4 * unknowns, f"a regression on {unknowns:,} unknowns")
     # Features, influences, their squares and products; before any design is made, and for the whole budget.
     entries = NUM_COPIES * unknowns * (budget // 2 + unknowns)
     needed = entries * jnp.finfo(jnp.result_type(float)).bits // 8
-    check_bytes(needed, max_bytes, f"a regression of {budget // 2:,} pairs of coalitions on {unknowns:,} unknowns")
+    check_bytes(
+        "budget", needed, max_bytes, f"a regression of {budget // 2:,} pairs of coalitions on {unknowns:,} unknowns"
+    )
     allocation = allocate(n, budget, order=order, min_enumerated=order - 1)
     weights = _row_weights(allocation, order)
     is_sampled = np.isin(allocation.sizes, allocation.sampled_sizes)
@@ -114,7 +97,6 @@ def kernel_regression(num_players: int, budget: int, order: int, *, max_bytes: i
         return 0.5 * signs if order == 1 else 0.25 * (signs[:, first] * signs[:, second] - 1)
 
     def estimate(masks: Array, values: Array) -> Estimate:
-        check_values(values, allocation.num_masks)
         at_empty, at_full, smaller, larger = split_pairs(values)
         rows = features(masks[2 : 2 + allocation.num_pairs], values.dtype)
         if order == 1:
@@ -133,4 +115,4 @@ def kernel_regression(num_players: int, budget: int, order: int, *, max_bytes: i
         matrices = (zeros.at[first, second].set(column) for column in (coefficients, error))
         return Estimate(*(matrix + matrix.T for matrix in matrices))
 
-    return Estimator(lambda key: paired_masks(key, allocation), estimate, allocation.num_masks)
+    return estimator_of(lambda key: paired_masks(key, allocation), estimate, allocation.num_masks)

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxrg.base import safe_divide
 from jaxrg.interactions.sampling.designs import Allocation, allocate, paired_masks, split_pairs
-from jaxrg.interactions.sampling.estimate import Estimate, Estimator, as_pairs, check_values
+from jaxrg.interactions.sampling.estimators import Estimate, Estimator, as_pairs, estimator_of
 
 # From this expected number of samples on, a stratum is empty once in exp(10) = 22,000 draws and its mean is used;
 # below, memberships are weighted by their probability instead, which needs no sample in any one stratum.
@@ -82,7 +83,7 @@ def _size_terms(masks, is_used, smaller, larger, tables, order: int) -> tuple[Ar
 
     # Memberships weighted by their probability: a covariance, unbiased with count - 1. Its squared residuals are too
     # small twice, because the mean of the values and the covariance itself are fitted to them.
-    inverse = jnp.where(chance > 0, 1 / jnp.where(chance > 0, chance, 1), 0)
+    inverse = safe_divide(jnp.ones_like(chance), chance)
     weighted = jnp.sum(sums * inverse, axis=0) / (count - 1)
     second = jnp.sum(squares * inverse**2, axis=0) / (count - 1)
     variance_weighted = jnp.maximum(second - weighted**2, 0) * count / (count - 1) ** 2
@@ -90,22 +91,11 @@ def _size_terms(masks, is_used, smaller, larger, tables, order: int) -> tuple[Ar
     constant = jnp.sum(direct) * means[0] + jnp.sum(mirrored) * means[1]
     value = constant + jnp.where(is_poststratified, of_means, weighted)
     variance = jnp.where(is_poststratified, variance_of_means, variance_weighted)
-    return value, jnp.where(is_exact, jnp.zeros((), dtype), variance)
+    return value, jnp.where(is_exact, 0, variance)
 
 
 def stratified_estimate(masks: Array, values: Array, allocation: Allocation, sizes: np.ndarray) -> Estimate:
-    """The estimate of `stratified` from the masks of any `allocate`.
-
-    Args:
-        masks: ``bool[num_masks, n]`` from `paired_masks`.
-        values: ``[num_masks]``.
-        allocation: the allocation of the masks.
-        sizes: ``[n - k + 1]`` probabilities of the sizes of T.
-
-    Raises:
-        ValueError: values of another shape.
-    """
-    check_values(values, allocation.num_masks)
+    """The estimate of `stratified` from the masks of any `allocate`."""
     n, order = allocation.num_players, allocation.num_players - len(sizes) + 1
     at_empty, at_full, smaller, larger = split_pairs(values)
     of_pair = allocation.sizes
@@ -154,9 +144,6 @@ def stratified(num_players: int, budget: int, sizes: np.ndarray) -> Estimator:
     Returns:
         An `Estimator` of values ``[n]`` or ``[n, n]``.
 
-    Raises:
-        ValueError: sizes of another length than n or n - 1; a budget too small.
-
     Example:
         >>> estimator = stratified(5, 32, np.full(5, 1 / 5))  # the sizes of Shapley values; enough for all coalitions
         >>> masks = estimator.design(jax.random.key(0))
@@ -168,21 +155,15 @@ def stratified(num_players: int, budget: int, sizes: np.ndarray) -> Estimator:
         Kolpaczki, Muschalik, Fumagalli, Hammer & Hüllermeier, AISTATS 2024, arXiv:2401.13371 (SVARM-IQ); paired
         samples: Covert & Lee, AISTATS 2021, arXiv:2012.01536.
     """
-    if len(sizes) not in (num_players, num_players - 1):
+    order = num_players - len(sizes) + 1
+    if order not in (1, 2):
         raise ValueError(
             f"sizes: expected {num_players} probabilities (for players) or {num_players - 1} (for pairs), "
             f"got {len(sizes)}"
         )
-    order = num_players - len(sizes) + 1
     allocation = allocate(num_players, budget, order=order)
-    return Estimator(
+    return estimator_of(
         lambda key: paired_masks(key, allocation),
         lambda masks, values: stratified_estimate(masks, values, allocation, sizes),
         allocation.num_masks,
     )
-
-
-def check_order(order: int) -> None:
-    """Raise ValueError unless the order is that of players or pairs."""
-    if order not in (1, 2):
-        raise ValueError(f"order: expected 1 (players) or 2 (pairs), got {order}")

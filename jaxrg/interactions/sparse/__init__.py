@@ -1,7 +1,7 @@
 """Functions of up to a thousand players with few Fourier or Möbius coefficients, recovered from few values."""
 
-from jaxrg.interactions.sparse.fit import SparseFit, held_out_r_squared
-from jaxrg.interactions.sparse.lasso import LassoSolution, lasso, recover_low_degree
+from jaxrg.interactions.sparse.fit import SparseFit
+from jaxrg.interactions.sparse.lasso import recover_low_degree
 from jaxrg.interactions.sparse.moebius import recover_moebius
 from jaxrg.interactions.sparse.terms import (
     Terms,
@@ -15,7 +15,6 @@ from jaxrg.interactions.sparse.terms import (
 from jaxrg.interactions.sparse.walsh import WalshDesign, recover_walsh, walsh_design
 
 __all__ = [
-    "LassoSolution",
     "SparseFit",
     "Terms",
     "WalshDesign",
@@ -24,8 +23,6 @@ __all__ = [
     "fourier_from_moebius",
     "fourier_interactions",
     "fourier_values",
-    "held_out_r_squared",
-    "lasso",
     "moebius_from_fourier",
     "recover_low_degree",
     "recover_moebius",

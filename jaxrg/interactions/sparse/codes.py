@@ -1,5 +1,6 @@
 """Binary BCH codes: the subset of at most t of n players from the t log2(n) parities of its members."""
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -11,19 +12,12 @@ _PRIMITIVE = {2: 7, 3: 11, 4: 19, 5: 37, 6: 67, 7: 137, 8: 285, 9: 529, 10: 1033
 
 
 class Code(NamedTuple):
-    """A parity-check matrix and its field.
+    """A parity-check matrix and its field."""
 
-    Attributes:
-        checks: ``bool[t * m, n]``; the parities of a subset are ``checks @ subset mod 2``.
-        degree: t.
-        powers: ``int[2 (2**m - 1)]`` powers of the primitive element.
-        logarithms: ``int[2**m]``.
-    """
-
-    checks: np.ndarray
-    degree: int
-    powers: np.ndarray
-    logarithms: np.ndarray
+    checks: np.ndarray  # bool[t * m, n]; the parities of a subset are checks @ subset mod 2
+    degree: int  # t
+    powers: np.ndarray  # int[2 (2**m - 1)] of the primitive element
+    logarithms: np.ndarray  # int[2**m]
 
 
 def bch_code(num_players: int, degree: int) -> Code:
@@ -54,16 +48,12 @@ def bch_code(num_players: int, degree: int) -> Code:
 
 
 def _product(code: Code, first: int, second: int) -> int:
-    if first == 0 or second == 0:
-        return 0
-    return int(code.powers[code.logarithms[first] + code.logarithms[second]])
+    return int(code.powers[code.logarithms[first] + code.logarithms[second]]) if first and second else 0
 
 
 def _quotient(code: Code, first: int, second: int) -> int:
-    if first == 0:
-        return 0
     order = len(code.powers) // 2
-    return int(code.powers[code.logarithms[first] - code.logarithms[second] + order])
+    return int(code.powers[code.logarithms[first] - code.logarithms[second] + order]) if first else 0
 
 
 def _locator(code: Code, power_sums: list[int]) -> list[int]:
@@ -78,9 +68,7 @@ def _locator(code: Code, power_sums: list[int]) -> list[int]:
             continue
         factor = _quotient(code, discrepancy, scale)
         update = [0] * shift + [_product(code, factor, entry) for entry in previous]
-        width = max(len(current), len(update))
-        padded = current + [0] * (width - len(current))
-        following = [old ^ new for old, new in zip(padded, update + [0] * (width - len(update)), strict=True)]
+        following = [old ^ new for old, new in itertools.zip_longest(current, update, fillvalue=0)]
         if 2 * length <= index:
             previous, length, shift, scale = current, index + 1 - length, 1, discrepancy
         else:
@@ -90,11 +78,7 @@ def _locator(code: Code, power_sums: list[int]) -> list[int]:
 
 
 def decode(code: Code, parities: np.ndarray) -> np.ndarray | None:
-    """The subset ``bool[n]`` of at most ``degree`` players with these parities; None if there is none.
-
-    Args:
-        code: from `bch_code`.
-        parities: ``bool[t * m]``.
+    """The subset ``bool[n]`` of at most ``degree`` players with the parities ``bool[t * m]``; None if there is none.
 
     Example:
         >>> code = bch_code(10, 2)

@@ -9,19 +9,12 @@ from jaxrg.interactions.sparse.terms import Terms
 
 
 class SparseFit(NamedTuple):
-    """A recovered function and how well it predicts.
-
-    Attributes:
-        terms: subsets and coefficients.
-        r_squared: share of the variance explained on held-out coalitions, nan if none were held out.
-        r_squared_error: its standard error.
-        num_evaluations: evaluations of the game, held-out ones included.
-    """
+    """A recovered function and how well it predicts."""
 
     terms: Terms
-    r_squared: Array
-    r_squared_error: Array
-    num_evaluations: int
+    r_squared: Array  # share of the variance explained on held-out coalitions
+    r_squared_error: Array  # its standard error
+    num_evaluations: int  # of the game, held-out ones included
 
 
 def held_out_r_squared(values: Array, predictions: Array) -> tuple[Array, Array]:
@@ -29,12 +22,7 @@ def held_out_r_squared(values: Array, predictions: Array) -> tuple[Array, Array]
 
     .. math:: R^2 = 1 - \frac{\sum_i (v_i - \hat v_i)^2}{\sum_i (v_i - \bar v)^2}
 
-    Args:
-        values: ``[batch]`` of coalitions that were not used to fit.
-        predictions: ``[batch]``.
-
-    Returns:
-        Two scalars; nan where the values do not vary.
+    Of values ``[batch]`` of coalitions that were not used to fit, and their predictions; nan where they do not vary.
 
     Example:
         >>> held_out_r_squared(jnp.array([0.0, 1.0, 2.0]), jnp.array([0.0, 1.0, 2.0]))[0].item()
@@ -45,4 +33,4 @@ def held_out_r_squared(values: Array, predictions: Array) -> tuple[Array, Array]
     deviations = (values - jnp.mean(values)) ** 2
     ratio = jnp.mean(errors) / jnp.mean(deviations)
     influences = (errors - ratio * deviations) / jnp.mean(deviations)
-    return 1 - ratio, jnp.std(influences) / jnp.sqrt(jnp.asarray(count, values.dtype))
+    return 1 - ratio, jnp.std(influences) / count**0.5

@@ -6,26 +6,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from jaxrg.base import check_count
-from jaxrg.interactions.contexts import num_subsets_up_to, subsets_up_to
-from jaxrg.interactions.sampling.estimate import check_finite
+from jaxrg.interactions.games import check_bytes, check_values
+from jaxrg.interactions.indices.contexts import num_subsets_up_to, subsets_up_to
 from jaxrg.interactions.sparse.fit import SparseFit, held_out_r_squared
 from jaxrg.interactions.sparse.terms import Terms
-
-MAX_BYTES = 2**31
+from jaxrg.tables import MAX_BYTES
 
 
 class LassoSolution(NamedTuple):
-    """Coefficients and a certificate.
+    """Coefficients and a certificate."""
 
-    Attributes:
-        coefficients: ``[num_features]``.
-        gap: duality gap, an upper bound of how far the objective is from its minimum.
-    """
-
-    coefficients: Array
-    gap: Array
+    coefficients: Array  # [num_features]
+    gap: Array  # duality gap, an upper bound of how far the objective is from its minimum
 
 
 def lasso(features: Array, targets: Array, penalty: Array, *, num_steps: int = 500) -> LassoSolution:
@@ -67,7 +62,7 @@ def lasso(features: Array, targets: Array, penalty: Array, *, num_steps: int = 5
         moved = ahead - step * gradient
         following = jnp.sign(moved) * jnp.maximum(jnp.abs(moved) - step * penalty, 0)
         is_uphill = jnp.sum((ahead - following) * (following - current)) > 0
-        momentum = jnp.where(is_uphill, jnp.ones_like(momentum), momentum)
+        momentum = jnp.where(is_uphill, 1, momentum)
         next_momentum = 0.5 * (1 + jnp.sqrt(1 + 4 * momentum**2))
         ahead = following + (momentum - 1) / next_momentum * (following - current)
         return (following, ahead, next_momentum), None
@@ -94,7 +89,7 @@ def _refit(features: Array, targets: Array, is_chosen: Array) -> Array:
 
 
 def recover_low_degree(
-    masks: Array, values: Array, degree: int, *, num_penalties: int = 12, max_bytes: int = MAX_BYTES
+    masks: ArrayLike, values: ArrayLike, degree: int, *, num_penalties: int = 12, max_bytes: int = MAX_BYTES
 ) -> SparseFit:
     """Fourier coefficients of a function that is sparse among all products of at most ``degree`` spins.
 
@@ -117,6 +112,7 @@ def recover_low_degree(
     Reference:
         Stobbe & Krause, AISTATS 2012 (learning Fourier sparse set functions).
     """
+    masks, values = jnp.asarray(masks), jnp.asarray(values)
     count, num_players = masks.shape
     check_count("degree", degree)
     if count < 20:
@@ -124,15 +120,11 @@ def recover_low_degree(
     degree = min(degree, num_players)
     num_features = num_subsets_up_to(num_players, degree)
     needed = num_features * (count + num_features) * values.dtype.itemsize
-    if needed > max_bytes:
-        raise ValueError(
-            f"degree: expected features of at most {max_bytes:,} bytes (max_bytes), got {num_features:,} products of "
-            f"at most {degree} of {num_players} spins, which need {needed:,} bytes"
-        )
-    check_finite(values)
+    what = f"features, {num_features:,} products of at most {degree} of {num_players} spins"
+    check_bytes("degree", needed, max_bytes, what)
+    check_values(values, count)
     subsets = subsets_up_to(num_players, degree)
-    solution = _fit_path(masks, values, jnp.asarray(subsets), num_penalties)
-    coefficients, r_squared, error = solution
+    coefficients, r_squared, error = _fit_path(masks, values, jnp.asarray(subsets), num_penalties)
     support = np.flatnonzero(np.asarray(coefficients))
     terms = Terms(jnp.asarray(subsets[support]), coefficients[jnp.asarray(support)])
     return SparseFit(terms, r_squared, error, count)

@@ -5,16 +5,13 @@ left is a minimal unexplained subset T, and the residual on it is its coefficien
 degree costs nothing: a term takes at most 2n evaluations, and about :math:`|T| \log_2 n` where it is small.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from jaxrg.base import check_count
-from jaxrg.interactions.sampling.estimate import check_finite
+from jaxrg.interactions.games import Game, check_values
 from jaxrg.interactions.sparse.fit import SparseFit, held_out_r_squared
 from jaxrg.interactions.sparse.terms import Terms
 
@@ -26,10 +23,10 @@ class _BudgetSpent(Exception):
 class _Residual:
     """The game less the terms found so far; a coalition is evaluated once."""
 
-    def __init__(self, game: Callable[[np.ndarray], Any], num_players: int, budget: int, tolerance: float):
+    def __init__(self, game: Game, budget: int, tolerance: float):
         self.game, self.budget, self.tolerance = game, budget, tolerance
         self.known: dict[bytes, float] = {}
-        self.subsets = np.zeros((0, num_players), bool)
+        self.subsets = np.zeros((0, game.num_players), bool)
         self.coefficients = np.zeros(0)
         self.scale = 0.0
 
@@ -39,9 +36,7 @@ class _Residual:
             raise _BudgetSpent
         if new:
             played = np.asarray(self.game(np.stack(list(new.values()))), float)
-            if played.shape != (len(new),):
-                raise ValueError(f"game: expected values of shape ({len(new)},), got {played.shape}")
-            check_finite(played)
+            check_values(played, len(new))
             self.known.update(zip(new, played.tolist(), strict=True))
             self.scale = max(self.scale, float(np.abs(played).max()))
         return np.array([self.known[mask.tobytes()] for mask in masks])
@@ -81,13 +76,7 @@ def _shrink(residual: _Residual, mask: np.ndarray, generator: np.random.Generato
 
 
 def recover_moebius(
-    key: Array,
-    game: Callable[[np.ndarray], Any],
-    num_players: int,
-    budget: int,
-    *,
-    num_held_out: int = 100,
-    tolerance: float | None = None,
+    key: Array, game: Game, budget: int, *, num_held_out: int = 100, tolerance: float = 1e-9
 ) -> SparseFit:
     r"""Möbius coefficients of a game that is a sum of few unanimity games, up to n = 1,000 and of any degree.
 
@@ -97,21 +86,21 @@ def recover_moebius(
 
     Args:
         key: typed JAX key.
-        game: ``values[batch] = game(masks[batch, n])`` on NumPy arrays, batches of any length.
-        num_players: n.
+        game: of NumPy arrays, in batches of any length.
         budget: distinct coalitions at most; the empty and the full one are among them.
         num_held_out: random coalitions, of uniformly random sizes, for the check of completeness and for R².
-        tolerance: residuals below this share of the largest value are zero; by default 1e-9 for games of float64
-            precision. Take 1e-5 for float32 and a few standard deviations for noise.
+        tolerance: residuals below this share of the largest value are zero. The default is for games of float64
+            precision; take 1e-5 for float32 and a few standard deviations for noise.
 
     Returns:
         A `SparseFit` of Möbius coefficients (`conjunction_values`, `conjunction_interactions`).
 
     Raises:
-        ValueError: a budget that the held-out coalitions use up; a game of another shape, or NaN.
+        ValueError: a budget that the held-out coalitions use up; another shape of values, or NaN.
 
     Example:
-        >>> fit = recover_moebius(jax.random.key(0), lambda masks: 2.0 * masks[:, :2].all(1), 5, 60, num_held_out=20)
+        >>> pair = Game(lambda masks: 2.0 * masks[:, :2].all(1), 5)
+        >>> fit = recover_moebius(jax.random.key(0), pair, 60, num_held_out=20)
         >>> fit.terms.subsets.tolist(), fit.terms.coefficients.tolist()
         ([[True, True, False, False, False]], [2.0])
 
@@ -119,13 +108,14 @@ def recover_moebius(
         Schapire & Sellie, J. Comput. Syst. Sci. 52, 201 (1996) for sparse polynomials from queries; Kang et al.,
         NeurIPS 2024, arXiv:2402.02631, for sparse Möbius transforms by group testing.
     """
+    num_players = game.num_players
     check_count("num_players", num_players)
     check_count("num_held_out", num_held_out, minimum=2)
     if budget < num_held_out + 3:
         raise ValueError(f"budget: expected more than the {num_held_out} held-out and 2 evaluations, got {budget}")
     seed = np.asarray(jax.random.bits(key, (4,))).tolist()
     generator = np.random.default_rng(seed)
-    residual = _Residual(game, num_players, budget, 1e-9 if tolerance is None else tolerance)
+    residual = _Residual(game, budget, tolerance)
     shares = generator.random((num_held_out, 1))
     held_out = generator.random((num_held_out, num_players)) < shares
     full = np.ones(num_players, bool)

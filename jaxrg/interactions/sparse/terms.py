@@ -14,19 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.interactions.sampling.estimate import as_pairs
+from jaxrg.interactions.indices.contexts import check_order
+from jaxrg.interactions.sampling.estimators import as_pairs
 
 
 class Terms(NamedTuple):
-    """A sparse function.
+    """A sparse function."""
 
-    Attributes:
-        subsets: ``bool[num_terms, n]``.
-        coefficients: ``[num_terms]``.
-    """
-
-    subsets: Array
-    coefficients: Array
+    subsets: Array  # bool[num_terms, n]
+    coefficients: Array  # [num_terms]
 
 
 def fourier_values(terms: Terms, masks: Array) -> Array:
@@ -82,9 +78,6 @@ def conjunction_interactions(terms: Terms, order: int, absent: Array | None = No
     Returns:
         ``[n]``, or ``[n, n]`` with a zero diagonal.
 
-    Raises:
-        ValueError: another order.
-
     Example:
         >>> pair = Terms(jnp.array([[True, True, False]]), jnp.array([2.0]))
         >>> bool(jnp.allclose(conjunction_interactions(pair, 1), jnp.array([1.0, 1.0, 0.0])))
@@ -97,9 +90,9 @@ def conjunction_interactions(terms: Terms, order: int, absent: Array | None = No
     inside = terms.subsets.astype(dtype)
     outside = jnp.zeros_like(inside) if absent is None else absent.astype(dtype)
     a, b = jnp.sum(inside, axis=1), jnp.sum(outside, axis=1)
+    check_order(order, 2)
     if order == 1:
         return (weights * _beta(a - 1, b)) @ inside - (weights * _beta(a, b - 1)) @ outside
-    _check_order(order)
     both_in = inside.T @ ((weights * _beta(a - 2, b))[:, None] * inside)
     both_out = outside.T @ ((weights * _beta(a, b - 2))[:, None] * outside)
     mixed = inside.T @ ((weights * _beta(a - 1, b - 1))[:, None] * outside)
@@ -112,15 +105,8 @@ def fourier_interactions(terms: Terms, order: int) -> Array:
     .. math:: I_K = 2^{|K|} \sum_{S \supseteq K,\; |S \setminus K|\ \mathrm{even}}
         \frac{\hat f(S)}{|S \setminus K| + 1}
 
-    Args:
-        terms: subsets with their Fourier coefficients.
-        order: 1 or 2.
-
     Returns:
         ``[n]``, or ``[n, n]`` with a zero diagonal.
-
-    Raises:
-        ValueError: another order.
 
     Example:
         >>> pair = Terms(jnp.array([[True, True, False]]), jnp.array([2.0]))
@@ -130,18 +116,13 @@ def fourier_interactions(terms: Terms, order: int) -> Array:
     Reference:
         Grabisch, Marichal & Roubens (2000); Kang et al., arXiv:2502.13870 (SPEX), for its use.
     """
-    _check_order(order)
+    check_order(order, 2)
     dtype = terms.coefficients.dtype
     inside = terms.subsets.astype(dtype)
     rest = jnp.sum(inside, axis=1) - order
     is_even = (rest >= 0) & (jnp.mod(rest, 2) == 0)
     weights = jnp.where(is_even, 2.0**order * terms.coefficients / jnp.maximum(rest + 1, 1), 0)
     return weights @ inside if order == 1 else as_pairs(inside.T @ (weights[:, None] * inside))
-
-
-def _check_order(order: int) -> None:
-    if order not in (1, 2):
-        raise ValueError(f"order: expected 1 (players) or 2 (pairs), got {order}")
 
 
 def _expand(terms: Terms, weight) -> Terms:

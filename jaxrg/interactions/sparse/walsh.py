@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 
 from jaxrg.base import check_count
-from jaxrg.interactions.sampling.estimate import check_finite
+from jaxrg.interactions.games import check_values
 from jaxrg.interactions.sparse.codes import Code, bch_code, decode
 from jaxrg.interactions.sparse.fit import SparseFit, held_out_r_squared
 from jaxrg.interactions.sparse.terms import Terms, fourier_values
@@ -27,21 +27,15 @@ MIN_SIGNIFICANCE = 4.0  # standard errors of a coefficient that stays; under noi
 
 
 class WalshDesign(NamedTuple):
-    """Coalitions on shifted random subspaces, and what decoding them needs.
+    """Coalitions on shifted random subspaces, and what decoding them needs."""
 
-    Attributes:
-        masks: ``bool[num_masks, n]``: subspaces, repeats, shifts and points in order, then the held-out coalitions.
-        subspaces: ``bool[C, n, b]``.
-        shifts: ``bool[C, R, 1 + t * m, n]``; the first of each repeat is a random offset, the others add a check to it.
-        num_held_out: coalitions for R².
-        degree: t, of the largest subsets that can be found.
-    """
-
-    masks: np.ndarray
-    subspaces: np.ndarray
-    shifts: np.ndarray
-    num_held_out: int
-    degree: int
+    masks: (
+        np.ndarray
+    )  # bool[num_masks, n]: subspaces, repeats, shifts and points in order, then the held-out coalitions
+    subspaces: np.ndarray  # bool[C, n, b]
+    shifts: np.ndarray  # bool[C, R, 1 + t * m, n]; the first of a repeat is a random offset, others add a check to it
+    num_held_out: int  # coalitions for R²
+    degree: int  # t, of the largest subsets that can be found
 
 
 def _bits(generator: np.random.Generator, *shape: int) -> np.ndarray:
@@ -179,13 +173,10 @@ def recover_walsh(design: WalshDesign, values: Any) -> SparseFit:
 
     Args:
         design: from `walsh_design`.
-        values: ``[num_masks]``.
+        values: finite, ``[num_masks]``.
 
     Returns:
         A `SparseFit` of Fourier coefficients (`fourier_values`, `fourier_interactions`).
-
-    Raises:
-        ValueError: values of another shape, NaN or infinite.
 
     Example:
         >>> design = walsh_design(jax.random.key(0), 40, 1000, degree=2)
@@ -198,9 +189,7 @@ def recover_walsh(design: WalshDesign, values: Any) -> SparseFit:
         Li, Bradley, Pawar & Ramchandran, arXiv:1508.06336 (SPRIGHT); Kang et al., arXiv:2502.13870 (SPEX).
     """
     played = np.asarray(values, float)
-    if played.shape != (len(design.masks),):
-        raise ValueError(f"values: expected shape ({len(design.masks)},), got {played.shape}")
-    check_finite(played)
+    check_values(played, len(design.masks))
     bins = _Bins(design, bch_code(design.masks.shape[1], design.degree), played)
     bins.peel()
     num_seen = len(played) - design.num_held_out

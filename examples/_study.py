@@ -1,0 +1,82 @@
+"""What the studies share: tables of claims, means with errors, figures in a folder, and the smoke switch."""
+
+import argparse
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+STRENGTH = "strength $I^{(k)}$ / mean over $k$"
+
+
+class Claim(NamedTuple):
+    """A line of the table: what was published, what is measured here, and the same without what it is said to need."""
+
+    claim: str
+    published: str
+    measured: str
+    control: str
+
+
+HEADER = Claim("claim", "published", "measured ± error", "control")
+
+
+def print_claims(claims: Iterable[Claim], *, widths: tuple[int, int, int] | None = None) -> None:
+    """One claim a line in columns, each as wide as its longest entry unless widths are given."""
+    rows = list(claims)
+    columns = widths or [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in rows:
+        cells = [f"{text:<{width}}" for text, width in zip(row[:3], columns, strict=True)]
+        print(" | ".join([*cells, row.control]), flush=True)
+
+
+def mean_and_error(samples: Any, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and its standard error; zero for one sample."""
+    values = np.asarray(samples, float)
+    return values.mean(axis), values.std(axis) / np.sqrt(max(values.shape[axis] - 1, 1))
+
+
+def show(value: Any, error: Any, digits: int = 2, sign: str = "") -> str:
+    """A number with its error; ``sign="+"`` for differences."""
+    return f"{float(value):{sign}.{digits}f} ± {float(error):.{digits}f}"
+
+
+def plus_minus(samples: Any, digits: int = 2, sign: str = "") -> str:
+    """Mean of the samples with its standard error, as text."""
+    return show(*mean_and_error(samples), digits, sign)
+
+
+def save(figures: Mapping[str, Figure], folder: str | Path, *, dpi: int = 130) -> None:
+    """Write every figure as a PNG of its name."""
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        figure.savefig(path / f"{name}.png", dpi=dpi)
+    print(f"figures in {path}: {', '.join(f'{name}.png' for name in figures)}")
+
+
+def order_axis(axes: Axes, num_orders: int) -> np.ndarray:
+    """Label the x axis by the orders 1 ... n, and return them."""
+    orders = np.arange(1, num_orders + 1)
+    axes.set_xticks(orders)
+    axes.set_xlabel("order $k$ / players")
+    return orders
+
+
+def band(axes: Axes, x: Any, value: Any, error: Any, colour: str, **options: Any) -> None:
+    """A line with its error as a band."""
+    value, error = np.asarray(value), np.asarray(error)
+    axes.plot(x, value, color=colour, **options)
+    axes.fill_between(x, value - error, value + error, color=colour, alpha=0.2, linewidth=0)
+
+
+def run_main(main: Callable[..., None], description: str) -> None:
+    """Call ``main(smoke, out)`` as the command line says."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes")
+    parser.add_argument("--out", default=f"out/{Path(main.__code__.co_filename).stem}", help="folder of the figures")
+    arguments = parser.parse_args()
+    main(smoke=arguments.smoke, out=arguments.out)

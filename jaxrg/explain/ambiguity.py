@@ -1,0 +1,108 @@
+"""How far AND-OR extraction is from having one answer: several optimal decompositions of a game, and what they share.
+
+A linear programme may have a whole face of minimisers. Weights of the interactions that differ from one by a tiny
+random amount pick a corner of that face (nearly) at random, and several draws show how large it is. An interaction that
+only some of the draws have is a choice of the solver and not a property of the network.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxrg.base import check_count
+from jaxrg.explain.evidence import salient_sets
+from jaxrg.interactions.and_or import AndOr, extract
+from jaxrg.interactions.view import SALIENT_FRACTION
+from jaxrg.tables import MAX_BYTES
+
+
+class Ambiguity(NamedTuple):
+    """Decompositions of the same games with nearly the smallest objective, and how they differ."""
+
+    draws: AndOr  # fields [draws, ..., 2**n] and [draws, ...]
+    and_range: Array  # [..., 2**n] largest less smallest dividend over the draws: a lower limit of the true range
+    or_range: Array  # [..., 2**n]
+    excess: Array  # [draws, ...] unweighted objective over the bound of the unperturbed problem, less one
+    distance: Array  # [...] mean over pairs of draws of the L1 distance, over twice the objective: 0 equal, 1 disjoint
+    jaccard: Array  # [...] mean over pairs of draws of the overlap of their salient sets
+    common: Array  # [...] share of all sets salient in any draw that are salient in every one
+
+
+def extraction_ambiguity(
+    key: Array,
+    values: Array,
+    optimum: AndOr,
+    *,
+    noise_bound: float = 0.02,
+    num_draws: int = 8,
+    perturbation: float = 1e-3,
+    tolerance: float | None = None,
+    max_iterations: int = 20_000,
+    fraction: float = SALIENT_FRACTION,
+    num_lanes: int = 32,
+    max_bytes: int = MAX_BYTES,
+) -> Ambiguity:
+    r"""Solve again with weights :math:`1 + \delta \xi_S`, ξ uniform in [-1, 1], and compare the solutions.
+
+    A minimiser of the perturbed problem exceeds the minimum by at most the factor
+    :math:`(1 + \delta)/(1 - \delta)`, and ``excess`` says what it really is. Keep the tolerance well below δ, or draws
+    differ because neither is finished.
+
+    Args:
+        key: typed key of the draws.
+        values: ``[..., 2**n]``.
+        optimum: of `and_or.extract` for the same values and noise bound; its dual bound is the yardstick.
+        noise_bound: c.
+        num_draws: decompositions, at least two.
+        perturbation: δ, below one.
+        tolerance: relative gap of the draws; that of float32 is no smaller than δ. As in `and_or.extract`, and so are
+            ``max_iterations``, ``num_lanes`` and ``max_bytes``.
+        fraction: of the largest strength above which a set is salient.
+
+    Returns:
+        `Ambiguity`. All draws have q within its bound, so denoising is part of the freedom.
+
+    Raises:
+        ValueError: fewer than two draws, a perturbation outside (0, 1), or another game's optimum.
+        ExtractionError: a draw did not converge.
+    """
+    check_count("num_draws", num_draws, minimum=2)
+    if not 0 < perturbation < 1:
+        raise ValueError(f"perturbation: expected a number in (0, 1), got {perturbation}")
+    if optimum.and_.shape != values.shape:
+        raise ValueError(f"optimum: expected tables of shape {values.shape}, got {optimum.and_.shape}")
+    shape = (num_draws, *values.shape)
+    over, under = (
+        1 + perturbation * jax.random.uniform(one, shape, values.dtype, -1.0, 1.0) for one in jax.random.split(key)
+    )
+    draws = extract(
+        jnp.broadcast_to(values[None], shape),
+        noise_bound=noise_bound,
+        tolerance=tolerance,
+        max_iterations=max_iterations,
+        and_weights=over,
+        or_weights=under,
+        num_lanes=num_lanes,
+        max_bytes=max_bytes,
+    )
+    tables = jnp.concatenate([draws.and_, draws.or_], axis=-1)
+    objective = jnp.sum(jnp.abs(tables), axis=-1)
+    is_salient = salient_sets(draws, fraction)
+    first, second = (jnp.asarray(side) for side in jnp.triu_indices(num_draws, 1))
+
+    def count(sets: Array) -> Array:
+        return jnp.sum(sets, axis=-1, dtype=jnp.int32).astype(values.dtype)
+
+    overlap = count(is_salient[first] & is_salient[second]) / count(is_salient[first] | is_salient[second])
+    distance = jnp.sum(jnp.abs(tables[first] - tables[second]), axis=-1)
+    return Ambiguity(
+        draws=draws,
+        and_range=jnp.ptp(draws.and_, axis=0),
+        or_range=jnp.ptp(draws.or_, axis=0),
+        excess=objective / optimum.bound[None] - 1,
+        distance=jnp.mean(distance, axis=0) / (2 * jnp.mean(objective, axis=0)),
+        jaccard=jnp.mean(overlap, axis=0),
+        common=count(jnp.all(is_salient, axis=0)) / count(jnp.any(is_salient, axis=0)),
+    )

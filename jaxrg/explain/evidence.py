@@ -1,0 +1,267 @@
+r"""Whether interactions say something: matching over all masks, sparsity, transfer between samples, and null models.
+
+AND, OR and AND-OR interactions reproduce any function of 2**n masks; that they match proves the code and nothing about
+the network. What can fail is how few of them suffice, and how many of the few are found again in other samples. Both
+have a value for games that mean nothing, too, and stand here beside those null models.
+
+A ``result`` is what `interactions.and_or` returns, or a `Decomposition` of tables from `interactions.harsanyi` and
+`interactions.harsanyi_or`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxrg.base import check_count
+from jaxrg.interactions.and_or import AndOr
+from jaxrg.interactions.dividends import from_harsanyi, from_harsanyi_or
+from jaxrg.interactions.view import SALIENT_FRACTION, is_salient
+from jaxrg.tables import subset_sizes
+from jaxrg.transforms import num_bits
+
+
+class Decomposition(NamedTuple):
+    """AND and OR interactions of games; zeros for one of them leave the other alone."""
+
+    and_: Array  # [..., 2**n]
+    or_: Array  # [..., 2**n]
+
+
+Result: TypeAlias = AndOr | Decomposition
+
+
+class MatchingError(NamedTuple):
+    """Reconstruction of the values of all 2**n masks; each field ``[...]``."""
+
+    largest: Array
+    root_mean_square: Array
+    relative: Array  # root mean square over the standard deviation of the values; NaN for a constant game
+
+
+class Transfer(NamedTuple):
+    """How far the salient interactions of samples are the same."""
+
+    pairwise: Array  # [samples, samples] share of the sets salient in sample i that are salient in j; diagonal one
+    mean: Array  # over i != j
+    error: Array  # jackknife over samples: pairs that share a sample are not independent
+    chance: Array  # the same share were each sample's sets drawn at random among those of the same orders and kind
+
+
+class NullComparison(NamedTuple):
+    """A statistic of real games beside the same statistic of null games."""
+
+    value: Array  # mean over the games
+    error: Array  # standard error of that mean, over games
+    null: Array  # mean over the null games
+    null_error: Array  # standard error over the games, each with its nulls averaged first
+    difference: Array  # mean of value - null, paired by game
+    difference_error: Array  # standard error of the paired difference
+
+
+@jax.jit
+def reconstruction(result: Result) -> Array:
+    r"""The game of AND and OR interactions, ``[..., 2**n]``.
+
+    .. math:: v(T) = \sum_{S \subseteq T} I_\mathrm{and}(S) + I_\mathrm{or}(\emptyset) +
+        \sum_{S \cap T \ne \emptyset} I_\mathrm{or}(S)
+    """
+    return from_harsanyi(result.and_) + from_harsanyi_or(result.or_)
+
+
+@jax.jit
+def matching_error(values: Array, result: Result) -> MatchingError:
+    """How well interactions reproduce a game on all 2**n masks: rounding, if no interaction was left out.
+
+    Args:
+        values: ``[..., 2**n]``; the game itself, or v + q for a denoised extraction.
+        result: AND and OR interactions of the same games.
+
+    Raises:
+        ValueError: tables of another shape.
+
+    Example:
+        >>> game = jnp.array([1.0, 2.0, 3.0, 8.0])
+        >>> without_pair = Decomposition(jnp.array([1.0, 1.0, 2.0, 0.0]), jnp.zeros(4))
+        >>> float(matching_error(game, without_pair).largest)
+        4.0
+    """
+    for name, table in (("and_", result.and_), ("or_", result.or_)):
+        if table.shape != values.shape:
+            raise ValueError(f"result.{name}: expected the shape of values {values.shape}, got {table.shape}")
+    error = reconstruction(result) - values
+    size = jnp.sqrt(jnp.mean(jnp.square(error), axis=-1))
+    return MatchingError(jnp.max(jnp.abs(error), axis=-1), size, size / jnp.std(values, axis=-1))
+
+
+def _strengths(result: Result) -> Array:
+    """|I| of both tables in a row ``[..., 2 * 2**n]``, zero for the empty sets."""
+    return jnp.abs(jnp.concatenate([result.and_.at[..., 0].set(0), result.or_.at[..., 0].set(0)], axis=-1))
+
+
+@jax.jit
+def sorted_strengths(result: Result) -> Array:
+    """Absolute AND and OR interactions of all non-empty sets, largest first, ``[..., 2 * (2**n - 1)]``."""
+    return jnp.sort(_strengths(result), axis=-1, descending=True)[..., :-2]
+
+
+@jax.jit
+def salient_sets(result: Result, fraction: ArrayLike = SALIENT_FRACTION) -> Array:
+    r"""Which AND and OR interactions `interactions.is_salient` calls so, against the largest of both kinds.
+
+    Args:
+        result: AND and OR interactions.
+        fraction: τ of the largest, traced or not.
+
+    Returns:
+        ``bool[..., 2 * 2**n]``: AND sets, then OR sets; never an empty set.
+
+    Example:
+        >>> result = Decomposition(jnp.array([9.0, 1.0, 0.04, 0.5]), jnp.array([0.0, 0.0, 0.0, -0.2]))
+        >>> salient_sets(result).tolist()
+        [False, True, False, True, False, False, False, True]
+    """
+    return is_salient(_strengths(result), fraction)
+
+
+@jax.jit
+def sparsity_curve(values: Array, result: Result, counts: Array) -> MatchingError:
+    """Matching by the strongest interactions alone, as a function of how many are kept.
+
+    The empty set is always kept. The strongest are not the best choice of that many, so this is an upper limit.
+
+    Args:
+        values: ``[..., 2**n]``, as in `matching_error`.
+        result: AND and OR interactions of the same games.
+        counts: int ``[num_counts]`` interactions to keep.
+
+    Returns:
+        `MatchingError` with fields ``[..., num_counts]``.
+
+    Raises:
+        ValueError: tables of another shape, or counts that are no vector of integers.
+    """
+    if counts.ndim != 1 or not jnp.issubdtype(counts.dtype, jnp.integer):
+        raise ValueError(f"counts: expected a vector of integers, got {counts.dtype}{list(counts.shape)}")
+    size = result.and_.shape[-1]
+    rank = jnp.argsort(jnp.argsort(-_strengths(result), axis=-1), axis=-1)
+    rank = rank.at[..., 0].set(-1).at[..., size].set(-1)
+
+    def keep(count: Array) -> MatchingError:
+        is_kept = rank < count.astype(rank.dtype)
+        kept = Decomposition(
+            jnp.where(is_kept[..., :size], result.and_, 0), jnp.where(is_kept[..., size:], result.or_, 0)
+        )
+        return matching_error(values, kept)
+
+    return jax.tree.map(lambda field: jnp.moveaxis(field, 0, -1), jax.lax.map(keep, counts))
+
+
+@jax.jit
+def sample_transfer(is_salient: Array) -> Transfer:
+    r"""Share of the salient sets of one sample that are salient in another, beside the share that chance gives.
+
+    By chance a set of order k is hit with the frequency of salient sets of that order and kind in the other sample:
+    nearly all networks have most salient sets at low orders, where there are few sets to choose from, and that alone
+    makes samples agree.
+
+    Args:
+        is_salient: bool ``[samples, 2 * 2**n]`` from `salient_sets`.
+
+    Returns:
+        `Transfer`. A sample without salient sets has NaN in its row and in its column and counts in no mean.
+
+    Raises:
+        ValueError: fewer than three samples, which have no jackknife error.
+    """
+    if is_salient.ndim != 2 or is_salient.shape[0] < 3:
+        raise ValueError(f"is_salient: expected [samples, 2 * 2**n] with 3 samples or more, got {is_salient.shape}")
+    dtype = jnp.result_type(float)
+    member = is_salient.astype(dtype)
+    counts = jnp.sum(member, axis=1)
+    # What is found again in a sample that has nothing to find says nothing: only pairs with sets in both count.
+    is_used = counts > 0
+    size = jnp.where(is_used[:, None] & is_used[None], counts[:, None], jnp.nan)
+    shares = (member @ member.T) / size
+
+    n = num_bits(is_salient) - 1
+    group = jnp.concatenate([subset_sizes(n), subset_sizes(n) + (n + 1)])
+    in_group = jax.nn.one_hot(group, 2 * n + 2, dtype=dtype)
+    by_group = member @ in_group
+    frequency = by_group / jnp.sum(in_group, axis=0)[None]
+    by_chance = (by_group @ frequency.T) / size
+
+    def pair_mean(pairs: Array) -> tuple[Array, Array]:
+        usable = ~jnp.isnan(pairs) & ~jnp.eye(pairs.shape[0], dtype=jnp.bool_)
+        total, weight = jnp.where(usable, pairs, 0), usable.astype(dtype)
+        # Leaving sample i out removes its row and its column.
+        left, left_weight = (jnp.sum(x) - jnp.sum(x, axis=0) - jnp.sum(x, axis=1) for x in (total, weight))
+        spread = jnp.var(left / left_weight, where=is_used)
+        num_used = jnp.sum(is_used, dtype=jnp.int32).astype(dtype)
+        return jnp.sum(total) / jnp.sum(weight), jnp.sqrt(spread * (num_used - 1))
+
+    mean, error = pair_mean(shares)
+    return Transfer(shares, mean, error, pair_mean(by_chance)[0])
+
+
+@jax.jit
+def random_game(key: Array, values: Array) -> Array:
+    """Null model: independent Gaussian values with the mean and variance of each game; nothing is structured."""
+    noise = jax.random.normal(key, values.shape, values.dtype)
+    noise = noise - jnp.mean(noise, axis=-1, keepdims=True)
+    noise = noise / jnp.std(noise, axis=-1, keepdims=True)
+    return jnp.mean(values, axis=-1, keepdims=True) + noise * jnp.std(values, axis=-1, keepdims=True)
+
+
+@jax.jit
+def shuffled_within_sizes(key: Array, table: Array) -> Array:
+    """Null model: entries permuted among the sets of equal size.
+
+    Of a game only the dependence on the number of players is left; of interactions, the strengths by order.
+    """
+    sizes = subset_sizes(num_bits(table))
+    noise = jax.random.uniform(key, table.shape)
+    # Sorted by size, at random within a size: that is where the entries of each size go.
+    draw = jnp.lexsort((noise, jnp.broadcast_to(sizes.reshape((1,) * (table.ndim - 1) + (-1,)), table.shape)))
+    places = jnp.argsort(sizes, stable=True)
+    return jnp.zeros_like(table).at[..., places].set(jnp.take_along_axis(table, draw, axis=-1))
+
+
+def compare_to_null(
+    key: Array,
+    statistic: Callable[[Array], Array],
+    values: Array,
+    null_model: Callable[[Array, Array], Array],
+    *,
+    num_nulls: int = 16,
+) -> NullComparison:
+    """A statistic of games beside its value under a null model, with errors over games.
+
+    Args:
+        key: typed key of the null games.
+        statistic: ``[games, ...]`` from tables ``[games, 2**n]``, such as how many `interactions.is_salient` of their
+            `interactions.harsanyi`.
+        values: ``[games, 2**n]`` games, or interactions where the null model is one of interactions.
+        null_model: ``tables = null_model(key, values)``: `random_game`, `shuffled_within_sizes` or another.
+        num_nulls: null tables for each game.
+
+    Returns:
+        `NullComparison`, each field of the statistic's shape without the games.
+
+    Raises:
+        ValueError: fewer than two games, which have no error.
+    """
+    check_count("num_nulls", num_nulls)
+    if values.ndim != 2 or values.shape[0] < 2:
+        raise ValueError(f"values: expected [games, 2**n] with 2 games or more, got {values.shape}")
+    real = statistic(values).astype(values.dtype)
+    keys = jax.random.split(key, num_nulls)
+    nulls = jax.lax.map(lambda one: statistic(null_model(one, values)).astype(real.dtype), keys)
+    null = jnp.mean(nulls, axis=0)
+    summaries = []
+    for samples in (real, null, real - null):
+        summaries += [jnp.mean(samples, axis=0), jnp.std(samples, axis=0, ddof=1) / values.shape[0] ** 0.5]
+    return NullComparison(*summaries)

@@ -1,0 +1,193 @@
+r"""Discrete derivatives of a game summed over contexts of one size, from which every index of low order is a mean.
+
+The derivative of a game along a subset S in the context T, a coalition without players of S, is
+
+.. math:: \Delta_S v(T) = \sum_{R \subseteq S} (-1)^{|S|-|R|} v(T \cup R).
+
+All symmetric indices weight it by the size of the context only. Players are folded away one at a time, and of what is
+left only subsets of at most ``order`` players are followed, so that all sums cost `O(2^n)` for a fixed order.
+Dividends, which grow with their size where values are noisy, are never formed, and so never have to cancel.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxrg.base import check_count
+from jaxrg.interactions.games import check_bytes
+from jaxrg.tables import MAX_BYTES, check_table
+from jaxrg.transforms import num_bits
+
+
+def check_order(order: int, largest: int) -> None:
+    """Raise ValueError unless 1 <= order <= largest."""
+    check_count("order", order)
+    if order > largest:
+        raise ValueError(f"order: expected at most {largest}, got {order}")
+
+
+def num_subsets_up_to(num_players: int, order: int) -> int:
+    """Number of subsets of at most ``order`` players, the empty one among them."""
+    return sum(math.comb(num_players, size) for size in range(order + 1))
+
+
+def subsets_up_to(num_players: int, order: int, *, max_bytes: int = MAX_BYTES) -> np.ndarray:
+    """All subsets of at most ``order`` players: by size, and those of one size in lexicographic order of players.
+
+    Args:
+        num_players: n.
+        order: largest size.
+        max_bytes: for the result.
+
+    Returns:
+        ``bool[num, n]``: the members of each subset; row 0 is the empty set, rows 1 ... n the single players.
+
+    Raises:
+        ValueError: order < 1 or > n; the result does not fit ``max_bytes``.
+
+    Example:
+        >>> subsets_up_to(3, 2).astype(int).tolist()
+        [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]]
+    """
+    check_count("num_players", num_players)
+    check_order(order, num_players)
+    needed = num_subsets_up_to(num_players, order) * num_players
+    check_bytes("order", needed, max_bytes, f"subsets of at most {order} of {num_players} players")
+    return np.concatenate([subsets_of_size(num_players, size) for size in range(order + 1)])
+
+
+def subsets_of_size(num_players: int, size: int) -> np.ndarray:
+    """All subsets of one size in lexicographic order, ``bool[num, n]``."""
+    players = np.array(list(itertools.combinations(range(num_players), size)), np.int64)
+    members = np.zeros((len(players), num_players), np.bool_)
+    members[np.arange(len(players))[:, None], players] = True
+    return members
+
+
+def subset_indices(members: np.ndarray) -> np.ndarray:
+    """Places of subsets ``bool[num, n]`` in a table of ``2**n`` entries."""
+    return members @ (1 << np.arange(members.shape[-1], dtype=np.int64))
+
+
+def check_game_table(values: Array, order: int, max_bytes: int) -> int:
+    """The n of a table, after the checks every index makes of its arguments.
+
+    Raises:
+        ValueError: not ``2**n`` values; no floating dtype; order < 1 or > n; more memory than ``max_bytes``.
+    """
+    n = num_bits(values)
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        raise ValueError(f"values: expected floating numbers, got {values.dtype}")
+    check_order(order, n)
+    sizes = [num_subsets_up_to(b, min(b, order)) * (b + 1) / 2**b for b in range(n + 1)]
+    # Each step reads one array and writes the next.
+    copies = math.ceil(max(before + after for before, after in itertools.pairwise(sizes)))
+    copies *= math.prod(values.shape[:-1])
+    check_table(n, itemsize=values.dtype.itemsize, copies=copies, max_bytes=max_bytes, name="values")
+    return n
+
+
+def _context_sums(values: Array, order: int, join: Callable[[Array, Array], Array]) -> Array:
+    """Sums over contexts, with ``join(absent, present)`` along each player of the subset; see `derivative_sums`."""
+    lead = values.shape[:-1]
+    n = num_bits(values)
+    subsets = [0]
+    # [subset of the players folded so far, size of the context among them, coalition of the others]
+    sums = values.reshape((*lead, 1, 1, -1))
+    for player in reversed(range(n)):
+        halves = sums.reshape((*sums.shape[:-1], 2, 2**player))
+        absent, present = halves[..., 0, :], halves[..., 1, :]
+        nothing = jnp.zeros((*absent.shape[:-2], 1, absent.shape[-1]), values.dtype)
+        without = jnp.concatenate([absent, nothing], -2) + jnp.concatenate([nothing, present], -2)
+        grows = np.array([row for row, subset in enumerate(subsets) if subset.bit_count() < order], np.int32)
+        joined = join(absent[..., grows, :, :], present[..., grows, :, :])
+        joined = jnp.concatenate([joined, nothing[..., grows, :, :]], -2)
+        sums = jnp.concatenate([without, joined], -3)
+        subsets += [subsets[row] | 1 << player for row in grows]
+    row_of = {subset: row for row, subset in enumerate(subsets)}
+    rows = [row_of[index] for index in subset_indices(subsets_up_to(n, order)).tolist()]
+    return sums[..., 0][..., np.array(rows, np.int32), :]
+
+
+@functools.partial(jax.jit, static_argnames=("order", "max_bytes"))
+def derivative_sums(values: Array, order: int, *, max_bytes: int = MAX_BYTES) -> Array:
+    r"""Sums of the discrete derivatives over all contexts of each size.
+
+    .. math:: D_S(t) = \sum_{T \subseteq N \setminus S,\, |T| = t} \Delta_S v(T)
+
+    Args:
+        values: ``[..., 2**n]``, a game in index order.
+        order: largest subset.
+        max_bytes: for the intermediate arrays, which hold up to a few copies of the table.
+
+    Returns:
+        ``[..., num, n + 1]``: subsets in the order of `subsets_up_to`, contexts of t = 0 ... n players; zero beyond
+        n - |S|.
+
+    Raises:
+        ValueError: not ``2**n`` values; no floating dtype; order < 1 or > n; more memory than ``max_bytes``.
+
+    Example:
+        >>> derivative_sums(jnp.array([0.0, 1.0, 2.0, 7.0]), 2).tolist()  # of the empty set, 0, 1 and both
+        [[0.0, 3.0, 7.0], [1.0, 5.0, 0.0], [2.0, 6.0, 0.0], [4.0, 0.0, 0.0]]
+
+    Reference:
+        Fujimoto, Kojadinovic & Marichal, Games Econ. Behav. 55, 72 (2006), on indices as means of derivatives.
+    """
+    check_game_table(values, order, max_bytes)
+    return _context_sums(values, order, lambda absent, present: present - absent)
+
+
+def joining_sums(values: Array, order: int, *, max_bytes: int = MAX_BYTES) -> Array:
+    r"""What a whole subset adds, :math:`v(T \cup S) - v(T)`, summed as in `derivative_sums`; v(∅) for the empty set."""
+    check_game_table(values, order, max_bytes // 2)  # two passes, both alive until the difference
+    joined = _context_sums(values, order, lambda absent, present: present)
+    sums = joined - _context_sums(values, order, lambda absent, present: absent)
+    is_empty = np.arange(math.prod(sums.shape[-2:])).reshape((1,) * (sums.ndim - 2) + sums.shape[-2:]) == 0
+    return jnp.where(is_empty, values[..., :1, None], sums)  # a scatter would take longer than the rest
+
+
+class Index(Protocol):
+    """An index as a function of a table, and the formula that it was made of."""
+
+    formula: Any
+
+    def __call__(self, values: ArrayLike, order: int, *, max_bytes: int = MAX_BYTES) -> Array:
+        """``[..., num]`` values of the subsets of `subsets_up_to`."""
+        ...
+
+
+Sums = Callable[..., Array]
+"""``sums[..., num, n + 1] = sums_fn(values, order, max_bytes=max_bytes)``: `derivative_sums` or `joining_sums`."""
+
+Weights = Callable[[Any, int, int], np.ndarray]
+"""``weights[order + 1, n + 1] = weights_fn(formula, n, order)``, of contexts of t players for subsets of each size."""
+
+
+def index_of(formula: Callable, sums_fn: Sums, weights_fn: Weights) -> Index:
+    """The function of a table that weights sums over contexts by a formula, under the formula's name and docstring."""
+
+    def index(values: Array, order: int, *, max_bytes: int = MAX_BYTES) -> Array:
+        return weighted_sums(sums_fn(values, order, max_bytes=max_bytes), weights_fn(formula, num_bits(values), order))
+
+    for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
+        setattr(index, attribute, getattr(formula, attribute))
+    compiled = jax.jit(index, static_argnames=("order", "max_bytes"))
+    setattr(compiled, "formula", formula)  # noqa: B010
+    return cast(Index, compiled)
+
+
+def weighted_sums(sums: Array, weights: np.ndarray) -> Array:
+    """Values ``[..., num]`` from sums over contexts ``[..., num, n + 1]`` and the weights ``[order + 1, n + 1]``."""
+    order, n = weights.shape[0] - 1, weights.shape[1] - 1
+    sizes = np.repeat(np.arange(order + 1), [math.comb(n, size) for size in range(order + 1)])
+    rows = jnp.asarray(weights[sizes], sums.dtype).reshape((1,) * (sums.ndim - 2) + (-1, n + 1))
+    return jnp.sum(sums * rows, axis=-1)

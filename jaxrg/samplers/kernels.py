@@ -1,0 +1,56 @@
+"""From a kernel, which takes a fresh key for one configuration, to a sampler, which takes the key of a whole run."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import Partial
+
+from jaxrg.base import PyTree, Sampler, as_partial
+
+
+def from_kernel(init: Callable[..., PyTree], kernel: Callable, measure: Callable) -> Sampler:
+    """A sampler of one configuration from three plain functions; couplings are the leaves of their `Partial`.
+
+    Args:
+        init: ``state = init(key, spins=None)``, a NamedTuple with a field ``step``, at first the uint32 zero.
+        kernel: ``state, info = kernel(key, state)`` with a key of its own for each step, and a uint32 `Status` among
+            the fields of ``info``. It leaves ``state.step`` alone: that is counted here.
+        measure: ``value = measure(fn, state)`` applies ``fn`` to the configuration.
+
+    Returns:
+        A sampler whose step number t calls the kernel with ``fold_in(key, t)``; infos and measurements get an axis of
+        one chain.
+
+    Example:
+        >>> from jaxrg import lattice, models, samplers
+        >>> from jaxrg.samplers.spins import init_spins, measure_spins
+        >>> def flip(model, key, state):
+        ...     return state._replace(spins=-state.spins), samplers.SpinInfo(1.0, jnp.uint32(0))
+        >>> model = models.Ising(lattice.hypercubic((4,)), 0.5)
+        >>> sampler = from_kernel(Partial(init_spins, model), Partial(flip, model), measure_spins)
+        >>> state, _ = sampler.step(jax.random.key(0), sampler.init(jax.random.key(1)))
+        >>> int(state.step), sampler.measure(model.observables, state).energy.shape
+        (1, (1,))
+    """
+    return Sampler(as_partial(init), counted(kernel), Partial(_measure, as_partial(measure)))
+
+
+def counted(kernel: Callable) -> Partial:
+    """The step of a sampler: the kernel with a key made of the run's key and the number of steps, which it counts."""
+    return Partial(_step, as_partial(kernel))
+
+
+def _step(kernel: Callable, key: Array, state: PyTree) -> tuple[PyTree, PyTree]:
+    # The counter makes the key, so a run resumed from a state goes on exactly as if it had not stopped.
+    after, info = kernel(jax.random.fold_in(key, state.step), state)
+    return after._replace(step=state.step + 1), _one_chain(info)
+
+
+def _measure(measure: Callable, fn: Callable, state: PyTree) -> PyTree:
+    return _one_chain(measure(fn, state))
+
+
+def _one_chain(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)

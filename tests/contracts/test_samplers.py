@@ -1,0 +1,205 @@
+"""Every sampler of the table goes through the same tests."""
+
+import functools
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrg import lattice, models, samplers, stats
+from jaxrg.samplers import driver
+from tests.contracts.sampler_table import FREE, LARGER, MODELS, SAMPLERS, pairs_of
+from tests.samplers import transition_matrices
+
+SQUARE = lattice.hypercubic((4, 4))
+KEY = jax.random.key(1)
+
+
+def configuration(spins):
+    return spins
+
+
+@functools.cache
+def matrix_of(sampler: str, name: str) -> np.ndarray:
+    return SAMPLERS[sampler].matrix((MODELS | LARGER)[name].model)
+
+
+def assert_invariant(sampler: str, name: str):
+    matrix, distribution = matrix_of(sampler, name), transition_matrices.boltzmann((MODELS | LARGER)[name].model)
+    np.testing.assert_allclose(matrix.sum(axis=1), 1, atol=2e-6)
+    assert matrix.min() >= -1e-7
+    np.testing.assert_allclose(distribution @ matrix, distribution, atol=1e-6)
+    flow = distribution[:, None] * matrix
+    assert np.allclose(flow, flow.T, atol=1e-6) == SAMPLERS[sampler].is_reversible
+
+
+@pytest.mark.parametrize(("sampler", "model"), pairs_of(MODELS))
+def test_leaves_the_boltzmann_distribution_invariant(sampler, model):
+    assert_invariant(sampler, model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sampler", "model"), pairs_of(LARGER))
+def test_leaves_the_boltzmann_distribution_invariant_on_3x3(sampler, model):
+    assert_invariant(sampler, model)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_is_irreducible_as_its_docstring_says(sampler):
+    matrix = SAMPLERS[sampler].matrix(FREE.model)  # no coupling: an ordered Metropolis sweep flips every spin
+    lazy = (np.eye(len(matrix)) + matrix) / 2
+    assert (np.linalg.matrix_power(lazy, 8).min() > 1e-4) == SAMPLERS[sampler].is_irreducible
+
+
+ONE_STEP = [
+    *((sampler, "ising_3x2_open_field") for sampler in SAMPLERS),
+    *((sampler, "skeleton") for sampler in ("heat_bath", "metropolis", "random_scan_metropolis", "skeleton")),
+    *((sampler, "triangles") for sampler in ("swendsen_wang", "wolff")),
+]
+
+
+@pytest.mark.parametrize(("sampler", "name"), ONE_STEP)
+def test_one_step_has_the_probabilities_of_its_matrix(sampler, name):
+    row, model = SAMPLERS[sampler], MODELS[name].model
+    chain = row.make(model)
+    size = int(np.prod(model.shape))
+    start = 0b01101 % 2**size
+    spins = jnp.asarray(transition_matrices.states(size)[start], jnp.int8).reshape(model.shape)
+    state = chain.init(jax.random.key(0), spins)
+    keys = jax.random.split(KEY, 40_000 // row.num_chains)
+    after = jax.jit(jax.vmap(lambda key: chain.measure(configuration, chain.step(key, state)[0])))(keys)
+    index = ((np.asarray(after).reshape(-1, size) > 0) * 2 ** np.arange(size)).sum(axis=1)
+    counts = np.bincount(index, minlength=2**size)
+    expected = matrix_of(sampler, name)[start] * len(index)
+    assert counts[expected < 1e-9 * len(index)].sum() == 0
+    common = expected >= 10
+    observed, wanted = np.append(counts[common], counts[~common].sum()), np.append(expected[common], 0)
+    wanted[-1] = expected[~common].sum()
+    if wanted[-1] < 1:
+        observed, wanted = observed[:-1], wanted[:-1]
+    assert len(observed) > 2
+    assert stats.chi_squared(jnp.asarray(observed), jnp.asarray(wanted / wanted.sum())).p_value > 1e-6
+
+
+def sneak(attribute: str, value: float) -> models.Ising:
+    """A model with a value that its constructor would refuse."""
+    model = models.Ising(SQUARE, 0.05)
+    object.__setattr__(model, attribute, jnp.float32(value))
+    return model
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_resumes_bit_for_bit_does_not_recompile_and_reports_nan(sampler):
+    """In one test, since all of this is one compiled program (and one of twice as many steps)."""
+    row, ising = SAMPLERS[sampler], models.Ising(SQUARE, 0.05)
+    chain = row.make(ising)
+    start = chain.init(jax.random.key(0))
+    whole = samplers.run(KEY, chain, start, 6, observe=configuration)
+    first = samplers.run(KEY, chain, start, 3, observe=configuration)
+    second = samplers.run(KEY, chain, first.state, 3, observe=configuration)
+    assert whole.trace.shape == (row.num_chains, 6, 4, 4)
+    assert all(leaf.shape == (1, 6) for leaf in jax.tree.leaves(whole.info))
+    joined = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), first[1:], second[1:])
+    for a, b in zip(*map(jax.tree.leaves, (whole, (second.state, *joined))), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert int(whole.state.step) == (12 if sampler == "thinned" else 6)
+    for trace in (first.trace, second.trace):
+        assert len(np.unique(np.asarray(trace[0]), axis=0)) > 1, "the chain does not move"
+    assert not np.array_equal(first.trace, second.trace)  # the second half has random numbers of its own
+    assert not np.any(whole.info.status)
+
+    programs = driver._compiled_scan._cache_size()
+    opposed = samplers.run(KEY, row.make(models.Ising(SQUARE, -0.3)), start, 3, observe=configuration)
+    assert not np.array_equal(opposed.trace, first.trace)
+    for attribute, value in (("coupling", jnp.nan), ("coupling", jnp.inf), ("field", jnp.nan), ("field", jnp.inf)):
+        broken = row.make(sneak(attribute, value))
+        with pytest.raises(FloatingPointError, match="run: a NaN or infinite number at or before step"):
+            samplers.run(KEY, broken, start, 3, observe=configuration)
+    assert driver._compiled_scan._cache_size() == programs
+
+
+def exact_energies(couplings, shape):
+    """Energy per site of the Ising torus at every coupling, by enumeration."""
+    model = models.Ising(lattice.hypercubic(shape), 1.0)
+    energies = transition_matrices.on_every_state(lambda m, s: m.observables(s).energy, model)[:, 0]
+    log_weights = -np.asarray(couplings, float)[:, None] * energies[None, :] * np.prod(shape)
+    weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
+    return (weights * energies).sum(axis=1) / weights.sum(axis=1)
+
+
+COMBINED = {"thinned", "mixture"}  # they add no update of their own
+ERGODIC = [name for name, row in SAMPLERS.items() if row.is_irreducible and name not in COMBINED]
+
+
+@pytest.mark.parametrize("sampler", ERGODIC)
+def test_fifty_temperatures_by_vmap_in_one_compile(sampler):
+    """Energies from infinite temperature to order, with pulls of unit variance against enumeration."""
+    shape, couplings = (2, 2), jnp.linspace(0.02, 0.5, 50)
+    traces = []
+
+    @jax.jit
+    @jax.vmap
+    def summaries(key, coupling):
+        traces.append(1)
+        ising = models.Ising(lattice.hypercubic(shape), coupling)
+        chain = SAMPLERS[sampler].make(ising)
+        trace = samplers.run(key, chain, chain.init(key), 800, observe=ising.observables).trace
+        return stats.summary(trace.energy[:, 20:])
+
+    found = summaries(jax.random.split(jax.random.key(2), 50), couplings)
+    assert len(traces) == 1
+    scores = (np.asarray(found.mean) - exact_energies(couplings, shape)) / np.asarray(found.error)
+    assert np.all(np.abs(scores) < 5)
+    assert 0.5 < np.mean(np.square(scores)) < 2
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_lowers_for_every_platform(sampler):
+    chain = SAMPLERS[sampler].make(models.Ising(SQUARE, 0.4))
+    state = jax.eval_shape(chain.init, jax.random.key(0))
+    exported = jax.export.export(jax.jit(chain.step), platforms=["cpu", "cuda", "tpu"])(jax.random.key(1), state)
+    assert set(exported.platforms) == {"cpu", "cuda", "tpu"}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_bad_starts_are_refused(sampler):
+    chain = SAMPLERS[sampler].make(models.Ising(SQUARE, 0.4))
+    with pytest.raises(ValueError, match="spins"):
+        chain.init(jax.random.key(0), jnp.ones((4, 6), jnp.int8))
+    with pytest.raises(ValueError, match=r"spins.*got 0"):
+        chain.init(jax.random.key(0), jnp.ones((4, 4), jnp.int8).at[1, 2].set(0))
+
+
+class OnlyField:
+    """Some of a model."""
+
+    shape = (4,)
+
+    def local_field(self, spins):
+        return spins
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_what_is_no_model_is_refused(sampler):
+    members = "shape, colours, num_colours, hamiltonian, local_field, observables"
+    expected = "PairModel" if SAMPLERS[sampler].takes == "pairs" and sampler != "mixture" else "Model"
+    with pytest.raises(ValueError, match=rf"model: expected a {expected} \({members}.* got OnlyField without colours"):
+        SAMPLERS[sampler].make(OnlyField())
+
+
+REFUSALS = {
+    "pairs": (MODELS["skeleton"].model, "expected a PairModel .* got TripletRing without bond_couplings, bond_ends"),
+    "checkerboards": (
+        models.Ising(lattice.hypercubic((3, 4)), 0.4),
+        "expected even periodic sides, got 3 along axis 0; a ring of odd length",
+    ),
+}
+
+
+@pytest.mark.parametrize("sampler", [name for name, row in SAMPLERS.items() if row.takes in REFUSALS])
+def test_models_of_another_family_are_refused(sampler):
+    model, message = REFUSALS[SAMPLERS[sampler].takes]
+    with pytest.raises(ValueError, match=message):
+        SAMPLERS[sampler].make(model)

@@ -1,0 +1,14 @@
+"""The skeletons that CONTRIBUTING shows are the files that the tables of the contracts run."""
+
+import pathlib
+
+import pytest
+
+FOLDER = pathlib.Path(__file__).parent
+ROOT = FOLDER.parent.parent
+
+
+@pytest.mark.parametrize("name", ["skeleton_sampler.py", "skeleton_model.py"])
+def test_contributing_shows_the_file_that_is_tested(name):
+    blocks = [block.split("```")[0] for block in (ROOT / "CONTRIBUTING.md").read_text().split("```python\n")[1:]]
+    assert (FOLDER / name).read_text() in blocks, f"CONTRIBUTING.md: expected a python block equal to {name}"

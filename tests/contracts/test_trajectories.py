@@ -1,0 +1,71 @@
+"""Trajectories pinned bit for bit: what a key and a start give must not move under any change of the code."""
+
+import hashlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrg import lattice, models, rbm, samplers
+
+SQUARE = lattice.hypercubic((6, 8))
+TRIANGLES = np.array([[0, 1], [1, 2], [2, 0], [2, 3], [3, 4], [4, 2]])
+MODELS = {
+    "ising": models.Ising(SQUARE, 0.42, 0.05),
+    "glass": models.plus_minus_glass(jax.random.key(5), SQUARE, 0.6),
+    "triangular": models.Ising(lattice.triangular((4, 6)), 0.12),
+    "graph": models.sparse_pairs(TRIANGLES, [0.5, -0.3, 0.2, 0.7, 0.4, -0.6], 0.1, num_sites=5),
+}
+# Digests of the spins after 24 steps, and of the configurations after steps 15, 18, 21 and 24.
+PINS = {
+    ("heat_bath", "ising"): ("e2845e0f3ca19310", "7da4c3f0d24e9a9f"),
+    ("heat_bath", "glass"): ("9237d97f9695ddfc", "81466a9643e71919"),
+    ("heat_bath", "triangular"): ("eca01ed5b7d9fc0d", "a4c52aac9df5d5f7"),
+    ("heat_bath", "graph"): ("79fc611132dae9bf", "48d9623a6e0e6cb7"),
+    ("metropolis", "ising"): ("a2d951c8b31af31c", "8370d76c0e0d368d"),
+    ("metropolis", "glass"): ("bdbeceb99731c74b", "3ae9d2d5f044ed98"),
+    ("metropolis", "triangular"): ("d48a4066d5b8a49d", "6523cb05efd28f8e"),
+    ("metropolis", "graph"): ("2c6ba56915b6d47c", "6e4dd902a7791cbc"),
+    ("random_scan_metropolis", "ising"): ("36f4e474558de916", "cdbfcec30817a73a"),
+    ("random_scan_metropolis", "glass"): ("4529fd8079d455dc", "b64a42bd9456e5a5"),
+    ("random_scan_metropolis", "triangular"): ("ea23504f99c494b5", "b2a9b187f0bcef0b"),
+    ("random_scan_metropolis", "graph"): ("2405f9eca6dbd8d9", "cf4d8e1adb47b3fc"),
+    ("swendsen_wang", "ising"): ("be75b583b70acd09", "3984aa83989d4e7e"),
+    ("swendsen_wang", "glass"): ("3dd6b7fe5d84389d", "72be2b4ee305c683"),
+    ("swendsen_wang", "triangular"): ("0241775da22c0aa3", "169b21a50da421c7"),
+    ("swendsen_wang", "graph"): ("4c2203b1dbc9aa33", "332947f9dca04c35"),
+    ("wolff", "ising"): ("0cabe639a79f3bd6", "d9204e7a68d8c5cb"),
+    ("wolff", "glass"): ("c4b11dd5a25db2ad", "dfcd03d2ccf8e0f8"),
+    ("wolff", "triangular"): ("0667d99299e1de9c", "4015695350fe0117"),
+    ("wolff", "graph"): ("87d1255dc5968211", "ad876ede8c2f7ef4"),
+    ("multispin_heat_bath", "ising"): ("1e9da1318cc495f5", "d638b241d4fcb6d3"),
+    ("multispin_metropolis", "ising"): ("03b9112fc3e26753", "d4dfabff02212337"),
+}
+GIBBS_PIN = "8d8c9c614e602e10"
+
+
+def digest(*arrays) -> str:
+    found = hashlib.blake2b(digest_size=8)
+    for array in arrays:
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
+@pytest.mark.parametrize(("sampler", "model"), PINS)
+def test_trajectory_is_the_pinned_one(sampler, model):
+    options = {"num_chains": 32} if sampler.startswith("multispin") else {}
+    chain = getattr(samplers, sampler)(MODELS[model], **options)
+    state = chain.init(jax.random.key(7))
+    for _ in range(2):
+        state, trace, _ = samplers.run(jax.random.key(8), samplers.thin(chain, 3), state, 4, observe=jnp.asarray)
+    assert trace.shape == (options.get("num_chains", 1), 4, *MODELS[model].shape)
+    assert trace.dtype == np.int8
+    # The pins hash the samples in order, in each of them the chains in order.
+    assert (digest(*jax.tree.leaves(state.spins)), digest(np.swapaxes(trace, 0, 1))) == PINS[sampler, model]
+
+
+def test_gibbs_trajectory_is_the_pinned_one():
+    chain = rbm.gibbs_sampler(rbm.init(jax.random.key(1), 10, 6, scale=0.5))
+    run = samplers.run(jax.random.key(8), chain, chain.init(jax.random.key(7)), 12)
+    assert digest(np.asarray(run.state.visible, np.int8)) == GIBBS_PIN

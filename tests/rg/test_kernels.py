@@ -1,0 +1,137 @@
+"""Every kernel against the sum that defines it, state by state in NumPy; the fixed point of the majority rule."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrg import exact, lattice, models, rbm, rg, tables
+
+FINE = lattice.hypercubic((2, 4))
+RNG = np.random.default_rng(0)
+WEIGHTS, VISIBLE_BIAS, HIDDEN_BIAS = (0.7 * RNG.normal(size=shape) for shape in ((8, 3), (8,), (3,)))
+
+
+def machine():
+    return rbm.RBM(jnp.asarray(WEIGHTS), jnp.asarray(VISIBLE_BIAS), jnp.asarray(HIDDEN_BIAS))
+
+
+def hamiltonian():
+    return models.Ising(FINE, jnp.asarray(0.4), jnp.asarray(0.15)).hamiltonian
+
+
+def energy_by_hand(s):
+    return -sum(0.4 * s.flat[i] * s.flat[j] for i, j in FINE.edges()) - 0.15 * s.sum()
+
+
+def majority_by_hand(h, s):
+    agreement = h[0] * s.reshape(2, 2, 2).sum(axis=(0, 2))
+    return np.prod(np.where(agreement > 0, 1, np.where(agreement == 0, 0.5, 0)))
+
+
+def machine_by_hand(h, s):
+    v = s.ravel()
+    return np.exp(energy_by_hand(s) + VISIBLE_BIAS @ v + HIDDEN_BIAS @ h + v @ WEIGHTS @ h)
+
+
+def normalized_by_hand(h, s):
+    return np.prod(1 / (1 + np.exp(-2 * h * (HIDDEN_BIAS + s.ravel() @ WEIGHTS))))
+
+
+# kernel, shape of the coarse spins, T(h|s) by hand, whether it is normalised
+KERNELS = {
+    "majority": (rg.majority_kernel, (1, 2), majority_by_hand, True),
+    "decimation": (rg.decimation_kernel, (1, 2), lambda h, s: float(np.all(h == s[::2, ::2])), True),
+    "decimation_1": (lambda: rg.decimation_kernel(1), (2, 4), lambda h, s: float(np.all(h == s)), True),
+    "machine": (lambda: rg.machine_kernel(machine(), hamiltonian()), (3,), machine_by_hand, False),
+    "normalized_machine": (lambda: rg.normalized_machine_kernel(machine()), (3,), normalized_by_hand, True),
+}
+
+
+def states_by_hand(shape):
+    return [np.array(state[::-1]).reshape(shape) for state in itertools.product((-1, 1), repeat=int(np.prod(shape)))]
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_coarse_graining_is_the_sum_over_all_pairs(name):
+    kernel, shape, by_hand, is_normalised = KERNELS[name]
+    fine = states_by_hand((2, 4))
+    pairs = np.array([[by_hand(h, s) for s in fine] for h in states_by_hand(shape)])
+    boltzmann = np.exp([-energy_by_hand(s) for s in fine])
+    with np.errstate(divide="ignore"):
+        expected = -np.log(pairs @ boltzmann), np.log(pairs.sum(axis=0))
+    expected = (*expected, -np.log(boltzmann.sum()), -np.log((pairs @ boltzmann).sum()))
+    for is_double in (True, False):
+        tolerance = 1e-12 if is_double else 1e-5
+        with jax.enable_x64(is_double):
+            result = exact.coarse_grain(hamiltonian(), (2, 4), kernel(), shape)
+            assert {value.dtype.itemsize for value in result} == {8 if is_double else 4}
+        for got, value in zip(result, expected, strict=True):
+            np.testing.assert_allclose(got, value, rtol=tolerance, atol=tolerance)
+    if is_normalised:
+        np.testing.assert_allclose(expected[1], np.zeros(2**8), atol=1e-12)
+        np.testing.assert_allclose(expected[2], expected[3], rtol=1e-12)
+
+
+def test_new_couplings_and_a_second_kernel_of_the_same_block_compile_nothing():
+    program = exact.coarse_graining._coarse_grain
+    for make in (rg.majority_kernel, lambda: rg.majority_kernel(2), lambda: rg.majority_kernel(block=2)):
+        exact.coarse_grain(hamiltonian(), (2, 4), make(), (1, 2))
+    size = program._cache_size()
+    for scale in (1.0, 2.0):
+        scaled = jax.tree.map(lambda leaf, scale=scale: scale * leaf, machine())
+        exact.coarse_grain(hamiltonian(), (2, 4), rg.machine_kernel(scaled, hamiltonian()), (3,))
+        exact.coarse_grain(hamiltonian(), (2, 4), rg.majority_kernel(), (1, 2))
+    assert program._cache_size() <= size + 1
+
+
+def test_majority_kernel_is_the_distribution_of_majority():
+    spins = jnp.array([[1, 1, -1, 1], [1, -1, -1, 1]], jnp.int8)  # sums 2 and 0
+    kernel = rg.majority_kernel(2)
+    probability = np.exp([kernel(jnp.array([[a, b]], jnp.int8), spins) for a in (1, -1) for b in (1, -1)])
+    np.testing.assert_allclose(probability, [0.5, 0.5, 0, 0])
+    drawn = jax.jit(jax.vmap(lambda key: rg.majority(key, spins)))(jax.random.split(jax.random.key(0), 400))
+    assert np.all(np.asarray(drawn)[:, 0, 0] == 1)
+    assert abs(np.asarray(drawn)[:, 0, 1].mean()) < 5 / 20
+
+
+def test_exact_fixed_point_of_the_majority_rule(x64):
+    """2x2 blocks of a 4x4 torus: H* = (0.29976, 0.08709, -0.00126) maps to itself, and y_T follows by autodiff."""
+    names = ["nearest_neighbour", "next_nearest_neighbour", "plaquette"]
+    fine, coarse = (lattice.standard_operators(lattice.hypercubic(shape), names) for shape in ((4, 4), (2, 2)))
+
+    def step(couplings):
+        model = models.OperatorModel(fine, couplings)
+        result = exact.coarse_grain(model.hamiltonian, (4, 4), rg.majority_kernel(2), (2, 2))
+        projected = rg.project(result.hamiltonian, coarse).couplings
+        return projected, (projected, result.log_rho)
+
+    jacobian = jax.jit(jax.jacobian(step, has_aux=True))
+    couplings = jnp.array([0.3, 0.087, -0.0013])
+    for _ in range(3):
+        slopes, (image, log_rho) = jacobian(couplings)
+        couplings = couplings - jnp.linalg.solve(slopes - jnp.eye(3), image - couplings)
+    slopes, (image, _) = jacobian(couplings)
+    np.testing.assert_array_equal(log_rho, np.zeros(2**16))
+    np.testing.assert_allclose(image, couplings, atol=1e-12)
+    np.testing.assert_allclose(couplings, [0.29976, 0.08709, -0.00126], atol=6e-6)
+    eigenvalues = np.linalg.eigvals(np.asarray(slopes))
+    assert abs(np.log2(np.abs(eigenvalues).max()) - 0.92921) < 6e-6
+
+
+def test_configurations_of_another_shape_are_refused():
+    for kernel in (rg.majority_kernel(2), rg.decimation_kernel(2)):
+        with pytest.raises(ValueError, match=r"coarse: expected shape \(2, 2\), got \(1, 1\)"):
+            kernel(jnp.ones((1, 1), jnp.int8), jnp.ones((4, 4), jnp.int8))
+        with pytest.raises(ValueError, match=r"block: expected a divisor of every side of \(3, 4\), got 2"):
+            kernel(jnp.ones((1, 2), jnp.int8), jnp.ones((3, 4), jnp.int8))
+    with pytest.raises(ValueError, match="block: expected an integer >= 1, got 0"):
+        rg.majority_kernel(0)
+    small = rbm.init(jax.random.key(0), 9, 2)
+    for kernel in (rg.normalized_machine_kernel(small), rg.machine_kernel(small, lambda s: 0.0 * jnp.sum(s))):
+        with pytest.raises(ValueError, match=r": expected shape \(2,\), got \(1,\)"):
+            kernel(tables.all_spins(1)[0], tables.all_spins(9)[0])
+        with pytest.raises(ValueError, match=r": expected shape \(9,\), got \(4,\)"):
+            kernel(tables.all_spins(2)[0], tables.all_spins(4)[0].reshape(2, 2))

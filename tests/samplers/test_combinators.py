@@ -1,0 +1,128 @@
+"""Samplers made of samplers; their invariance, resumption and compilation are held in tests/contracts."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrg import lattice, models, samplers, stats
+from jaxrg.base import Status
+from jaxrg.samplers import driver
+
+SQUARE = lattice.hypercubic((4, 4))
+ISING = models.Ising(SQUARE, 0.4)
+SAMPLER = samplers.heat_bath(ISING)
+KEY = jax.random.key(1)
+MOMENTS = stats.streaming_moments()
+
+
+def start():
+    return SAMPLER.init(jax.random.key(0))
+
+
+def configuration(spins):
+    return spins
+
+
+@pytest.mark.parametrize("sampler", [SAMPLER, samplers.multispin_heat_bath(ISING, num_chains=32)], ids=["one", "many"])
+def test_a_thinned_run_is_a_longer_run_seen_less_often(sampler):
+    state = sampler.init(jax.random.key(0))
+    every = samplers.run(KEY, sampler, state, 12, observe=configuration)
+    thinned = samplers.run(KEY, samplers.thin(sampler, 4), state, 3, observe=configuration)
+    np.testing.assert_array_equal(thinned.trace, every.trace[:, 3::4])
+    np.testing.assert_array_equal(thinned.info.acceptance, every.info.acceptance[:, 3::4])
+    for a, b in zip(*map(jax.tree.leaves, (thinned.state, every.state)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    programs = driver._compiled_scan._cache_size()
+    samplers.run(KEY, samplers.thin(sampler, 4), state, 3, observe=configuration)
+    assert driver._compiled_scan._cache_size() == programs
+
+
+def test_a_failure_within_a_stride_stays_in_the_info():
+    def step(key, state):
+        return state._replace(step=state.step + 1), samplers.SpinInfo(
+            jnp.zeros(1), Status.OVERFLOW.when(state.step == 2)[None]
+        )
+
+    thinned = samplers.thin(SAMPLER._replace(step=jax.tree_util.Partial(step)), 2)
+    status = jax.jit(lambda key: samplers.run(key, thinned, start(), 3).info.status)(KEY)
+    assert status.tolist() == [[0, int(Status.OVERFLOW), 0]]
+
+
+def test_a_mixture_draws_its_samplers_with_their_probabilities():
+    chain = samplers.mixture([SAMPLER, samplers.wolff(ISING), SAMPLER], [0.5, 0.2, 0.3])
+    chosen = samplers.run(KEY, chain, start(), 2000).info.chosen[0]
+    counts = np.bincount(chosen, minlength=3)
+    expected = 2000 * np.array([0.5, 0.2, 0.3])
+    assert np.all(np.abs(counts - expected) < 5 * np.sqrt(expected))
+    pairs = np.bincount(3 * np.asarray(chosen)[1:] + np.asarray(chosen)[:-1], minlength=9).reshape(3, 3)
+    np.testing.assert_allclose(pairs / 1999, np.outer(expected, expected) / 2000**2, atol=5 * np.sqrt(0.25 / 2000))
+    programs = driver._compiled_scan._cache_size()
+    only = samplers.mixture([SAMPLER, samplers.wolff(ISING), SAMPLER], [0.0, 1.0, 0.0])
+    assert np.all(samplers.run(KEY, only, start(), 2000).info.chosen == 1)
+    assert driver._compiled_scan._cache_size() == programs
+
+
+def test_a_mixture_maps_over_temperatures():
+    def states(coupling):
+        ising = models.Ising(SQUARE, coupling)
+        chain = samplers.mixture([samplers.heat_bath(ising), samplers.metropolis(ising)], [0.5, 0.5])
+        return samplers.run(KEY, chain, start(), 8).state.spins
+
+    couplings = jnp.array([0.1, 0.4])
+    mapped = jax.jit(jax.vmap(states))(couplings)
+    np.testing.assert_array_equal(mapped, jnp.stack([states(coupling) for coupling in couplings]))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: samplers.thin(SAMPLER, 0), "num_steps: expected an integer >= 1, got 0"),
+        (lambda: samplers.mixture([SAMPLER, SAMPLER], [1.0]), r"probabilities: expected shape \(2,\), got \(1,\)"),
+        (lambda: samplers.mixture([SAMPLER, SAMPLER], [1.5, -0.5]), "probabilities: expected values >= 0 that sum to"),
+        (lambda: samplers.mixture([SAMPLER, SAMPLER], [0.5, 0.4]), "probabilities: expected values >= 0 that sum to"),
+        (
+            lambda: samplers.mixture([SAMPLER, samplers.multispin_heat_bath(ISING, num_chains=32)], [0.5, 0.5]),
+            "samplers: expected states of one type, got SpinState.* and PackedState",
+        ),
+    ],
+)
+def test_what_cannot_be_combined_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@jax.jit
+def summaries(sums):
+    return jax.vmap(MOMENTS.summary)(sums), MOMENTS.summary(stats.merge_chains(MOMENTS, sums))
+
+
+@pytest.mark.parametrize("num_chains", [1, 32])
+def test_accumulated_moments_equal_those_of_the_trace(num_chains):
+    chain = SAMPLER if num_chains == 1 else samplers.multispin_heat_bath(ISING, num_chains=num_chains)
+    summed = samplers.accumulate(samplers.thin(chain, 2), MOMENTS, ISING.observables)
+    state = summed.init(jax.random.key(0))
+    burnt = state._replace(chain=samplers.run(KEY, summed, state, 10, observe=ISING.observables).state.chain)
+    half = samplers.run(KEY, summed, burnt, 10, observe=ISING.observables)
+    whole = samplers.run(KEY, summed, half.state, 10, observe=ISING.observables)
+    assert int(whole.state.step) == 60
+    energy = np.concatenate([half.trace.energy, whole.trace.energy], axis=1)
+    assert np.std(energy) > 0.1
+    each, merged = summaries(whole.state.sums)
+    assert each.magnetization.count.tolist() == [20] * num_chains
+    np.testing.assert_allclose(each.energy.mean, np.mean(energy, axis=1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(each.energy.central_2, np.var(energy, axis=1), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(merged.energy.mean, np.mean(energy), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(merged.energy.central_2, np.var(energy), rtol=1e-4, atol=1e-6)
+
+
+def test_sums_of_a_failed_run_are_nan_under_a_transformation():
+    @jax.jit
+    @jax.vmap
+    def means(coupling):
+        ising = models.Ising(SQUARE, coupling)
+        summed = samplers.accumulate(samplers.heat_bath(ising), MOMENTS, ising.observables)
+        sums = samplers.run(KEY, summed, summed.init(KEY), 4).state.sums
+        return jax.vmap(MOMENTS.summary)(sums).energy.mean
+
+    assert np.isnan(means(jnp.array([0.3, jnp.nan]))).tolist() == [[False], [True]]
