@@ -21,6 +21,19 @@ class Pair(NamedTuple):
     reallocated: Array
 
 
+def polynomial(coefficients: Sequence[float]) -> Callable[[Array], Array]:
+    r"""The activation :math:`\sum_k c_k y^k`; on networks of these the Taylor identities are exact."""
+    highest_first = np.asarray(coefficients, float)[::-1].tolist()
+
+    def activation(values: Array) -> Array:
+        result = jnp.zeros_like(values)
+        for coefficient in highest_first:
+            result = result * values + coefficient
+        return result
+
+    return activation
+
+
 def _by_presence(
     function: Callable[[Array], Array],
     sample: Array,

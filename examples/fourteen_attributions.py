@@ -22,15 +22,15 @@ from jaxrg.explain import attributions, reallocations
 from jaxrg.plot import style
 
 sys.path.insert(0, str(Path(__file__).parent))
-from _fourteen_pairs import Pair, fourteen_pairs, harsanyi_pairs
+from _fourteen_pairs import Pair, fourteen_pairs, harsanyi_pairs, polynomial
 from _study import HEADER, Claim, plus_minus, print_claims, run_main, save, show
 
 # Of 30: mean radius, texture, smoothness, concave points; worst texture, concave points.
 FEATURES = (0, 1, 4, 7, 21, 27)
 # name: (activation of the hidden layers, degree of the whole, degree of a neuron)
 NETWORKS = {
-    "quadratic, 3 layers": (attributions.polynomial([0.0, 1.0, 0.2]), 4, 2),
-    "cubic, 2 layers": (attributions.polynomial([0.0, 1.0, 0.2, -0.05]), 3, 3),
+    "quadratic, 3 layers": (polynomial([0.0, 1.0, 0.2]), 4, 2),
+    "cubic, 2 layers": (polynomial([0.0, 1.0, 0.2, -0.05]), 3, 3),
     "ReLU, 3 layers": (jax.nn.relu, 3, 3),
 }
 WHOLE = {
@@ -207,7 +207,7 @@ def first_order_gaps() -> tuple[float, float]:
     with jax.enable_x64(True):
         random = np.random.default_rng(4)
         sample, weight = jnp.asarray(random.normal(size=4)), jnp.asarray(random.normal(size=(4, 3)) / 2)
-        quadratic = attributions.polynomial([0.0, 1.0, 0.4])
+        quadratic = polynomial([0.0, 1.0, 0.4])
         function = lambda x: jnp.sum(quadratic(x @ weight))  # noqa: E731
         original = attributions.gradient_times_input(function, sample)
         gaps = []
@@ -230,7 +230,7 @@ def depth_dependence() -> tuple[float, float]:
                 (jnp.asarray(random.normal(size=(i, o)) / np.sqrt(i)), jnp.asarray(0.2 * random.normal(size=o)))
                 for i, o in itertools.pairwise(widths)
             ]
-            layers = layers_of(params, attributions.polynomial([0.0, 1.0, 0.4]))
+            layers = layers_of(params, polynomial([0.0, 1.0, 0.4]))
             sample, baseline = (jnp.asarray(random.normal(size=4)) for _ in range(2))
             shares = reallocations.measured_shares(
                 lambda x, layers=layers, b=baseline: attributions.deeplift_rescale(layers, x, b, output=1),

@@ -1,5 +1,7 @@
 """Strict numerics for every test: no silent promotion, no silent broadcasting of ranks, warnings are errors."""
 
+import pathlib
+import resource
 import warnings
 from collections.abc import Iterator
 
@@ -18,6 +20,17 @@ def _warnings_are_errors() -> Iterator[None]:
         # Orbax and tensorstore import modules that warn about their own dependencies.
         warnings.filterwarnings("default", module=r"(orbax|tensorstore|etils|flax|sklearn|google)\b.*")
         yield
+
+
+RESIDENT = pathlib.Path("/proc/self/statm")
+MAX_BYTES = 3 * 2**29  # a worker that has compiled so much starts over with the next file
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compiled_programs_are_given_back() -> Iterator[None]:
+    yield
+    if RESIDENT.exists() and int(RESIDENT.read_text().split()[1]) * resource.getpagesize() > MAX_BYTES:
+        jax.clear_caches()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What one asks of networks: attributions, evidence, orders, training dynamics and losses, all from interactions.
 
 Rooms of their own: `attributions` and their `reallocations`, adversarial `perturbations`, the `two_phase` theory.
+Arguments of another shape, or outside the range that is given for them, are refused by a ValueError.
 """
 
 from jaxrg.explain import attributions, perturbations, reallocations, two_phase

@@ -5,7 +5,7 @@ random amount pick a corner of that face (nearly) at random, and several draws s
 only some of the draws have is a choice of the solver and not a property of the network.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,6 @@ from jaxrg.base import check_count
 from jaxrg.explain.evidence import salient_sets
 from jaxrg.interactions.and_or import AndOr, extract
 from jaxrg.interactions.view import SALIENT_FRACTION
-from jaxrg.tables import MAX_BYTES
 
 
 class Ambiguity(NamedTuple):
@@ -35,14 +34,10 @@ def extraction_ambiguity(
     values: Array,
     optimum: AndOr,
     *,
-    noise_bound: float = 0.02,
     num_draws: int = 8,
     perturbation: float = 1e-3,
-    tolerance: float | None = None,
-    max_iterations: int = 20_000,
     fraction: float = SALIENT_FRACTION,
-    num_lanes: int = 32,
-    max_bytes: int = MAX_BYTES,
+    **options: Any,
 ) -> Ambiguity:
     r"""Solve again with weights :math:`1 + \delta \xi_S`, ξ uniform in [-1, 1], and compare the solutions.
 
@@ -54,12 +49,10 @@ def extraction_ambiguity(
         key: typed key of the draws.
         values: ``[..., 2**n]``.
         optimum: of `and_or.extract` for the same values and noise bound; its dual bound is the yardstick.
-        noise_bound: c.
         num_draws: decompositions, at least two.
         perturbation: δ, below one.
-        tolerance: relative gap of the draws; that of float32 is no smaller than δ. As in `and_or.extract`, and so are
-            ``max_iterations``, ``num_lanes`` and ``max_bytes``.
         fraction: of the largest strength above which a set is salient.
+        options: of `and_or.extract`, the noise bound among them; the tolerance of float32 is no smaller than δ.
 
     Returns:
         `Ambiguity`. All draws have q within its bound, so denoising is part of the freedom.
@@ -77,24 +70,12 @@ def extraction_ambiguity(
     over, under = (
         1 + perturbation * jax.random.uniform(one, shape, values.dtype, -1.0, 1.0) for one in jax.random.split(key)
     )
-    draws = extract(
-        jnp.broadcast_to(values[None], shape),
-        noise_bound=noise_bound,
-        tolerance=tolerance,
-        max_iterations=max_iterations,
-        and_weights=over,
-        or_weights=under,
-        num_lanes=num_lanes,
-        max_bytes=max_bytes,
-    )
+    draws = extract(jnp.broadcast_to(values[None], shape), and_weights=over, or_weights=under, **options)
     tables = jnp.concatenate([draws.and_, draws.or_], axis=-1)
     objective = jnp.sum(jnp.abs(tables), axis=-1)
     is_salient = salient_sets(draws, fraction)
     first, second = (jnp.asarray(side) for side in jnp.triu_indices(num_draws, 1))
-
-    def count(sets: Array) -> Array:
-        return jnp.sum(sets, axis=-1, dtype=jnp.int32).astype(values.dtype)
-
+    count = lambda sets: jnp.sum(sets, axis=-1, dtype=jnp.int32).astype(values.dtype)  # noqa: E731
     overlap = count(is_salient[first] & is_salient[second]) / count(is_salient[first] | is_salient[second])
     distance = jnp.sum(jnp.abs(tables[first] - tables[second]), axis=-1)
     return Ambiguity(

@@ -24,12 +24,6 @@ class SampledOrders(NamedTuple):
     errors: Array  # [num_pairs, num_orders], standard error of that mean
 
 
-def _contexts(key: Array, num_players: int, pair: Array, num_contexts: int) -> Array:
-    """Places ``[num_contexts, n]`` of the players in random orders whose last two are the pair."""
-    ranks = jax.random.uniform(key, (num_contexts, num_players)).at[:, pair].set(jnp.inf)
-    return jnp.argsort(jnp.argsort(ranks, axis=-1), axis=-1)
-
-
 def sample_orders(
     key: Array, game: Game, *, orders: tuple[int, ...], num_pairs: int, num_contexts: int
 ) -> SampledOrders:
@@ -71,7 +65,9 @@ def sample_orders(
 
     def one_pair(inputs: tuple[Array, Array]) -> tuple[Array, Array]:
         draw_key, pair = inputs
-        without = _contexts(draw_key, n, pair, num_contexts)[None] < sizes
+        # Players in random orders, the pair last.
+        ranks = jax.random.uniform(draw_key, (num_contexts, n)).at[:, pair].set(jnp.inf)
+        without = jnp.argsort(jnp.argsort(ranks, axis=-1), axis=-1)[None] < sizes
         with_first, with_second = (without.at[..., player].set(True) for player in pair)
         masks = jnp.stack([with_first | with_second, with_first, with_second, without])
         both, left, right, neither = game(masks.reshape(-1, n)).reshape(4, len(orders), num_contexts)
@@ -93,9 +89,6 @@ def bottleneck_curve(interactions: Array) -> Array:
     Returns:
         ``[num_orders]``; its mean is 1.
 
-    Raises:
-        ValueError: fewer than two axes.
-
     Example:
         >>> bottleneck_curve(jnp.array([[1.0, -3.0], [-1.0, 3.0]])).tolist()
         [0.5, 1.5]
@@ -115,12 +108,7 @@ def _check_sizes(num_players: int, lower: int, upper: int) -> None:
 
 
 def nested_masks(key: Array, num_players: int, *, lower: int, upper: int) -> tuple[Array, Array]:
-    """Two random contexts bool ``[n]``, one of ``lower`` players within one of ``upper``, for `order_contrast`.
-
-    Raises:
-        ValueError: sizes out of order.
-    """
-    check_count("num_players", num_players)
+    """Two random contexts bool ``[n]``, one of ``lower`` players within one of ``upper``, for `order_contrast`."""
     _check_sizes(num_players, lower, upper)
     places = jax.random.permutation(key, num_players)
     return places < lower, places < upper
@@ -141,17 +129,7 @@ def order_contrast(smaller: Array, larger: Array, *, lower: int, upper: int) -> 
     The loss L⁺ of the reference, which teaches a classifier with these orders alone, is the cross entropy of
     softmax(Δu) (``optax.softmax_cross_entropy_with_integer_labels``); L⁻ is `penalize_orders`.
 
-    Args:
-        smaller: ``[...]`` outputs on the input masked to S₁; logits of all classes for the losses.
-        larger: outputs on the input masked to S₂.
-        lower: s₁, number of players in S₁.
-        upper: s₂, number of players in S₂.
-
-    Returns:
-        ``[...]``.
-
-    Raises:
-        ValueError: sizes out of order.
+    ``smaller`` and ``larger`` are the outputs on the input masked to S₁ and S₂, logits of all classes for the losses.
 
     Reference:
         Deng, Ren, Zhang & Zhang, ICLR 2022, arXiv:2111.06236.
@@ -164,11 +142,7 @@ def order_contrast(smaller: Array, larger: Array, *, lower: int, upper: int) -> 
 def penalize_orders(contrast: Array) -> Array:
     r"""Loss that keeps the contrast from telling classes apart: minus the entropy of softmax(Δu).
 
-    Args:
-        contrast: ``[..., classes]`` from `order_contrast`.
-
-    Returns:
-        ``[...]``, in nats; at least -ln(classes).
+    ``[...]`` from contrasts ``[..., classes]``, in nats; at least -ln(classes).
 
     Reference:
         Deng, Ren, Zhang & Zhang, ICLR 2022, arXiv:2111.06236 (their L⁻).

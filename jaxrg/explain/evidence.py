@@ -5,9 +5,10 @@ the network. What can fail is how few of them suffice, and how many of the few a
 have a value for games that mean nothing, too, and stand here beside those null models.
 
 A ``result`` is what `interactions.and_or` returns, or a `Decomposition` of tables from `interactions.harsanyi` and
-`interactions.harsanyi_or`.
+`interactions.harsanyi_or`. Tables of other shapes are refused, and so are samples or games too few to have an error.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
@@ -19,6 +20,7 @@ from jax.typing import ArrayLike
 from jaxrg.base import check_count
 from jaxrg.interactions.and_or import AndOr
 from jaxrg.interactions.dividends import from_harsanyi, from_harsanyi_or
+from jaxrg.interactions.orders import sum_by_order
 from jaxrg.interactions.view import SALIENT_FRACTION, is_salient
 from jaxrg.tables import subset_sizes
 from jaxrg.transforms import num_bits
@@ -76,12 +78,7 @@ def reconstruction(result: Result) -> Array:
 def matching_error(values: Array, result: Result) -> MatchingError:
     """How well interactions reproduce a game on all 2**n masks: rounding, if no interaction was left out.
 
-    Args:
-        values: ``[..., 2**n]``; the game itself, or v + q for a denoised extraction.
-        result: AND and OR interactions of the same games.
-
-    Raises:
-        ValueError: tables of another shape.
+    ``values[..., 2**n]`` are the game itself, or v + q for a denoised extraction.
 
     Example:
         >>> game = jnp.array([1.0, 2.0, 3.0, 8.0])
@@ -112,19 +109,14 @@ def sorted_strengths(result: Result) -> Array:
 def salient_sets(result: Result, fraction: ArrayLike = SALIENT_FRACTION) -> Array:
     r"""Which AND and OR interactions `interactions.is_salient` calls so, against the largest of both kinds.
 
-    Args:
-        result: AND and OR interactions.
-        fraction: τ of the largest, traced or not.
-
-    Returns:
-        ``bool[..., 2 * 2**n]``: AND sets, then OR sets; never an empty set.
+    ``bool[..., 2 * 2**n]``: AND sets, then OR sets; never an empty set.
 
     Example:
         >>> result = Decomposition(jnp.array([9.0, 1.0, 0.04, 0.5]), jnp.array([0.0, 0.0, 0.0, -0.2]))
         >>> salient_sets(result).tolist()
         [False, True, False, True, False, False, False, True]
     """
-    return is_salient(_strengths(result), fraction)
+    return jnp.concatenate(is_salient((result.and_, result.or_), fraction), axis=-1)
 
 
 @jax.jit
@@ -140,9 +132,6 @@ def sparsity_curve(values: Array, result: Result, counts: Array) -> MatchingErro
 
     Returns:
         `MatchingError` with fields ``[..., num_counts]``.
-
-    Raises:
-        ValueError: tables of another shape, or counts that are no vector of integers.
     """
     if counts.ndim != 1 or not jnp.issubdtype(counts.dtype, jnp.integer):
         raise ValueError(f"counts: expected a vector of integers, got {counts.dtype}{list(counts.shape)}")
@@ -152,10 +141,8 @@ def sparsity_curve(values: Array, result: Result, counts: Array) -> MatchingErro
 
     def keep(count: Array) -> MatchingError:
         is_kept = rank < count.astype(rank.dtype)
-        kept = Decomposition(
-            jnp.where(is_kept[..., :size], result.and_, 0), jnp.where(is_kept[..., size:], result.or_, 0)
-        )
-        return matching_error(values, kept)
+        kept = (jnp.where(is_kept[..., :size], result.and_, 0), jnp.where(is_kept[..., size:], result.or_, 0))
+        return matching_error(values, Decomposition(*kept))
 
     return jax.tree.map(lambda field: jnp.moveaxis(field, 0, -1), jax.lax.map(keep, counts))
 
@@ -173,9 +160,6 @@ def sample_transfer(is_salient: Array) -> Transfer:
 
     Returns:
         `Transfer`. A sample without salient sets has NaN in its row and in its column and counts in no mean.
-
-    Raises:
-        ValueError: fewer than three samples, which have no jackknife error.
     """
     if is_salient.ndim != 2 or is_salient.shape[0] < 3:
         raise ValueError(f"is_salient: expected [samples, 2 * 2**n] with 3 samples or more, got {is_salient.shape}")
@@ -187,11 +171,10 @@ def sample_transfer(is_salient: Array) -> Transfer:
     size = jnp.where(is_used[:, None] & is_used[None], counts[:, None], jnp.nan)
     shares = (member @ member.T) / size
 
-    n = num_bits(is_salient) - 1
-    group = jnp.concatenate([subset_sizes(n), subset_sizes(n) + (n + 1)])
-    in_group = jax.nn.one_hot(group, 2 * n + 2, dtype=dtype)
-    by_group = member @ in_group
-    frequency = by_group / jnp.sum(in_group, axis=0)[None]
+    # Sets of one order and kind are a group.
+    by_kind = member.reshape(member.shape[0], 2, -1)
+    by_group, num_in_group = (sum_by_order(of).reshape(of.shape[0], -1) for of in (by_kind, jnp.ones_like(by_kind[:1])))
+    frequency = by_group / num_in_group
     by_chance = (by_group @ frequency.T) / size
 
     def pair_mean(pairs: Array) -> tuple[Array, Array]:
@@ -210,10 +193,10 @@ def sample_transfer(is_salient: Array) -> Transfer:
 @jax.jit
 def random_game(key: Array, values: Array) -> Array:
     """Null model: independent Gaussian values with the mean and variance of each game; nothing is structured."""
+    mean, std = (functools.partial(statistic, axis=-1, keepdims=True) for statistic in (jnp.mean, jnp.std))
     noise = jax.random.normal(key, values.shape, values.dtype)
-    noise = noise - jnp.mean(noise, axis=-1, keepdims=True)
-    noise = noise / jnp.std(noise, axis=-1, keepdims=True)
-    return jnp.mean(values, axis=-1, keepdims=True) + noise * jnp.std(values, axis=-1, keepdims=True)
+    noise = noise - mean(noise)
+    return mean(values) + noise / std(noise) * std(values)
 
 
 @jax.jit
@@ -250,9 +233,6 @@ def compare_to_null(
 
     Returns:
         `NullComparison`, each field of the statistic's shape without the games.
-
-    Raises:
-        ValueError: fewer than two games, which have no error.
     """
     check_count("num_nulls", num_nulls)
     if values.ndim != 2 or values.shape[0] < 2:

@@ -50,12 +50,7 @@ def noise_by_order(variance: ArrayLike, num_players: int) -> Array:
 
     .. math:: \mathrm{Var}\, I(S) = \sum_{T \subseteq S} \mathrm{Var}\, v(T) = 2^{|S|} \sigma^2
 
-    Args:
-        variance: σ² ``[...]`` of the values, traced or not.
-        num_players: n.
-
-    Returns:
-        ``[..., n + 1]`` for the orders 0 ... n.
+    ``variance[...]`` is σ²; the result is ``[..., n + 1]`` for the orders 0 ... n.
 
     Example:
         >>> noise_by_order(4.0, 2).tolist()
@@ -75,7 +70,7 @@ def _mean_by_order(table: Array) -> Array:
     """Mean over the sets of each order, ``[..., n + 1]`` from ``[..., 2**n]``."""
     n = num_bits(table)
     counts = jnp.asarray([math.comb(n, k) for k in range(n + 1)], table.dtype)
-    return sum_by_order(table) / counts.reshape((1,) * (table.ndim - 1) + (n + 1,))
+    return sum_by_order(table) / counts.reshape((1,) * (table.ndim - 1) + (-1,))
 
 
 @jax.jit
@@ -87,14 +82,7 @@ def rounding_by_order(values: Array) -> Array:
     each difference adds that of its operands and its own. An estimate, not a bound; an upper one for smooth games,
     where many differences are exact. For OR interactions give the table with its last axis flipped.
 
-    Args:
-        values: ``[..., 2**n]``.
-
-    Returns:
-        ``[..., n + 1]``.
-
-    Raises:
-        ValueError: the length is not a power of two.
+    ``[..., n + 1]`` of values ``[..., 2**n]``.
     """
     shape = values.shape
     unit = 0.5 * float(jnp.finfo(values.dtype).eps)
@@ -122,9 +110,6 @@ def measured_noise(values: Array, reference: Array) -> MeasuredNoise:
         values: ``[..., 2**n]``, of the noisy evaluation, cast to the reference's dtype.
         reference: the same game without noise; in float64, so that the transform adds nothing.
 
-    Returns:
-        `MeasuredNoise`.
-
     Raises:
         ValueError: other shapes or dtypes.
     """
@@ -136,9 +121,7 @@ def measured_noise(values: Array, reference: Array) -> MeasuredNoise:
     difference = values - reference
     difference = difference - jnp.mean(difference, axis=-1, keepdims=True)
     variance = jnp.mean(jnp.square(difference), axis=-1)
-    by_and, by_or = (
-        jnp.sqrt(_mean_by_order(jnp.square(transform(difference)))) for transform in (harsanyi, harsanyi_or)
-    )
+    by_and, by_or = (jnp.sqrt(_mean_by_order(jnp.square(fn(difference)))) for fn in (harsanyi, harsanyi_or))
     return MeasuredNoise(variance, by_and, by_or, noise_by_order(variance, num_bits(values)))
 
 
@@ -158,19 +141,12 @@ def noise_floor(
         variance: σ² of the values, as from `measured_noise`.
         rounding: ``[n + 1]`` from `rounding_by_order`; none by default.
         fraction: of the largest strength.
-
-    Returns:
-        `NoiseFloor`.
-
-    Raises:
-        ValueError: more than one table, or a fraction outside (0, 1].
     """
     if interactions.ndim != 1:
         raise ValueError(f"interactions: expected one table [2**n], got shape {interactions.shape}")
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction: expected a number in (0, 1], got {fraction}")
-    n = num_bits(interactions)
-    dtype = interactions.dtype
+    n, dtype = num_bits(interactions), interactions.dtype
     counts = [math.comb(n, k) for k in range(n + 1)]
     strength, sizes = jnp.abs(interactions), subset_sizes(n)
     deviation = noise_by_order(jnp.asarray(variance, dtype), n)

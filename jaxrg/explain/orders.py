@@ -44,7 +44,8 @@ def mean_order(total: Array) -> Array:
     return jnp.sum(orders * total, axis=-1) / jnp.sum(total[..., 1:], axis=-1)
 
 
-def _binomials(num_players: int, log_weight: float) -> Array:
+def _spindle(num_players: int, log_weight: float) -> Array:
+    """``[n + 1]`` with mean one over orders 1 ... n."""
     check_count("num_players", num_players)
     # C(n, k) e^{k log_weight} as a product of ratios: no factorial overflows.
     steps = np.arange(1, num_players + 1)
@@ -61,27 +62,21 @@ def independent_outputs_spectrum(num_players: int) -> Array:
 
     since I(S) sums :math:`2^{|S|}` values with signs. Exact in expectation for Gaussian values.
 
-    Returns:
-        ``[n + 1]``, with mean one over orders 1 ... n.
-
     Example:
         >>> strengths = independent_outputs_spectrum(2)
         >>> round(float(strengths[1] / strengths[2]), 3)  # 2 sqrt(2) to 2
         1.414
     """
-    return _binomials(num_players, 0.5 * np.log(2))
+    return _spindle(num_players, 0.5 * np.log(2))
 
 
 def independent_interactions_spectrum(num_players: int) -> Array:
     r"""The spindle of independent interactions of equal strength, :math:`I^{(k)} \propto \binom{n}{k}`, peak at n/2.
 
-    Returns:
-        ``[n + 1]``, with mean one over orders 1 ... n.
-
     Reference:
         Ren, Zhang, Xu, Xin, Liu & Zhang, NeurIPS 2024, arXiv:2407.19198 (their assumption on initialised networks).
     """
-    return _binomials(num_players, 0.0)
+    return _spindle(num_players, 0.0)
 
 
 @jax.jit
@@ -101,9 +96,6 @@ def jaccard_by_order(first: Array, second: Array) -> Array:
     Returns:
         ``[..., n + 1]``: one for equal vectors, zero for opposite signs, NaN where both are zero.
 
-    Raises:
-        ValueError: different shapes, or a length that is not a power of two.
-
     Example:
         >>> jaccard_by_order(jnp.array([0.0, 1.0, -2.0, 4.0]), jnp.array([0.0, 2.0, -2.0, -4.0])).tolist()
         [nan, 0.75, 0.0]
@@ -113,10 +105,9 @@ def jaccard_by_order(first: Array, second: Array) -> Array:
     """
     if first.shape != second.shape:
         raise ValueError(f"second: expected the shape {first.shape} of first, got {second.shape}")
-    positive = jnp.maximum(first, 0), jnp.maximum(second, 0)
-    negative = jnp.maximum(-first, 0), jnp.maximum(-second, 0)
-    shared = sum_by_order(jnp.minimum(*positive) + jnp.minimum(*negative))
-    return shared / sum_by_order(jnp.maximum(*positive) + jnp.maximum(*negative))
+    signed = [(jnp.maximum(sign * first, 0), jnp.maximum(sign * second, 0)) for sign in (1, -1)]
+    shared, joined = (sum_by_order(part(*signed[0]) + part(*signed[1])) for part in (jnp.minimum, jnp.maximum))
+    return shared / joined
 
 
 def interactions_of_samples(
@@ -137,29 +128,23 @@ def interactions_of_samples(
     one.
 
     Args:
-        model: ``outputs = model(inputs[batch, ...])``.
+        model: ``outputs = model(inputs[batch, ...])``; it, ``baseline`` and ``assignment`` are those of `masked_game`.
         inputs: ``[samples, ...]``.
         labels: int ``[samples]``, the class whose score is explained.
-        baseline: what absent players show, as in `masked_game`.
-        assignment: players of the entries.
         score: ``values[batch] = score(outputs, label)``.
         interaction: from values to a table, `harsanyi` or `harsanyi_or`.
         max_bytes: for all tables and the intermediate arrays of the inputs at work.
 
     Returns:
         ``[samples, 2**n]``.
-
-    Raises:
-        ValueError: as `masked_game` and `evaluate`; inputs and labels of different lengths; tables beyond the memory.
     """
     if inputs.shape[:1] != labels.shape:
         raise ValueError(f"labels: expected shape {inputs.shape[:1]}, one for every input, got {labels.shape}")
     n, num_samples = num_players_of(assignment), labels.shape[0]
 
     def game_of(sample: Array, label: Array) -> Game:
-        return masked_game(
-            model, sample, baseline=baseline, assignment=assignment, score=lambda outputs: score(outputs, label)
-        )
+        of_label = lambda outputs: score(outputs, label)  # noqa: E731
+        return masked_game(model, sample, baseline=baseline, assignment=assignment, score=of_label)
 
     # Every input costs the same, so that zeros will do.
     probe = game_of(jnp.zeros_like(inputs, shape=inputs.shape[1:]), jnp.zeros_like(labels, shape=()))

@@ -32,9 +32,6 @@ def high_order_share(interactions: Array, max_order: int) -> Array:
     Returns:
         Scalar from 0 to 1; 0 where there are no interactions at all.
 
-    Raises:
-        ValueError: an order that leaves nothing above or nothing below.
-
     Example:
         >>> float(high_order_share(jnp.array([5.0, 1.0, -2.0, 1.0]), 1))
         0.25
@@ -65,9 +62,6 @@ def mixed_difference_penalty(key: Array, game: Game, order: int, *, num_draws: i
 
     Returns:
         Scalar, an unbiased estimate.
-
-    Raises:
-        ValueError: an order outside its range, no draws.
     """
     n = game.num_players
     check_count("order", order)

@@ -64,9 +64,6 @@ def noisy_interactions(interactions: Array, noise_variance: ArrayLike) -> Array:
     Returns:
         ŵ, of the shape of ``interactions``.
 
-    Raises:
-        ValueError: the length is not a power of two, or noise that is not a scalar.
-
     Example:
         >>> learned = noisy_interactions(jnp.array([1.0, 1.0]), 1.0)  # ([[2, 1], [1, 1]] + [[2, 0], [0, 4]]) w = (3, 2)
         >>> [round(19 * float(weight), 3) for weight in learned]
@@ -100,9 +97,7 @@ class PhaseTwoFit(NamedTuple):
 def predicted_spectrum(interactions: Array, noise_variance: ArrayLike) -> Array:
     """Order spectrum ``[n + 1]`` of the learned interactions under noise, averaged over samples, then normalised.
 
-    Args:
-        interactions: w* ``[samples, 2**n]`` of the trained network.
-        noise_variance: σ².
+    ``interactions`` are w* ``[samples, 2**n]`` of the trained network.
     """
     totals = order_strengths(noisy_interactions(interactions, noise_variance)).total
     mean = jnp.mean(totals.reshape(-1, totals.shape[-1]), axis=0)
@@ -128,17 +123,14 @@ def fit_noise(
         interactions: w* ``[samples, 2**n]`` of the trained network, or ``[2**n]`` of one sample.
         measured: ``[n + 1]`` spectrum with mean one over orders 1 ... n; entry 0 is ignored.
         errors: its standard errors, positive.
-        log_noise_range: of the scan.
-        num_starts: points of the scan.
-        num_steps: Gauss-Newton steps.
+        log_noise_range: of the scan, of ``num_starts`` points.
+        num_starts: at least two.
+        num_steps: of Gauss and Newton.
 
     Returns:
         `PhaseTwoFit`. χ² has n - 2 degrees of freedom: of n orders σ² takes one, the normalisation another. It is a
         guide, since the errors of the orders are correlated; a large one says that the theory's shape is wrong, not
         only its noise.
-
-    Raises:
-        ValueError: spectra of another length.
     """
     n = num_bits(interactions)
     for name, value in (("measured", measured), ("errors", errors)):

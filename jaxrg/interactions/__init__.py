@@ -1,7 +1,7 @@
 """Interactions of a function's inputs: games, exact Harsanyi AND-OR interactions, and every index built on them."""
 
 from jaxrg.interactions import and_or, indices, sampling, sparse
-from jaxrg.interactions.baselines import LearnedBaseline, blurred_baseline, learn_baseline, mean_baseline, zero_baseline
+from jaxrg.interactions.baselines import LearnedBaseline, blurred_baseline, learn_baseline
 from jaxrg.interactions.dividends import co_moebius, from_harsanyi, from_harsanyi_or, harsanyi, harsanyi_or
 from jaxrg.interactions.games import Game, evaluate, evaluate_on_host, evaluate_over_devices, game
 from jaxrg.interactions.indices.shares import banzhaf_values, shapley_values
@@ -55,7 +55,6 @@ __all__ = [
     "log_probability",
     "logit",
     "masked_game",
-    "mean_baseline",
     "merge_and_or",
     "multi_order_interactions",
     "num_players_of",
@@ -67,5 +66,4 @@ __all__ = [
     "shapley_values",
     "sparse",
     "sum_by_order",
-    "zero_baseline",
 ]

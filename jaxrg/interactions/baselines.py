@@ -1,4 +1,4 @@
-"""What absent players show: zero, the mean of the data, a blurred image, or values learned to make a model sparse.
+"""What absent players show besides zeros or the mean of the data: a blurred image, or values learned to be sparse.
 
 A set of backgrounds needs no function: hand `masked_game` an array with one more leading axis.
 """
@@ -21,26 +21,8 @@ from jaxrg.interactions.masking import masked_game
 KERNEL_RADIUS = 4  # standard deviations, beyond which a Gaussian weighs less than float32 resolves
 
 
-def zero_baseline(sample: Array) -> Array:
-    """Zeros of the sample's shape."""
-    return jnp.zeros_like(sample)
-
-
-def mean_baseline(inputs: Array) -> Array:
-    """The mean over a data set, ``[num_samples, ...]`` to ``[...]``."""
-    return jnp.mean(inputs, axis=0)
-
-
 def blurred_baseline(image: Array, deviation: float) -> Array:
-    """A Gaussian blur of the image with reflected borders.
-
-    Args:
-        image: ``[rows, columns]`` or ``[rows, columns, channels]``.
-        deviation: standard deviation of the Gaussian, in pixels.
-
-    Raises:
-        ValueError: another number of axes, or a deviation that is not positive.
-    """
+    """A Gaussian blur, of so many pixels' deviation, of ``[rows, columns(, channels)]`` with reflected borders."""
     if image.ndim not in (2, 3):
         raise ValueError(f"image: expected [rows, columns] or [rows, columns, channels], got shape {image.shape}")
     if not deviation > 0:
@@ -88,19 +70,13 @@ def learn_baseline(
         key: orders the batches.
         model: ``outputs = model(inputs[batch, ...])``.
         samples: ``[num_samples, ...]``.
-        labels: ``[num_samples]``, handed to the score.
+        labels: ``[num_samples]``.
         initial: r_0, of a sample's shape.
         radius: how far each entry may move, broadcast to a sample's shape; a tenth of the data's standard deviation
             keeps it within what the model has seen.
-        assignment: players of the entries.
+        assignment: as in `masked_game`.
         score: ``values[batch] = score(outputs, label)``.
         num_epochs, batch_size, learning_rate: of Adam.
-
-    Returns:
-        The baseline and how the strength fell.
-
-    Raises:
-        ValueError: shapes that do not fit, or a negative radius.
 
     Reference:
         Ren, Li, Chen, Deng & Zhang, CVPR 2023, arXiv:2111.06206.
@@ -114,14 +90,8 @@ def learn_baseline(
         return initial + reach * jnp.tanh(position)
 
     def strength(position: Array, sample: Array, label: Array) -> Array:
-        game = masked_game(
-            model,
-            sample,
-            baseline=as_baseline(position),
-            assignment=assignment,
-            score=lambda outputs: score(outputs, label),
-        )
-        values = evaluate(game)
+        baseline, score_fn = as_baseline(position), lambda outputs: score(outputs, label)
+        values = evaluate(masked_game(model, sample, baseline=baseline, assignment=assignment, score=score_fn))
         return jnp.sum(jnp.abs(harsanyi(values)[1:])) / jnp.abs(values[-1] - values[0])
 
     def loss(key: Array, position: Array, batch: tuple[Array, Array]) -> Array:

@@ -1,7 +1,7 @@
 r"""Harsanyi AND and OR interactions of a game: exact, invertible, `O(n 2^n)`.
 
-Both tables are indexed by subsets in the order of the game's table, and in both entry 0, the empty set, is the value of
-the empty coalition, so that each determines the game by itself. A length that is no power of two is refused.
+All tables are ``[..., 2**n]``, indexed by subsets in the order of the game's table; another length is refused. Entry 0
+of the interactions, the empty set, is the value of the empty coalition, so that each table determines the game.
 """
 
 import jax
@@ -19,11 +19,7 @@ def harsanyi(values: Array) -> Array:
     .. math:: I_\mathrm{and}(S) = \sum_{T \subseteq S} (-1)^{|S|-|T|} v(T), \qquad
         v(T) = \sum_{S \subseteq T} I_\mathrm{and}(S)
 
-    Args:
-        values: ``[..., 2**n]``; float64 where small interactions matter (float32 loses 9e-5 at n = 20).
-
-    Returns:
-        ``[..., 2**n]``; entry 0 is v(∅).
+    Use float64 where small interactions matter (float32 loses 9e-5 at n = 20).
 
     Example:
         >>> harsanyi(jnp.array([1.0, 2.0, 3.0, 8.0])).tolist()
@@ -42,11 +38,7 @@ def harsanyi_or(values: Array) -> Array:
     .. math:: I_\mathrm{or}(S) = -\sum_{T \subseteq S} (-1)^{|S|-|T|} v(N \setminus T), \qquad
         v(T) = v(\emptyset) + \sum_{S \cap T \ne \emptyset} I_\mathrm{or}(S)
 
-    Args:
-        values: ``[..., 2**n]``.
-
-    Returns:
-        ``[..., 2**n]``; entry 0 is v(∅), not the formula's -v(N).
+    Entry 0 is v(∅), not the formula's -v(N).
 
     Example:
         >>> harsanyi_or(jnp.array([0.0, 3.0, 1.0, 3.5])).tolist()
@@ -67,11 +59,9 @@ def from_harsanyi(dividends: Array) -> Array:
 @jax.jit
 def from_harsanyi_or(dividends: Array) -> Array:
     """The game of OR interactions, the inverse of `harsanyi_or`."""
-    empty = dividends[..., :1]
-    interactions = dividends.at[..., 0].set(0)
     # What no player of T touches stays below T's complement.
-    total = jnp.sum(interactions, axis=-1, keepdims=True)
-    return empty + total - jnp.flip(zeta(interactions), -1)
+    total = jnp.sum(dividends, axis=-1, keepdims=True)
+    return total - jnp.flip(zeta(dividends.at[..., 0].set(0)), -1)
 
 
 @jax.jit
@@ -81,13 +71,7 @@ def co_moebius(values: Array) -> Array:
     .. math:: \sum_{T \supseteq S} I_\mathrm{and}(T) = \Delta_S v(N \setminus S)
         = \sum_{T \subseteq S} (-1)^{|T|} v(N \setminus T)
 
-    OR interactions are its mirror image, :math:`I_\mathrm{or}(S) = (-1)^{|S|+1}` times it for S ≠ ∅.
-
-    Args:
-        values: ``[..., 2**n]``.
-
-    Returns:
-        ``[..., 2**n]``; entry 0 is v(N).
+    OR interactions are its mirror image, :math:`I_\mathrm{or}(S) = (-1)^{|S|+1}` times it for S ≠ ∅. Entry 0 is v(N).
 
     Example:
         >>> co_moebius(jnp.array([0.0, 1.0, 2.0, 7.0])).tolist()

@@ -7,7 +7,7 @@ player ``i`` is present. A value that is NaN or infinite is refused wherever it 
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -20,8 +20,6 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxrg.base import Progress, as_partial, check_count, is_traced
 from jaxrg.progress import reporting
 from jaxrg.tables import CHUNK_SIZE, MAX_BYTES, bits_of, check_chunk_size, check_num_bits, check_table, tabulate
-
-HOST_CHUNK = 4096
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("fn",), meta_fields=("num_players",))
@@ -40,9 +38,6 @@ class Game:
 def game(fn: Callable[[Any], Any], num_players: int) -> Game:
     """Any function of masks as a game; of a `jax.tree_util.Partial` the bound arrays stay leaves.
 
-    Raises:
-        ValueError: a number of players that is no integer of at least 0.
-
     Example:
         >>> game(lambda masks: masks.all(-1), 2)(jnp.array([[True, False], [True, True]])).tolist()
         [False, True]
@@ -51,12 +46,8 @@ def game(fn: Callable[[Any], Any], num_players: int) -> Game:
     return Game(as_partial(fn), num_players)
 
 
-def _inner_jaxprs(values: Any) -> Iterator[Jaxpr]:
-    for leaf in jax.tree.leaves(values, is_leaf=lambda leaf: isinstance(leaf, ClosedJaxpr | Jaxpr)):
-        if isinstance(leaf, ClosedJaxpr):
-            yield leaf.jaxpr
-        elif isinstance(leaf, Jaxpr):
-            yield leaf
+def _is_jaxpr(value: Any) -> bool:
+    return isinstance(value, ClosedJaxpr | Jaxpr)
 
 
 def _bytes_of_jaxpr(jaxpr: Jaxpr) -> int:
@@ -65,7 +56,8 @@ def _bytes_of_jaxpr(jaxpr: Jaxpr) -> int:
         for output in equation.outvars:
             shape, dtype = getattr(output.aval, "shape", ()), getattr(output.aval, "dtype", None)
             total += math.prod(shape) * getattr(dtype, "itemsize", 4)
-        total += sum(_bytes_of_jaxpr(inner) for inner in _inner_jaxprs(list(equation.params.values())))
+        inner = filter(_is_jaxpr, jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr))
+        total += sum(_bytes_of_jaxpr(getattr(found, "jaxpr", found)) for found in inner)
     return total
 
 
@@ -85,11 +77,9 @@ def check_bytes(name: str, needed: int, max_bytes: int, what: str) -> None:
 
 
 def check_values(values: Any, num_masks: int) -> None:
-    """Raise ValueError unless there is one finite value for each mask; of traced values only the shape is seen."""
-    if tuple(values.shape) != (num_masks,):
-        raise ValueError(
-            f"game: expected values of shape ({num_masks},), one for each mask, got shape {tuple(values.shape)}"
-        )
+    """Raise ValueError unless there is one value for each mask, finite where it can be seen."""
+    if values.shape != (num_masks,):
+        raise ValueError(f"game: expected values of shape ({num_masks},), one for each mask, got shape {values.shape}")
     if not isinstance(values, jax.ShapeDtypeStruct):
         check_finite(values)
 
@@ -98,18 +88,12 @@ def check_finite(values: Array | np.ndarray) -> None:
     """Raise ValueError for NaN and infinity where values can be seen; a table on a device is reduced there."""
     if is_traced(values):
         return
-    xp = np if isinstance(values, np.ndarray) else jnp
-    is_finite = xp.isfinite(values)
+    is_finite = np.isfinite(values) if isinstance(values, np.ndarray) else jnp.isfinite(values)
     if not bool(is_finite.all()):
-        num_bad, first = int((~is_finite).sum()), int(xp.argmin(is_finite))
         raise ValueError(
-            f"game: expected finite values, got {num_bad:,} of {values.size:,} that are NaN or infinite, the first at "
-            f"mask {first:,}"
+            f"game: expected finite values, got {int((~is_finite).sum()):,} of {values.size:,} that are NaN or "
+            f"infinite, the first at mask {int(is_finite.argmin()):,}"
         )
-
-
-def _largest_power(number: int) -> int:
-    return 2 ** (max(number, 1).bit_length() - 1)
 
 
 def evaluate(game: Game, *, chunk_size: int | None = None, max_bytes: int = MAX_BYTES) -> Array:
@@ -119,7 +103,7 @@ def evaluate(game: Game, *, chunk_size: int | None = None, max_bytes: int = MAX_
     checkpoints (the budget is then per lane), and differentiate through it.
 
     Args:
-        game: from `game` or `masked_game`.
+        game: of JAX arrays.
         chunk_size: masks a batch, a power of two; by default as many as fit the budget, at most 16,384.
         max_bytes: for the table and the intermediate arrays of one chunk.
 
@@ -148,8 +132,8 @@ def _tabulate(game: Game, num_bits: int, first: Array | int, *, chunk_size: int 
     check_table(n, itemsize=itemsize, max_bytes=max_bytes * 2 ** (n - num_bits), name="num_players")
     check_num_bits(n, name="num_players")
     if chunk_size is None:
-        budget = max_bytes - itemsize * 2**num_bits
-        chunk_size = _largest_power(min(budget // bytes_per_mask(game), CHUNK_SIZE))
+        affordable = min((max_bytes - itemsize * 2**num_bits) // bytes_per_mask(game), CHUNK_SIZE)
+        chunk_size = 2 ** (max(affordable, 1).bit_length() - 1)
     return tabulate(lambda index: game(bits_of(index, n)), num_bits, chunk_size=chunk_size, first=first)
 
 
@@ -164,14 +148,10 @@ def evaluate_over_devices(
         game: as in `evaluate`; what it is closed over is copied to every device.
         mesh: devices; their number along ``axis_name`` is a power of two of at most ``2**n``.
         axis_name: the mesh axis to spread the table along.
-        chunk_size: masks a batch, on each device.
-        max_bytes: of each device, for its part of the table and the intermediate arrays of one chunk.
+        chunk_size, max_bytes: as in `evaluate`, of each device for its part of the table.
 
     Returns:
         ``[2**n]`` values in index order, sharded along ``axis_name``.
-
-    Raises:
-        ValueError: as `evaluate`, or a number of devices that is no power of two.
     """
     num_devices = mesh.shape[axis_name]
     num_bits = game.num_players - (num_devices.bit_length() - 1)
@@ -188,25 +168,17 @@ def evaluate_over_devices(
 
 
 def evaluate_on_host(
-    game: Game,
-    *,
-    chunk_size: int = HOST_CHUNK,
-    max_bytes: int = MAX_BYTES,
-    progress: Progress | bool | None = None,
+    game: Game, *, chunk_size: int = 4096, max_bytes: int = MAX_BYTES, progress: Progress | bool | None = None
 ) -> np.ndarray:
     """The value of every coalition of a game that is no JAX function: a scikit-learn model, a network elsewhere.
 
     Args:
         game: of NumPy arrays, of the same batch every time.
-        chunk_size: masks a batch, a power of two.
-        max_bytes: for the table of float64 values.
+        chunk_size, max_bytes: as in `evaluate`; the memory is that of the table alone.
         progress: called after each chunk, or True for a bar.
 
     Returns:
         ``float64[2**n]`` values in index order.
-
-    Raises:
-        ValueError: as `evaluate`.
     """
     n = game.num_players
     check_table(n, itemsize=8, max_bytes=max_bytes, name="num_players")

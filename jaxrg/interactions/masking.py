@@ -34,9 +34,6 @@ def features(num_features: int) -> np.ndarray:
 def patches(image_shape: tuple[int, int], grid: tuple[int, int]) -> np.ndarray:
     """Rectangles of a grid as players, row by row; sides that the grid does not divide give unequal patches.
 
-    Raises:
-        ValueError: more patches than pixels along an axis.
-
     Example:
         >>> patches((2, 4), (1, 2)).tolist()
         [[0, 0, 1, 1], [0, 0, 1, 1]]
@@ -50,11 +47,7 @@ def patches(image_shape: tuple[int, int], grid: tuple[int, int]) -> np.ndarray:
 
 
 def segments(labels: ArrayLike) -> np.ndarray:
-    """Superpixels as players: any integer labels, renumbered 0, 1, ... in increasing order.
-
-    Raises:
-        ValueError: labels that are no integers.
-    """
+    """Superpixels as players: any integer labels, renumbered 0, 1, ... in increasing order."""
     host = np.asarray(labels)
     if not np.issubdtype(host.dtype, np.integer):
         raise ValueError(f"labels: expected integers, got {host.dtype}")
@@ -62,11 +55,7 @@ def segments(labels: ArrayLike) -> np.ndarray:
 
 
 def keep_players(assignment: np.ndarray, players: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Only some players, renumbered in the given order; the entries of all others are always present.
-
-    Raises:
-        ValueError: a player that the assignment does not have, or one twice.
-    """
+    """Only some players, renumbered in the given order; the entries of all others are always present."""
     chosen = np.asarray(players)
     is_player = np.isin(chosen, assignment) & (chosen != ALWAYS_PRESENT)
     if len(np.unique(chosen)) != len(chosen) or not is_player.all():
@@ -78,11 +67,7 @@ def keep_players(assignment: np.ndarray, players: Sequence[int] | np.ndarray) ->
 
 
 def num_players_of(assignment: np.ndarray) -> int:
-    """Number of players of an assignment.
-
-    Raises:
-        ValueError: entries that are no integers, or do not cover 0 ... n-1 (besides `ALWAYS_PRESENT`).
-    """
+    """Number of players of an assignment, whose entries must cover 0 ... n-1 besides `ALWAYS_PRESENT`."""
     present = np.unique(assignment)
     present = present[present != ALWAYS_PRESENT]
     if not np.issubdtype(assignment.dtype, np.integer) or not np.array_equal(present, np.arange(len(present))):
@@ -90,34 +75,26 @@ def num_players_of(assignment: np.ndarray) -> int:
     return len(present)
 
 
-def _check_inputs(sample: Array, baseline: Array, assignment: np.ndarray) -> None:
+def _check_inputs(sample: Array, baseline: Array, assignment: np.ndarray) -> int:
+    """The number of players, after the checks."""
     if assignment.shape != sample.shape[: assignment.ndim]:
         raise ValueError(
             f"assignment: expected the leading axes of the sample's shape {sample.shape}, got {assignment.shape}"
         )
     if baseline.shape[baseline.ndim - sample.ndim :] != sample.shape:
         raise ValueError(f"baseline: expected shape {sample.shape} or a set of such, got {baseline.shape}")
+    return num_players_of(assignment)
 
 
 def apply_masks(masks: Array, sample: Array, baseline: Array, assignment: np.ndarray) -> Array:
-    """The sample where its player is present, the baseline elsewhere.
-
-    Args:
-        masks: bool ``[..., n]``.
-        sample: one input.
-        baseline: of the same shape.
-        assignment: players of the entries.
+    """The sample where its player is present, the baseline of the same shape elsewhere.
 
     Returns:
-        ``[..., *sample.shape]``.
-
-    Raises:
-        ValueError: masks, baseline or assignment of another shape.
+        ``[..., *sample.shape]`` for masks ``bool[..., n]``.
     """
-    _check_inputs(sample, baseline, assignment)
+    n = _check_inputs(sample, baseline, assignment)
     if baseline.ndim != sample.ndim:
         raise ValueError(f"baseline: expected shape {sample.shape}, got {baseline.shape}")
-    n = num_players_of(assignment)
     if masks.shape[-1] != n:
         raise ValueError(f"masks: expected the {n} players of the assignment along the last axis, got {masks.shape}")
     return _masked(masks, sample, baseline, assignment)
@@ -139,10 +116,9 @@ def _masked_score(model, score, sample: Array, baseline: Array, assignment: Arra
     if baseline.ndim == sample.ndim:
         return value(baseline)
     # One background after another: the memory of a chunk does not grow with their number.
-    total, _ = jax.lax.scan(
-        lambda total, background: (total + value(background), None), value(baseline[0]), baseline[1:]
-    )
-    return total / baseline.shape[0]
+    first, rest = value(baseline[0]), baseline[1:]
+    total, _ = jax.lax.scan(lambda total, background: (total + value(background), None), first, rest)
+    return total / len(baseline)
 
 
 def masked_game(
@@ -166,12 +142,6 @@ def masked_game(
         assignment: players of the entries (`features`, `patches`, `segments`, ...).
         score: ``values[batch] = score(outputs)``, such as ``functools.partial(log_odds, label=3)``.
 
-    Returns:
-        A `Game` of the players of the assignment.
-
-    Raises:
-        ValueError: baseline or assignment of another shape.
-
     Example:
         >>> game = masked_game(lambda x: x.sum(-1), jnp.array([1.0, 2.0]), baseline=jnp.zeros(2),
         ...     assignment=features(2), score=lambda outputs: outputs)
@@ -179,9 +149,8 @@ def masked_game(
         [1.0, 3.0]
     """
     sample, baseline = jnp.asarray(sample), jnp.asarray(baseline)
-    _check_inputs(sample, baseline, assignment)
+    n = _check_inputs(sample, baseline, assignment)
     if baseline.ndim > sample.ndim + 1 or baseline.size == 0:
         raise ValueError(f"baseline: expected shape {sample.shape} or one more leading axis, got {baseline.shape}")
-    n = num_players_of(assignment)
     players = jnp.asarray(assignment, jnp.int32)
     return game(Partial(_masked_score, as_partial(model), as_partial(score), sample, baseline, players), n)

@@ -33,9 +33,6 @@ def sum_by_order(values: Array) -> Array:
     Returns:
         ``[..., n + 1]``.
 
-    Raises:
-        ValueError: the length is not a power of two.
-
     Example:
         >>> sum_by_order(jnp.array([1.0, 2.0, 3.0, 4.0])).tolist()
         [1.0, 5.0, 4.0]
@@ -58,12 +55,6 @@ def order_strengths(interactions: Array) -> OrderStrengths:
 
     Args:
         interactions: ``[..., 2**n]``: AND, OR or any other table over subsets.
-
-    Returns:
-        `OrderStrengths`.
-
-    Raises:
-        ValueError: the length is not a power of two.
 
     Example:
         >>> order_strengths(jnp.array([9.0, 1.0, -2.0, 4.0])).total.tolist()
@@ -92,9 +83,6 @@ def multi_order_interactions(values: Array, *, max_bytes: int = MAX_BYTES) -> Ar
     Returns:
         ``[..., n (n - 1) / 2, n - 1]``: the rows of `pairs`, orders m = 0 ... n - 2.
 
-    Raises:
-        ValueError: as every index; fewer than two players.
-
     Example:
         >>> multi_order_interactions(jnp.array([0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 3.0])).tolist()
         [[1.0, 3.0], [0.0, 2.0], [0.0, 2.0]]
@@ -110,9 +98,6 @@ def multi_order_interactions(values: Array, *, max_bytes: int = MAX_BYTES) -> Ar
 
 def pairs(num_players: int) -> np.ndarray:
     """Players ``int[n (n - 1) / 2, 2]`` of the rows of `multi_order_interactions`.
-
-    Raises:
-        ValueError: fewer than two players.
 
     Example:
         >>> pairs(3).tolist()

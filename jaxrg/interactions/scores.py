@@ -10,15 +10,7 @@ from jaxrg.base import is_traced
 
 
 def logit(outputs: Array, label: ArrayLike) -> Array:
-    """The output of one class.
-
-    Args:
-        outputs: ``[..., classes]``.
-        label: class index, traced or not.
-
-    Raises:
-        ValueError: a label, where it can be seen, that is no class.
-    """
+    """The output of one class, ``[...]``; a label, traced or not, that is no class is refused where it can be seen."""
     num_classes = outputs.shape[-1]
     if not is_traced(label) and not (np.min(np.asarray(label)) >= 0 and np.max(np.asarray(label)) < num_classes):
         raise ValueError(f"label: expected a class from 0 to {num_classes - 1}, got {label}")

@@ -12,20 +12,18 @@ from jax.typing import ArrayLike
 
 from jaxrg.base import PyTree, check_count
 from jaxrg.interactions.and_or import AndOr
+from jaxrg.interactions.indices.generalized import WEIGHTS
+from jaxrg.interactions.indices.shares import SHARES
 from jaxrg.interactions.orders import OrderStrengths
-from jaxrg.tables import MAX_BYTES, check_table
+from jaxrg.tables import MAX_BYTES, all_bits, check_table
 from jaxrg.transforms import num_bits
 
 SALIENT_FRACTION = 0.05  # of the largest interaction: the threshold of Ren et al. and Zhang et al.
 _FORMAT = "jaxrg interactions"
 _KIND = np.dtype("<U3")
-_SHAPIQ_NAMES = {"Harsanyi AND": "Moebius"}
-# fmt: off
-_KNOWN_TO_SHAPIQ = (
-    "Moebius", "Co-Moebius", "SV", "BV", "SII", "BII", "k-SII", "STII", "FSII", "FBII", "CHII", "kADD-SHAP",
-    "SGV", "BGV", "CHGV", "IGV", "EGV", "JointSV",
-)
-# fmt: on
+# Ours that shapiq knows, and what it calls them.
+_SHAPIQ_NAMES = {"Harsanyi AND": "Moebius"} | {name: name for name in (*SHARES, *WEIGHTS, "SV", "BV")}
+del _SHAPIQ_NAMES["Fourier"]
 
 
 class InteractionView(NamedTuple):
@@ -57,11 +55,7 @@ class InteractionView(NamedTuple):
         return self._replace(subsets=self.subsets[chosen], values=self.values[chosen], kinds=self.kinds[chosen])
 
     def top(self, count: int) -> "InteractionView":
-        """The strongest interactions, strongest first, without the empty set; fewer if there are fewer.
-
-        Raises:
-            ValueError: count < 1.
-        """
+        """The strongest interactions, strongest first, without the empty set; fewer if there are fewer."""
         check_count("count", count)
         rows = np.flatnonzero(self.orders > 0)
         return self.rows(rows[np.argsort(-np.abs(self.values[rows]), kind="stable")[:count]])
@@ -82,17 +76,15 @@ class InteractionView(NamedTuple):
                 1         -3   75.0%  {sex}
                 1          1   25.0%  {age}
         """
-        top = self.top(count)
-        is_some = self.orders > 0
+        top, is_some = self.top(count), self.orders > 0
         total = float(np.abs(self.values[is_some]).sum())
         lines = [
             f"{self.index}, {len(top.values)} of {int(is_some.sum())} interactions, total strength {total:.4g}, "
             f"empty set {self.empty_value:.4g}",
             "order      value   share  players",
         ]
-        for row, value in enumerate(top.values):
-            share = abs(value) / total if total else 0.0
-            lines.append(f"{top.orders[row]:5d} {value:10.4g} {share:7.1%}  {top.label_of(row)}")
+        for row, (order, value) in enumerate(zip(top.orders, top.values, strict=True)):
+            lines.append(f"{order:5d} {value:10.4g} {abs(value) / (total or 1):7.1%}  {top.label_of(row)}")
         return "\n".join(lines)
 
     def order_strengths(self) -> OrderStrengths:
@@ -126,10 +118,7 @@ class InteractionView(NamedTuple):
 
     @classmethod
     def from_json(cls, text: str) -> "InteractionView":
-        """The view that `to_json` wrote.
-
-        Raises:
-            ValueError: other text.
+        """The view that `to_json` wrote; other text is refused.
 
         Example:
             >>> view = label_table(jnp.array([0.5, 1.0, -3.0, 0.1]))
@@ -150,10 +139,7 @@ class InteractionView(NamedTuple):
             raise ValueError(f"text: expected what to_json wrote (format {_FORMAT!r}), got {text[:60]!r}") from error
 
     def to_shapiq(self, *, baseline: float | None = None) -> Any:
-        """The same as ``shapiq.InteractionValues``, for its plots and tools.
-
-        Args:
-            baseline: v(∅); by default the value of the empty set.
+        """The same as ``shapiq.InteractionValues``, for its plots and tools; ``baseline`` is v(∅) if not given.
 
         Raises:
             ImportError: shapiq is not installed.
@@ -162,11 +148,9 @@ class InteractionView(NamedTuple):
         num_or = int((self.kinds == "OR").sum())
         if num_or:
             raise ValueError(f"view: expected no OR interactions, which shapiq cannot express, got {num_or}")
-        name = _SHAPIQ_NAMES.get(self.index, self.index)
-        if name not in _KNOWN_TO_SHAPIQ:
-            raise ValueError(
-                f"view: expected an index that shapiq knows ({', '.join(_KNOWN_TO_SHAPIQ)}), got {self.index!r}"
-            )
+        if self.index not in _SHAPIQ_NAMES:
+            known = ", ".join(_SHAPIQ_NAMES)
+            raise ValueError(f"view: expected an index that shapiq knows ({known}), got {self.index!r}")
         try:
             from shapiq import InteractionValues
         except ImportError as error:
@@ -174,7 +158,7 @@ class InteractionView(NamedTuple):
         lookup = {tuple(np.flatnonzero(subset).tolist()): row for row, subset in enumerate(self.subsets)}
         return InteractionValues(
             values=self.values,
-            index=name,
+            index=_SHAPIQ_NAMES[self.index],
             min_order=int(self.orders.min()),
             max_order=int(self.orders.max()),
             n_players=len(self.names),
@@ -185,16 +169,13 @@ class InteractionView(NamedTuple):
 
 
 def label(values: ArrayLike, subsets: ArrayLike, *, index: str, names: Sequence[str] | None = None) -> InteractionView:
-    """A view of interactions given as a list, such as an index of the subsets of `indices.subsets_up_to`.
+    """A view of finite values ``[num]`` of subsets ``bool[num, n]``, such as those of `indices.subsets_up_to`.
 
     Args:
-        values: ``[num]``.
-        subsets: ``bool[num, n]``, the players of each.
+        values: interactions.
+        subsets: the players of each.
         index: what they are, such as ``"SII"``.
         names: of the players; their numbers by default.
-
-    Raises:
-        ValueError: shapes that do not fit, or values that are not finite.
     """
     members, numbers = np.asarray(subsets), np.asarray(values)
     if members.ndim != 2 or members.dtype != np.bool_:
@@ -217,31 +198,19 @@ def label_table(
     names: Sequence[str] | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> InteractionView:
-    """A view of a whole table ``[2**n]`` of interactions in index order, such as `harsanyi` returns.
-
-    Raises:
-        ValueError: not one table of ``2**n`` finite values; more memory than ``max_bytes``.
-    """
+    """A view of a whole table ``[2**n]`` of interactions in index order, such as `harsanyi` returns."""
     values = np.asarray(interactions)
     if values.ndim != 1:
         raise ValueError(f"interactions: expected one table [2**n], got shape {values.shape}")
     n = num_bits(values)  # type: ignore[arg-type]
     check_table(n, itemsize=values.itemsize + n, max_bytes=max_bytes, name="interactions")
-    subsets = np.empty((2**n, n), np.bool_)
-    for player in range(n):  # column by column: a whole table of integers would be eight times as large
-        subsets[:, player] = np.arange(2**n) >> player & 1
-    return label(values, subsets, index=index, names=names)
+    return label(values, np.asarray(all_bits(n)), index=index, names=names)
 
 
 def merge_and_or(result: AndOr, *, names: Sequence[str] | None = None, max_bytes: int = MAX_BYTES) -> InteractionView:
     """One view of the AND and OR interactions of one game, from `and_or.extract` or `and_or.solve`.
 
-    Returns:
-        AND interactions of all orders, those of orders 0 and 1 merged with the OR ones, then OR interactions of
-        orders >= 2.
-
-    Raises:
-        ValueError: as `label_table`.
+    First AND interactions of all orders, those of orders 0 and 1 merged with the OR ones, then OR interactions.
     """
     ands, ors = (
         label_table(table, index="Harsanyi AND-OR", names=names, max_bytes=max_bytes // 2)

@@ -16,6 +16,7 @@ def checkerboard(lattice: Lattice) -> np.ndarray:
             the lattice has bonds between equal parities.
 
     Example:
+        >>> from jaxrg.lattice import hypercubic
         >>> checkerboard(hypercubic((2, 2))).tolist()
         [[0, 1], [1, 0]]
     """
@@ -54,6 +55,7 @@ def sublattice_colouring(
             itself.
 
     Example:
+        >>> from jaxrg.lattice import triangular
         >>> sublattice_colouring(triangular((3, 3))).tolist()
         [[0, 2, 1], [1, 0, 2], [2, 1, 0]]
     """

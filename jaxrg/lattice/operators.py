@@ -119,6 +119,7 @@ def operators(lattice: Lattice, offset_sets: Mapping[str, Sequence[Sequence[int]
             squared is no operator), or two names for one operator.
 
     Example:
+        >>> from jaxrg.lattice import hypercubic
         >>> square = hypercubic((4, 4))
         >>> operators(square, {"nn": [(0, 0), (1, 0)], "field": [(0, 0)]}).num_terms.tolist()
         [32, 16]
@@ -164,6 +165,7 @@ def standard_operators(lattice: Lattice, names: Sequence[str] | None = None) -> 
         ValueError: an unknown name, or one the lattice has no room for.
 
     Example:
+        >>> from jaxrg.lattice import hypercubic
         >>> standard_operators(hypercubic((4, 4))).names
         ('nearest_neighbour', 'next_nearest_neighbour', 'third_neighbour', 'plaquette')
     """
@@ -191,6 +193,7 @@ def evaluate(basis: Operators, spins: Array) -> Array:
         ValueError: the shape is not the lattice's.
 
     Example:
+        >>> from jaxrg.lattice import hypercubic
         >>> evaluate(standard_operators(hypercubic((4, 4))), jnp.ones((4, 4), jnp.int8)).tolist()
         [32, 32, 32, 16]
     """

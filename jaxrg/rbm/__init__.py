@@ -1,4 +1,9 @@
-"""Restricted Boltzmann machines of ±1 units: energies, Gibbs sampling, exact answers, training, stacks."""
+"""Restricted Boltzmann machines of ±1 units: energies, Gibbs sampling, exact answers, training, stacks.
+
+Common arguments: the parameters of a ``machine``, an `RBM`; layers ``visible[num_visible]`` and ``hidden[num_hidden]``
+and samples ``data[num_samples, num_visible]`` of spins ±1; a typed PRNG ``key``. Arrays that do not fit together, units
+that are not ±1 and sizes out of their range are refused by a ValueError.
+"""
 
 from jaxrg.rbm.energy import (
     RBM,

@@ -52,19 +52,10 @@ def log_partition(machine: RBM) -> Array:
 
     .. math:: \ln Z = \ln \sum_v e^{-H(v)} = \ln \sum_h e^{-H(h)}
 
-    2^24 states against 1,600 units of the other layer take about a minute. Memory stays below 1 GB whatever the layers,
-    also under ``jax.grad``. The sum is streamed with a
-    running maximum and a compensated total, in the dtype of the machine. Only float64 gives ten digits: in float32 each
-    Hamiltonian is already rounded at 1e-7 of its size, so :math:`\ln Z` near 1500 comes in steps of 1.2e-4.
-
-    Args:
-        machine: the parameters, with at most 30 units in the smaller layer.
-
-    Returns:
-        Scalar of the machine's dtype; NaN if the parameters hold a NaN.
-
-    Raises:
-        ValueError: more than 30 units in the smaller layer.
+    2^24 states against 1,600 units of the other layer take about a minute; the smaller has at most 30. Memory stays
+    below 1 GB whatever the layers, also under ``jax.grad``. The sum is streamed with a running maximum and a
+    compensated total, in the dtype of the machine. Only float64 gives ten digits: in float32 each Hamiltonian is
+    already rounded at 1e-7 of its size, so :math:`\ln Z` near 1500 comes in steps of 1.2e-4. NaN gives NaN.
 
     Example:
         >>> machine = RBM(jnp.zeros((3, 2)), jnp.zeros(3), jnp.zeros(2))
@@ -91,14 +82,8 @@ def visible_energies(machine: RBM) -> Array:
 def visible_distribution(machine: RBM) -> Array:
     r"""Probability of every visible state, :math:`P(v) = e^{-H(v)}/Z`.
 
-    Args:
-        machine: the parameters; their table must fit in memory.
-
     Returns:
-        ``[2**num_visible]``, in index order; sums to 1.
-
-    Raises:
-        ValueError: more visible units than memory holds tables of their states.
+        ``[2**num_visible]``, in index order; sums to 1. The table must fit in memory.
 
     Example:
         >>> machine = RBM(jnp.zeros((2, 1)), jnp.array([50.0, 0.0]), jnp.zeros(1))
@@ -116,15 +101,8 @@ def hidden_distribution(machine: RBM) -> Array:
 def log_probability(machine: RBM, visible: Array) -> Array:
     r"""Exact logarithm of the probability of one visible state, :math:`\ln P(v) = -H(v) - \ln Z`.
 
-    Args:
-        machine: the parameters, with at most 30 units in the smaller layer.
-        visible: ``[num_visible]`` spins ±1.
-
     Returns:
         Scalar; both terms grow with the machine, so large ones need float64.
-
-    Raises:
-        ValueError: too many units, wrong shape, or units that are not ±1.
     """
     num_visible, _ = check_machine(machine)
     check_spins("visible", visible, (num_visible,))
@@ -140,15 +118,10 @@ def log_likelihood(machine: RBM, data: Array, weights: Array | None = None) -> A
     Kullback-Leibler divergence plus the entropy of the target.
 
     Args:
-        machine: the parameters, with at most 30 units in the smaller layer.
-        data: ``[num_samples, num_visible]`` spins ±1.
         weights: ``[num_samples]``, not negative; equal unless given.
 
     Returns:
         Scalar of the machine's dtype, in nats per sample.
-
-    Raises:
-        ValueError: too many units, wrong shapes, or units that are not ±1.
 
     Example:
         >>> machine = RBM(jnp.zeros((3, 2)), jnp.zeros(3), jnp.zeros(2))

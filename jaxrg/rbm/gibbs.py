@@ -37,15 +37,8 @@ def hidden_mean(machine: RBM, visible: Array) -> Array:
 
     .. math:: \langle h_a \rangle = \tanh\Big(b_a + \sum_i v_i W_{ia}\Big)
 
-    Args:
-        machine: the parameters.
-        visible: ``[num_visible]`` spins ±1.
-
     Returns:
         ``[num_hidden]``, in [-1, 1]; the probability of +1 is (1 + mean) / 2.
-
-    Raises:
-        ValueError: wrong shape, or units that are not ±1.
 
     Example:
         >>> machine = RBM(jnp.full((2, 1), 0.5), jnp.zeros(2), jnp.zeros(1))
@@ -67,16 +60,8 @@ def visible_mean(machine: RBM, hidden: Array) -> Array:
 def sample_hidden(key: Array, machine: RBM, visible: Array) -> Array:
     """Draw the hidden layer from p(h | v).
 
-    Args:
-        key: typed PRNG key.
-        machine: the parameters.
-        visible: ``[num_visible]`` spins ±1.
-
     Returns:
         ``[num_hidden]`` int8 spins ±1.
-
-    Raises:
-        ValueError: wrong shape, or units that are not ±1.
     """
     return sample_spins(key, hidden_mean(machine, visible))
 
@@ -92,16 +77,8 @@ def gibbs_step(key: Array, machine: RBM, visible: Array) -> tuple[Array, Array]:
     It leaves P(v), and with the hidden layer it returns P(v, h), invariant. Where phases coexist it slows down
     exponentially with the size of the machine.
 
-    Args:
-        key: typed PRNG key.
-        machine: the parameters.
-        visible: ``[num_visible]`` spins ±1.
-
     Returns:
         The new visible layer, and the hidden layer it was drawn from; both int8.
-
-    Raises:
-        ValueError: wrong shape, or units that are not ±1.
     """
     hidden_key, visible_key = jax.random.split(key)
     hidden = sample_hidden(hidden_key, machine, visible)

@@ -70,16 +70,10 @@ def contrastive_divergence_gradient(*, num_steps: int = 1) -> GradientFn:
     Hidden means stand for hidden spins in both terms, which has the same expectation and less noise. The bias falls as
     k grows, as the slowest mode of the Gibbs chain decays.
 
-    Args:
-        num_steps: k.
-
     Returns:
         A gradient without ``aux``, for batches ``[num_samples, num_visible]`` of spins ±1 of any dtype. It estimates
         the gradient per sample, shaped like the machine, and reports the fraction of spins changed. It refuses wrong
         shapes and units that are not ±1 with a ValueError; of a traced batch it makes NaN.
-
-    Raises:
-        ValueError: no steps.
 
     Example:
         >>> machine = RBM(jnp.zeros((3, 2)), jnp.zeros(3), jnp.zeros(2))
@@ -127,9 +121,6 @@ def persistent_contrastive_divergence_gradient(*, num_steps: int = 1) -> Gradien
         A gradient like that of `contrastive_divergence_gradient` whose ``aux`` are the chains, ``[num_chains,
         num_hidden]`` spins ±1, at first from `persistent_chains`. It reports the root mean square difference between
         the visible means of data and chains.
-
-    Raises:
-        ValueError: no steps.
 
     Reference:
         Tieleman, ICML (2008).

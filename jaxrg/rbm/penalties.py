@@ -12,17 +12,13 @@ def _check_strength(name: str, value: float | Array) -> None:
         raise ValueError(f"{name}: expected a finite value >= 0, got {value}")
 
 
-def _require(params: RBM | None) -> RBM:
-    if params is None:
-        raise ValueError("params: expected the machine as third argument of update, got None")
-    return params
-
-
 def _on_weights(rule) -> optax.GradientTransformation:
     """A transformation without state that replaces the update of the weights by ``rule(update, weights)``."""
 
-    def update(updates, state, params=None):
-        return updates._replace(weights=rule(updates.weights, _require(params).weights)), state
+    def update(updates: RBM, state, params: RBM | None = None):
+        if params is None:
+            raise ValueError("params: expected the machine as third argument of update, got None")
+        return updates._replace(weights=rule(updates.weights, params.weights)), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 

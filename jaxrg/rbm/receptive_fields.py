@@ -39,9 +39,6 @@ def receptive_fields(stack: Sequence[RBM]) -> tuple[Array, ...]:
     Returns:
         One ``[num_visible, num_hidden_l]`` array per level.
 
-    Raises:
-        ValueError: no machines, or layers that do not fit together.
-
     Example:
         >>> bottom = RBM(jnp.array([[0.5, 1.0], [-2.0, 0.5]]), jnp.zeros(2), jnp.zeros(2))
         >>> receptive_fields([bottom])[0].tolist()

@@ -43,16 +43,8 @@ def _lift(key: Array, machine: RBM, data: Array) -> Array:
 def lift(key: Array, machine: RBM, data: Array) -> Array:
     """Draw a hidden layer for every sample: the data of the next machine of a stack.
 
-    Args:
-        key: typed PRNG key.
-        machine: the parameters.
-        data: ``[num_samples, num_visible]`` spins ±1.
-
     Returns:
         ``[num_samples, num_hidden]`` int8 samples of p(h | v), not means.
-
-    Raises:
-        ValueError: wrong shape, or units that are not ±1.
     """
     num_visible, _ = check_machine(machine)
     check_spins("data", data, (data.shape[0], num_visible))
@@ -162,16 +154,11 @@ def reconstruct(key: Array, stack: Sequence[RBM], visible: Array) -> Array:
     """Send a configuration to the top of a stack and back down, sampling every layer on the way.
 
     Args:
-        key: typed PRNG key.
         stack: machines from the lowest up.
-        visible: ``[num_visible]`` spins ±1.
 
     Returns:
         ``[num_visible]`` means of the lowest layer given the hidden layer above it, in [-1, 1]; `sample_visible` of
         that layer has these means.
-
-    Raises:
-        ValueError: layers that do not fit together, wrong shape, or units that are not ±1.
     """
     check_stack(stack)
     check_spins("visible", visible, (stack[0].visible_bias.shape[0],))

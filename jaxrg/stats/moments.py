@@ -69,8 +69,9 @@ def streaming_moments() -> Accumulator:
     return Accumulator(Partial(_init), Partial(_update), Partial(_merge), Partial(_summary))
 
 
+@jax.jit
 def merge_chains(accumulator: Accumulator, states: PyTree) -> PyTree:
-    """One state from the states of many chains, stacked along a leading axis, merged pairwise as a tree.
+    """One state from the states of many chains, stacked along a leading axis.
 
     Args:
         accumulator: the accumulator that made the states, under ``vmap`` over chains.
@@ -79,18 +80,10 @@ def merge_chains(accumulator: Accumulator, states: PyTree) -> PyTree:
     Raises:
         ValueError: no chains.
     """
-    num_chains = jax.tree.leaves(states)[0].shape[0]
-    if num_chains < 1:
+    if jax.tree.leaves(states)[0].shape[0] < 1:
         raise ValueError("states: expected at least one chain, got 0")
-    while num_chains > 1:
-        half = num_chains // 2
-        left = jax.tree.map(lambda leaf, half=half: leaf[:half], states)
-        right = jax.tree.map(lambda leaf, half=half: leaf[half : 2 * half], states)
-        rest = jax.tree.map(lambda leaf, half=half: leaf[2 * half :], states)
-        merged = jax.vmap(accumulator.merge)(left, right)
-        states = jax.tree.map(lambda first, last: jnp.concatenate([first, last]), merged, rest)
-        num_chains -= half
-    return jax.tree.map(lambda leaf: leaf[0], states)
+    first, others = (jax.tree.map(lambda leaf, part=part: leaf[part], states) for part in (0, slice(1, None)))
+    return jax.lax.scan(lambda merged, state: (accumulator.merge(merged, state), None), first, others)[0]
 
 
 def zeros_as_floating(example: PyTree) -> PyTree:

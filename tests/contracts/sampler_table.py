@@ -58,11 +58,6 @@ SAMPLERS = {
         is_irreducible=False,
         num_chains=32,
     ),
-    "thinned": Row(
-        lambda model: samplers.thin(samplers.random_scan_metropolis(model), 2),
-        lambda model: np.linalg.matrix_power(matrices.random_scan_metropolis(model), 2),
-        is_reversible=True,
-    ),
     "mixture": Row(
         lambda model: samplers.mixture([samplers.heat_bath(model), samplers.wolff(model)], [0.3, 0.7]),
         _mixture_matrix,

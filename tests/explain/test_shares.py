@@ -1,5 +1,8 @@
 """Shares against what a method does: read off its definition, and summed over the inputs of a term and the others."""
 
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +11,11 @@ import pytest
 from jaxrg.explain import attributions as at
 from jaxrg.explain import reallocations as ra
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
+from _fourteen_pairs import polynomial
+
 PATCHES = np.array([0, 0, 1, 1])
-QUADRATIC = at.polynomial([0.0, 1.0, 0.4])
+QUADRATIC = polynomial([0.0, 1.0, 0.4])
 ONE_LAYER, TWO_LAYERS = (QUADRATIC, at.identity), (QUADRATIC, QUADRATIC, at.identity)
 
 

@@ -43,9 +43,14 @@ def simplex_minimum(values: np.ndarray, noise: float) -> float:
 
 
 @jax.jit
-def solve(values, noise_bound):
-    """One program for eight games of five players; the simplex solver and the closed forms use it too."""
-    return and_or.solve(values, noise_bound=noise_bound, tolerance=1e-8)
+def solve_weighted(values, noise_bound, and_weights, or_weights):
+    """One program for eight games of one player, and one for eight of five."""
+    return and_or.solve(values, noise_bound=noise_bound, tolerance=1e-8, and_weights=and_weights, or_weights=or_weights)
+
+
+def solve(values, noise_bound, *, and_weight: float = 1.0, or_weight: float = 1.0) -> and_or.AndOr:
+    weights = (jnp.full(values.shape, weight) for weight in (and_weight, or_weight))
+    return solve_weighted(values, noise_bound, *weights)
 
 
 GAMES = random_games(8, 5)
@@ -143,10 +148,9 @@ def test_zero_game():
 
 
 def test_weights_decide_between_the_kinds():
-    games = jnp.asarray(random_games(2, 3))
-    heavy = and_or.solve(games, noise_bound=0.0, or_weights=jnp.full((2, 8), 1e3))
+    games = jnp.asarray(GAMES)
     # OR interactions that cost a thousand times as much stay out, and the AND table is the Harsanyi transform.
-    np.testing.assert_allclose(heavy.and_, harsanyi(games), atol=1e-4)
+    np.testing.assert_allclose(solve(games, 0.0, or_weight=1e3).and_, harsanyi(games), atol=1e-4)
 
 
 def test_driver_refills_lanes_and_raises():
@@ -173,9 +177,7 @@ def test_float32_keeps_its_dtype():
 
 def test_a_gap_that_is_not_finite_is_not_convergence():
     # Negative weights have no minimum; where they are traced, only the gap can tell.
-    weights = -jnp.ones((2, 4))
-    solve_weighted = jax.jit(functools.partial(and_or.solve, max_iterations=50))
-    result = solve_weighted(jnp.asarray(random_games(2, 2)), and_weights=weights, or_weights=weights)
+    result = solve(jnp.asarray(random_games(8, 1)), 0.02, and_weight=-1.0, or_weight=-1.0)
     assert np.all(np.asarray(result.status) == Status.NOT_CONVERGED)
     state = splitting.start(convex.Problem(*[jnp.ones((2, 1))], *[jnp.ones(1)] * 2, *[jnp.ones((2, 1))] * 2))
     for bound, is_done in ((jnp.inf, False), (-jnp.inf, False), (jnp.nan, False), (state.best.objective[0], True)):

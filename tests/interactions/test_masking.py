@@ -123,11 +123,6 @@ def test_a_baseline_of_another_shape_is_refused_before_the_game_is_made(shape):
         )
 
 
-def test_simple_baselines():
-    np.testing.assert_array_equal(interactions.zero_baseline(IMAGE), np.zeros((4, 6)))
-    np.testing.assert_allclose(interactions.mean_baseline(jnp.stack([IMAGE, 3 * IMAGE])), 2 * IMAGE)
-
-
 def test_a_blur_spreads_a_point_as_a_gaussian_and_keeps_the_mean():
     point = jnp.zeros((31, 31, 2)).at[15, 15, 1].set(1.0)
     blurred = np.asarray(interactions.blurred_baseline(point, 1.5))
@@ -147,27 +142,15 @@ def test_a_learned_baseline_makes_the_interactions_sparser_within_its_bound():
     def model(inputs):
         return jnp.prod(1.0 + (inputs - hidden[None, :]), axis=-1, keepdims=True)
 
-    learned = interactions.learn_baseline(
-        key,
-        model,
-        samples,
-        labels,
+    learn = functools.partial(
+        interactions.learn_baseline,
         initial=jnp.zeros(4),
-        radius=jnp.full(4, 0.5),
         assignment=interactions.features(4),
         score=interactions.logit,
         num_epochs=40,
     )
+    learned = learn(key, model, samples, labels, radius=jnp.full(4, 0.5))
     assert learned.strengths[-1] < 0.95 * learned.strengths[0]
     assert np.all(np.abs(learned.baseline) <= 0.5)
     with pytest.raises(ValueError, match=r"radius: expected no negative entries, got -1\.0"):
-        interactions.learn_baseline(
-            key,
-            model,
-            samples,
-            labels,
-            initial=jnp.zeros(4),
-            radius=jnp.float32(-1.0),
-            assignment=interactions.features(4),
-            score=interactions.logit,
-        )
+        learn(key, model, samples, labels, radius=jnp.float32(-1.0))

@@ -10,7 +10,7 @@ import pytest
 import shapiq
 
 from jaxrg.interactions import Game, harsanyi, sampling
-from jaxrg.interactions.sampling import designs, estimators, permutations
+from jaxrg.interactions.sampling import designs, permutations, proxy
 from jaxrg.tables import all_bits
 
 NUM_PLAYERS = 8
@@ -111,7 +111,8 @@ def test_allocation_spends_what_it_is_given(num_players, order):
     distinct_pairs = (2**num_players - 2) // 2
     assert budget - 1 <= allocation.num_masks <= budget or allocation.num_pairs >= distinct_pairs
     assert min(allocation.counts) >= 4
-    masks = np.asarray(designs.paired_masks(jax.random.key(0), allocation))
+    design = designs.paired_estimator(allocation, lambda pairs: pairs).design
+    masks = np.asarray(design(jax.random.key(0)))
     np.testing.assert_array_equal(masks[2 : 2 + allocation.num_pairs].sum(-1), allocation.sizes)
     np.testing.assert_array_equal(~masks[2 : 2 + allocation.num_pairs], masks[2 + allocation.num_pairs :])
 
@@ -278,15 +279,15 @@ def test_sizes_are_probabilities_at_any_number_of_players():
 
 @pytest.mark.usefixtures("x64")
 def test_james_stein_lowers_the_mean_squared_error():
-    assert estimators.james_stein(jnp.ones(3), sampling.Estimate(jnp.ones(3), jnp.ones(3))).tolist() == [1.0] * 3
+    assert proxy.james_stein(jnp.ones(3), sampling.Estimate(jnp.ones(3), jnp.ones(3))).tolist() == [1.0] * 3
     noise_free = sampling.Estimate(jnp.array([1.0, -2.0, 3.0]), jnp.zeros(3))
-    np.testing.assert_array_equal(estimators.james_stein(jnp.zeros(3), noise_free), noise_free.values)
+    np.testing.assert_array_equal(proxy.james_stein(jnp.zeros(3), noise_free), noise_free.values)
     # All noise: more than the difference can explain leaves the guess.
     noisy = sampling.Estimate(jnp.array([0.5, 0.5, 0.5]), jnp.ones(3))
-    np.testing.assert_array_equal(estimators.james_stein(jnp.zeros(3), noisy), 0.0)
+    np.testing.assert_array_equal(proxy.james_stein(jnp.zeros(3), noisy), 0.0)
     # Of unit errors on ten entries with the guess off by one in all, the estimate alone has a risk of 10.
     draws = 1.0 + jax.random.normal(jax.random.key(0), (4000, 10))
-    shrunk = jax.jit(jax.vmap(lambda row: estimators.james_stein(jnp.zeros(10), sampling.Estimate(row, jnp.ones(10)))))(
+    shrunk = jax.jit(jax.vmap(lambda row: proxy.james_stein(jnp.zeros(10), sampling.Estimate(row, jnp.ones(10)))))(
         draws
     )
     risks = jnp.sum((shrunk - 1.0) ** 2, axis=1)

@@ -7,8 +7,8 @@ import pytest
 
 from jaxrg.interactions import Game, sparse
 from jaxrg.interactions.sparse.codes import bch_code, decode
-from jaxrg.interactions.sparse.fit import held_out_r_squared
 from jaxrg.interactions.sparse.lasso import lasso
+from jaxrg.interactions.sparse.terms import held_out_r_squared
 from jaxrg.tables import all_bits
 from jaxrg.transforms import moebius, walsh
 
@@ -21,6 +21,12 @@ def _planted(num_players: int, num_terms: int, degree: int, *, seed: int = 0) ->
     subsets = np.unique(subsets, axis=0)
     coefficients = generator.choice([-1.0, 1.0], len(subsets)) * generator.uniform(0.5, 2.0, len(subsets))
     return sparse.Terms(jnp.asarray(subsets), jnp.asarray(coefficients))
+
+
+def _player(terms: sparse.Terms):
+    """Conjunctions as a game of NumPy, which asks for no compilation whatever the length of a batch."""
+    subsets, coefficients = np.asarray(terms.subsets, np.float32), np.asarray(terms.coefficients)
+    return lambda masks: ((~masks).astype(np.float32) @ subsets.T == 0) @ coefficients
 
 
 def _as_dict(terms: sparse.Terms, tolerance: float = 0.0) -> dict[tuple[int, ...], float]:
@@ -49,18 +55,18 @@ def test_interactions_of_terms_equal_enumeration(order):
     n, masks = 7, all_bits(7)
     terms = _planted(n, 20, 5)
     absent = jnp.asarray(np.random.default_rng(1).random(terms.subsets.shape) < 0.3) & ~terms.subsets
-    leaves = sparse.conjunction_values(terms, masks, absent)
-    np.testing.assert_allclose(
-        sparse.conjunction_interactions(terms, order, absent), _index(leaves, n, order), atol=1e-12
-    )
-    np.testing.assert_allclose(
-        sparse.conjunction_interactions(terms, order),
-        _index(sparse.conjunction_values(terms, masks), n, order),
-        atol=1e-12,
-    )
-    np.testing.assert_allclose(
-        sparse.fourier_interactions(terms, order), _index(sparse.fourier_values(terms, masks), n, order), atol=1e-12
-    )
+
+    @jax.jit
+    def values_and_interactions(terms: sparse.Terms, absent: jax.Array):
+        values, interactions = sparse.conjunction_values, sparse.conjunction_interactions
+        return (
+            (values(terms, masks, absent), interactions(terms, order, absent)),
+            (values(terms, masks), interactions(terms, order)),
+            (sparse.fourier_values(terms, masks), sparse.fourier_interactions(terms, order)),
+        )
+
+    for values, interactions in values_and_interactions(terms, absent):
+        np.testing.assert_allclose(interactions, _index(values, n, order), atol=1e-12)
     with pytest.raises(ValueError, match="order: expected at most 2, got 3"):
         sparse.fourier_interactions(terms, 3)
 
@@ -135,15 +141,14 @@ def test_walsh_recovery_says_when_there_is_nothing_sparse():
 )
 def test_moebius_recovery_is_exact_at_any_degree(num_players, degree, budget):
     planted = _planted(num_players, 40, degree)
-    num_asked = 0
+    play, asked = _player(planted), []
 
-    def play(masks: np.ndarray) -> np.ndarray:
-        nonlocal num_asked
-        num_asked += len(masks)
-        return np.asarray(sparse.conjunction_values(planted, jnp.asarray(masks)))
+    def counted(masks: np.ndarray) -> np.ndarray:
+        asked.append(len(masks))
+        return play(masks)
 
-    fit = sparse.recover_moebius(jax.random.key(0), Game(play, num_players), budget)
-    assert num_asked == fit.num_evaluations <= budget
+    fit = sparse.recover_moebius(jax.random.key(0), Game(counted, num_players), budget)
+    assert sum(asked) == fit.num_evaluations <= budget
     _assert_same(fit.terms, planted, 1e-9)
     assert float(fit.r_squared) == pytest.approx(1.0)
     np.testing.assert_allclose(
@@ -154,10 +159,10 @@ def test_moebius_recovery_is_exact_at_any_degree(num_players, degree, budget):
 @pytest.mark.usefixtures("x64")
 def test_moebius_recovery_stands_noise_within_its_tolerance_and_tells_a_dense_game():
     planted, generator = _planted(50, 15, 4), np.random.default_rng(0)
+    play = _player(planted)
 
     def noisy(masks: np.ndarray) -> np.ndarray:
-        clean = np.asarray(sparse.conjunction_values(planted, jnp.asarray(masks)))
-        return clean + 1e-4 * generator.normal(size=len(masks))
+        return play(masks) + 1e-4 * generator.normal(size=len(masks))
 
     fit = sparse.recover_moebius(jax.random.key(0), Game(noisy, 50), 3000, tolerance=2e-3)
     _assert_same(fit.terms, planted, 5e-3)
@@ -191,20 +196,15 @@ def test_lasso_recovers_low_degree_functions(noise):
 
 @pytest.mark.usefixtures("x64")
 def test_held_out_r_squared_and_its_error():
-    values = jnp.array([0.0, 1.0, 2.0, 3.0])
-    assert held_out_r_squared(values, jnp.full(4, 1.5))[0].item() == pytest.approx(0.0, abs=1e-15)
+    line = np.arange(4.0)
     # Missing by 1/2 everywhere: 1 - (1/4) / (5/4).
-    assert held_out_r_squared(values, values + 0.5)[0].item() == pytest.approx(0.8)
-    assert np.isnan(held_out_r_squared(jnp.ones(4), jnp.ones(4))[0])
-    keys = jax.random.split(jax.random.key(0), 2000)
-
-    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        signal, noise = jax.random.normal(key, (2, 100))
-        return held_out_r_squared(signal + 0.5 * noise, signal)
-
-    found, errors = jax.jit(jax.vmap(draw))(keys)
-    assert float(jnp.mean(found)) == pytest.approx(0.8, abs=0.01)
-    assert float(jnp.std(found)) == pytest.approx(float(jnp.mean(errors)), rel=0.1)
+    values, predictions = np.stack([line, line, np.ones(4)]), np.stack([np.full(4, 1.5), line + 0.5, np.ones(4)])
+    r_squared = jax.jit(jax.vmap(held_out_r_squared))
+    np.testing.assert_allclose(r_squared(values, predictions)[0], [0.0, 0.8, np.nan], atol=1e-15)
+    signal, noise = np.random.default_rng(0).normal(size=(2, 2000, 100))
+    found, errors = (np.asarray(part) for part in r_squared(signal + 0.5 * noise, signal))
+    assert found.mean() == pytest.approx(0.8, abs=0.01)
+    assert found.std() == pytest.approx(errors.mean(), rel=0.1)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -232,7 +232,8 @@ def test_lasso_gap_bounds_the_objective():
     def objective(coefficients) -> float:
         return float(jnp.sum((targets - features @ coefficients) ** 2) / 120 + 0.1 * jnp.sum(jnp.abs(coefficients)))
 
-    short, long = (lasso(features, targets, penalty, num_steps=steps) for steps in (10, 1000))
+    solve = jax.jit(lasso, static_argnames="num_steps")
+    short, long = (solve(features, targets, penalty, num_steps=steps) for steps in (10, 1000))
     assert 0 <= float(long.gap) < 1e-12 * 60 + 1e-12
     assert objective(short.coefficients) - objective(long.coefficients) <= float(short.gap) + 1e-12
     assert float(short.gap) > 1e-9

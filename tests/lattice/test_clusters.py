@@ -119,13 +119,13 @@ def test_labels_of_stars_and_of_graphs_without_edges():
     ("shape", "periodic"),
     [
         ((1, 1), (True, True)),
-        ((1, 40), (True, True)),
+        pytest.param((1, 40), (True, True), marks=pytest.mark.slow),
         ((33, 1), (False, True)),
-        ((2, 3), (True, True)),
+        pytest.param((2, 3), (True, True), marks=pytest.mark.slow),
         ((5, 16), (True, False)),
-        ((20, 37), (True, True)),
+        pytest.param((20, 37), (True, True), marks=pytest.mark.slow),
         ((20, 37), (False, True)),
-        ((17, 50), (False, False)),
+        pytest.param((17, 50), (False, False), marks=pytest.mark.slow),
         ((32, 48), (True, True)),
     ],
 )

@@ -2,21 +2,29 @@
 
 Common arguments: a scalar ``function`` of one input ``[n]``, or the `Layer` list of a network and the index of the
 ``output`` that is explained; the ``sample`` x ``[n]``; a ``baseline`` b ``[n]``, what an absent input shows, or several
-``backgrounds`` ``[num_backgrounds, n]``. All return ``[n]``.
+``backgrounds`` ``[num_backgrounds, n]``. All return ``[n]`` and raise ValueError for shapes that do not fit.
 """
 
-from jaxrg.explain.attributions.deeplift import deeplift_rescale, deeplift_reveal_cancel
-from jaxrg.explain.attributions.gradient import (
+from jaxrg.explain.attributions.functions import (
     GradCam,
     expected_gradients,
     grad_cam,
     gradient_times_input,
     integrated_gradients,
+    occlusion,
+    occlusion_patch,
+    prediction_difference,
+    shapley,
 )
-from jaxrg.explain.attributions.layers import Layer, forward, identity, linear_layer, polynomial
-from jaxrg.explain.attributions.layerwise import deep_taylor, lrp_alpha_beta, lrp_epsilon
-from jaxrg.explain.attributions.removal import occlusion, occlusion_patch, prediction_difference
-from jaxrg.explain.attributions.shapley_values import deep_shap, shapley
+from jaxrg.explain.attributions.layers import Layer, forward, identity, linear_layer
+from jaxrg.explain.attributions.layerwise import (
+    deep_shap,
+    deep_taylor,
+    deeplift_rescale,
+    deeplift_reveal_cancel,
+    lrp_alpha_beta,
+    lrp_epsilon,
+)
 
 __all__ = [
     "GradCam",
@@ -36,7 +44,6 @@ __all__ = [
     "lrp_epsilon",
     "occlusion",
     "occlusion_patch",
-    "polynomial",
     "prediction_difference",
     "shapley",
 ]

@@ -22,34 +22,10 @@ def identity(values: Array) -> Array:
     return values
 
 
-def polynomial(coefficients: Sequence[float]) -> Callable[[Array], Array]:
-    r"""The activation :math:`\sum_k c_k y^k`; on networks of these the Taylor identities are exact.
-
-    Example:
-        >>> polynomial([0.0, 1.0, 0.5])(jnp.array([2.0])).tolist()
-        [4.0]
-    """
-    highest_first = np.asarray(coefficients, float)[::-1].tolist()
-
-    def activation(values: Array) -> Array:
-        result = jnp.zeros_like(values)
-        for coefficient in highest_first:
-            result = result * values + coefficient
-        return result
-
-    return activation
-
-
 def linear_layer(
     function: Callable[[Array], Array], input_shape: tuple[int, ...], activation: Callable[[Array], Array], dtype=None
 ) -> Layer:
     """A layer from any affine function of one input, such as a convolution or an average pool; shapes are flattened.
-
-    Args:
-        function: affine, ``outputs = function(inputs)``.
-        input_shape: of its input.
-        activation: what follows it.
-        dtype: of the weights; by default the default float.
 
     Raises:
         ValueError: a function that is not affine.
@@ -79,12 +55,8 @@ def forward(layers: Sequence[Layer], sample: Array) -> Array:
     return sample
 
 
-def hidden_inputs(layers: Sequence[Layer], sample: Array) -> list[Array]:
-    """What each layer receives, and last what the network returns: ``len(layers) + 1`` vectors.
-
-    Raises:
-        ValueError: no layers; a sample or a layer of another width.
-    """
+def _hidden_inputs(layers: Sequence[Layer], sample: Array) -> list[Array]:
+    """What each layer receives, and last what the network returns: ``len(layers) + 1`` vectors."""
     if not layers:
         raise ValueError("layers: expected at least one, got none")
     found = [sample]
@@ -97,6 +69,26 @@ def hidden_inputs(layers: Sequence[Layer], sample: Array) -> list[Array]:
     return found
 
 
-def one_output(hidden: Sequence[Array], output: int) -> Array:
-    """One at the explained output, zero at the others."""
+def _one_output(hidden: Sequence[Array], output: int) -> Array:
     return jax.nn.one_hot(output, hidden[-1].shape[0], dtype=hidden[-1].dtype)
+
+
+def propagate_relevance(layers: Sequence[Layer], sample: Array, output: int, step: Callable[..., Array]) -> Array:
+    """One output given back to the inputs, layer by layer: ``relevance = step(layer, inputs, outputs, relevance)``."""
+    hidden = _hidden_inputs(layers, sample)
+    relevance = hidden[-1] * _one_output(hidden, output)
+    for number, layer in reversed(list(enumerate(layers))):
+        relevance = step(layer, hidden[number], hidden[number + 1], relevance)
+    return relevance
+
+
+def propagate_differences(
+    layers: Sequence[Layer], sample: Array, baseline: Array, output: int, step: Callable[..., Array]
+) -> Array:
+    r""":math:`m_i \Delta x_i` by the chain rule of differences, ``multipliers = step(layer, here, there, multipliers)``
+    of what the layer receives from the sample and from the baseline."""
+    here, there = _hidden_inputs(layers, sample), _hidden_inputs(layers, baseline)
+    multipliers = _one_output(here, output)
+    for number, layer in reversed(list(enumerate(layers))):
+        multipliers = step(layer, here[number], there[number], multipliers)
+    return (sample - baseline) * multipliers

@@ -8,9 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.base import check_count
 from jaxrg.explain.reallocations.taylor import multi_indices
-from jaxrg.tables import MAX_BYTES
 
 
 class MeasuredShares(NamedTuple):
@@ -29,8 +27,6 @@ def measured_shares(
     *,
     max_degree: int,
     tolerance: float = 1e-9,
-    seed: int = 0,
-    max_bytes: int = MAX_BYTES,
 ) -> MeasuredShares:
     r"""Shares of a method in the terms of a polynomial, from its own definition alone.
 
@@ -45,11 +41,6 @@ def measured_shares(
         baseline: b; no input equal to that of the sample.
         max_degree: of the function.
         tolerance: terms smaller than this relative to the largest have no shares.
-        seed: of the points.
-        max_bytes: for the linear systems.
-
-    Raises:
-        ValueError: a degree below one; more terms than fit the memory allowed.
 
     Example:
         >>> square = lambda x: x[0] * x[1] ** 2
@@ -59,19 +50,14 @@ def measured_shares(
         ...     if not np.isnan(share).any()}
         {(1, 2): [1.0, 2.0]}
     """
-    check_count("max_degree", max_degree)
-    powers = np.concatenate(
-        [np.zeros((1, sample.shape[0]), int), multi_indices(sample.shape[0], max_degree, max_bytes=max_bytes)]
-    )
-    random = np.random.default_rng(seed)
-    places = random.uniform(-1, 1, (4 * len(powers), sample.shape[0]))
+    powers = multi_indices(sample.shape[0], max_degree)
+    places = np.random.default_rng(0).uniform(-1, 1, (4 * len(powers) + 4, sample.shape[0]))
     points = baseline[None] + jnp.asarray(places, sample.dtype) * (sample - baseline)[None]
-    monomials = np.prod(places[:, None, :] ** powers[None], axis=-1)
-    values = np.asarray(jax.jit(jax.vmap(function))(points))
-    given = np.asarray(jax.jit(jax.vmap(attribution))(points))
+    monomials = np.prod(places[:, None, :] ** np.insert(powers, 0, 0, axis=0)[None], axis=-1)
+    values, given = (np.asarray(jax.jit(jax.vmap(one))(points)) for one in (function, attribution))
     of_function = np.linalg.lstsq(monomials, values, rcond=None)[0][1:]
     fitted = np.linalg.lstsq(monomials, given, rcond=None)[0]
     misfit = float(np.sqrt(np.mean((monomials @ fitted - given) ** 2) / np.mean(given**2)))
     is_there = np.abs(of_function) > tolerance * np.abs(of_function).max()
     ratios = np.where(is_there[:, None], fitted[1:] / np.where(is_there, of_function, 1.0)[:, None], np.nan)
-    return MeasuredShares(powers[1:], ratios, misfit)
+    return MeasuredShares(powers, ratios, misfit)

@@ -1,9 +1,7 @@
 r"""Attributions of networks by re-allocating the Taylor terms of every neuron, from the output down.
 
-The common arguments: the ``layers`` of a network; a ``sample`` x ``[inputs]``; the ``output`` that is explained; the
-``shares`` of the terms of a neuron; their ``max_degree``, with which all is exact where the activations are polynomials
-of that degree; ``max_bytes`` for the terms of a layer. All raise ValueError for widths that do not fit, a degree beyond
-10 and more terms than fit the memory.
+Arguments as in `explain.attributions`, and the ``shares`` of the terms of a neuron up to ``max_degree``, with which all
+is exact where the activations are polynomials of that degree. Errors as of `multi_indices`.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,29 +10,20 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxrg.base import safe_divide
-from jaxrg.explain.attributions.layers import Layer, hidden_inputs, one_output
+from jaxrg.explain.attributions.layers import Layer, propagate_differences, propagate_relevance
 from jaxrg.explain.reallocations.shares import NeuronShares, gradient_shares, reallocate
 from jaxrg.explain.reallocations.taylor import multi_indices, neuron_terms, taylor_terms
-from jaxrg.tables import MAX_BYTES
 
 
-def _chain(
-    multipliers: Array, layer: Layer, start: Array, contributions: Array, shares, max_degree: int, max_bytes: int
-) -> Array:
-    """Relevance of the inputs ``[inputs]`` of a layer from relevance per unit of activation ``[outputs]``."""
-    powers = multi_indices(contributions.shape[0], max_degree, max_bytes=max_bytes)
+def _by_input(layer: Layer, start: Array, contributions: Array, shares: NeuronShares, max_degree: int) -> Array:
+    """What each input is given of each neuron's activation, ``[inputs, outputs]``."""
+    powers = multi_indices(contributions.shape[0], max_degree)
     terms = neuron_terms(layer.activation, start, contributions, powers)
-    return jnp.sum(shares(powers, contributions) * terms[:, None, :], axis=0) @ multipliers
+    return jnp.sum(shares(powers, contributions) * terms[:, None, :], axis=0)
 
 
 def reallocate_relevance(
-    layers: Sequence[Layer],
-    sample: Array,
-    *,
-    output: int,
-    shares: NeuronShares,
-    max_degree: int,
-    max_bytes: int = MAX_BYTES,
+    layers: Sequence[Layer], sample: Array, *, output: int, shares: NeuronShares, max_degree: int
 ) -> Array:
     r"""Relevance ``[inputs]`` propagated by re-allocating the terms of every neuron about zero.
 
@@ -42,55 +31,42 @@ def reallocate_relevance(
     `deep_taylor_shares` it is LRP-ε, LRP-αβ or deep Taylor. A ReLU has no series at zero, where JAX sets its derivative
     to 0: nothing is allocated then.
     """
-    hidden = hidden_inputs(layers, sample)
-    relevance = hidden[-1] * one_output(hidden, output)
-    for number, layer in reversed(list(enumerate(layers))):
-        contributions = jnp.concatenate([hidden[number][:, None] * layer.weight, layer.bias[None]])
-        multipliers = safe_divide(relevance, hidden[number + 1])
-        start = jnp.zeros_like(layer.bias)
-        relevance = _chain(multipliers, layer, start, contributions, shares, max_degree, max_bytes)[:-1]
-    return relevance
+
+    def step(layer: Layer, inputs: Array, outputs: Array, relevance: Array) -> Array:
+        contributions = jnp.concatenate([inputs[:, None] * layer.weight, layer.bias[None]])
+        given = _by_input(layer, jnp.zeros_like(layer.bias), contributions, shares, max_degree)
+        return given[:-1] @ safe_divide(relevance, outputs)
+
+    return propagate_relevance(layers, sample, output, step)
 
 
 def reallocate_differences(
-    layers: Sequence[Layer],
-    sample: Array,
-    baseline: Array,
-    *,
-    output: int,
-    shares: NeuronShares,
-    max_degree: int,
-    max_bytes: int = MAX_BYTES,
+    layers: Sequence[Layer], sample: Array, baseline: Array, *, output: int, shares: NeuronShares, max_degree: int
 ) -> Array:
     r"""Differences from a baseline ``[inputs]`` propagated by re-allocating the terms of every neuron about its own.
 
     With ``fixed_shares(integrated_shares)``, `reveal_cancel_shares` or ``fixed_shares(shapley_shares)`` it is
     DeepLIFT's rescale or RevealCancel rule, or Deep SHAP of one background.
     """
-    here, there = hidden_inputs(layers, sample), hidden_inputs(layers, baseline)
-    multipliers = relevance = one_output(here, output)
-    for number, layer in reversed(list(enumerate(layers))):
-        difference = here[number] - there[number]
-        start = there[number] @ layer.weight + layer.bias
-        contributions = difference[:, None] * layer.weight
-        relevance = _chain(multipliers, layer, start, contributions, shares, max_degree, max_bytes)
-        multipliers = safe_divide(relevance, difference)
-    return relevance
+
+    def step(layer: Layer, here: Array, there: Array, multipliers: Array) -> Array:
+        difference, start = here - there, there @ layer.weight + layer.bias
+        given = _by_input(layer, start, difference[:, None] * layer.weight, shares, max_degree)
+        return safe_divide(given @ multipliers, difference)
+
+    return propagate_differences(layers, sample, baseline, output, step)
 
 
-def reallocate_grad_cam(
-    head_of_means: Callable[[Array], Array], features: Array, *, max_degree: int, max_bytes: int = MAX_BYTES
-) -> Array:
-    r"""Grad-CAM's scores ``[rows, columns]``, before its ReLU, by the terms of a head that sees the channel means
-    :math:`F_k` only: position p takes :math:`\sum_k \frac{A_{pk}}{\sum_q A_{qk}} \kappa_k` of each.
+def reallocate_grad_cam(head_of_means: Callable[[Array], Array], features: Array, *, max_degree: int) -> Array:
+    r"""Grad-CAM's scores ``[rows, columns]``, before its ReLU, by the terms about zero of a head that sees the channel
+    means :math:`F_k` only: position p takes :math:`\sum_k \frac{A_{pk}}{\sum_q A_{qk}} \kappa_k` of each.
 
     Args:
         head_of_means: scalar of the means ``[channels]``; any other head is no re-allocation of its own terms.
         features: A ``[rows, columns, channels]``.
-        max_degree: of the terms about zero.
-        max_bytes: for the terms.
+        max_degree: of the terms.
     """
     means = jnp.mean(features, axis=(0, 1))
-    terms = taylor_terms(head_of_means, means, jnp.zeros_like(means), max_degree=max_degree, max_bytes=max_bytes)
+    terms = taylor_terms(head_of_means, means, jnp.zeros_like(means), max_degree=max_degree)
     by_channel = reallocate(terms, gradient_shares(terms.powers))
     return safe_divide(features, jnp.sum(features, axis=(0, 1), keepdims=True)) @ by_channel

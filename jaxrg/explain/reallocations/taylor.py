@@ -30,24 +30,26 @@ class TaylorTerms(NamedTuple):
     values: Array  # [num_terms], I(κ)
 
 
-def multi_indices(num_variables: int, max_degree: int, *, max_bytes: int = MAX_BYTES) -> np.ndarray:
-    """Exponents of all monomials of degree 1 to ``max_degree``, by degree.
+def multi_indices(num_variables: int, max_degree: int) -> np.ndarray:
+    """Exponents ``int[num_terms, num_variables]`` of all monomials of degree 1 to ``max_degree``, by degree.
 
     Raises:
-        ValueError: so many that the linear system for their coefficients takes more than ``max_bytes``, with the bytes.
+        ValueError: a degree beyond 10; so many that the linear system for their coefficients takes more than
+            `tables.MAX_BYTES`, with the bytes.
 
     Example:
         >>> multi_indices(2, 2).tolist()
         [[1, 0], [0, 1], [2, 0], [1, 1], [0, 2]]
     """
     check_count("num_variables", num_variables)
-    check_count("max_degree", max_degree)
+    if not 1 <= max_degree <= MAX_DEGREE:
+        raise ValueError(f"max_degree: expected 1 to {MAX_DEGREE}, got {max_degree}")
     largest = math.comb(num_variables + max_degree - 1, max_degree)  # monomials of the highest degree
     needed = 8 * largest * max(largest, num_variables * max_degree)
-    if needed > max_bytes:
+    if needed > MAX_BYTES:
         raise ValueError(
-            f"max_degree: expected terms that fit {max_bytes:,} bytes (max_bytes), got degree {max_degree} of "
-            f"{num_variables} inputs, which needs {needed:,} bytes"
+            f"max_degree: expected terms within {MAX_BYTES:,} bytes, got degree {max_degree} of {num_variables} "
+            f"inputs, which needs {needed:,} bytes"
         )
     rows = [
         np.bincount(chosen, minlength=num_variables)
@@ -55,11 +57,6 @@ def multi_indices(num_variables: int, max_degree: int, *, max_bytes: int = MAX_B
         for chosen in itertools.combinations_with_replacement(range(num_variables), degree)
     ]
     return np.array(rows)
-
-
-def _check_degree(max_degree: int) -> None:
-    if not 1 <= max_degree <= MAX_DEGREE:
-        raise ValueError(f"max_degree: expected 1 to {MAX_DEGREE}, got {max_degree}")
 
 
 def _derivative_series(function: Callable[[Array], Array], start: Array, max_degree: int) -> Array:
@@ -78,15 +75,8 @@ def _derivative_series(function: Callable[[Array], Array], start: Array, max_deg
     return jnp.stack([row / math.factorial(degree) for degree, row in enumerate(derivatives(start))])
 
 
-def taylor_terms(
-    function: Callable[[Array], Array],
-    sample: Array,
-    baseline: Array,
-    *,
-    max_degree: int,
-    max_bytes: int = MAX_BYTES,
-) -> TaylorTerms:
-    """All terms of the Taylor expansion of a function about a baseline, up to a degree.
+def taylor_terms(function: Callable[[Array], Array], sample: Array, baseline: Array, *, max_degree: int) -> TaylorTerms:
+    """All terms of degree 1 to ``max_degree`` of a function about a baseline; exact where it has no higher ones.
 
     Derivatives along the lattice directions of a simplex, by forward differentiation, determine the mixed ones through
     a fixed linear system.
@@ -95,27 +85,21 @@ def taylor_terms(
         function: scalar of one input ``[n]``.
         sample: x ``[n]``.
         baseline: b ``[n]``, where the expansion is made.
-        max_degree: of the terms; that of the function where it is a polynomial, and then all is exact.
-        max_bytes: for the linear system.
-
-    Returns:
-        Terms of degree 1 to ``max_degree``.
+        max_degree: of the terms.
 
     Raises:
-        ValueError: a degree beyond 10; shapes that differ; more terms than fit the memory allowed, with the bytes.
+        ValueError: as `multi_indices`; shapes that differ.
 
     Example:
         >>> terms = taylor_terms(lambda x: x[0] * x[1] ** 2, jnp.array([2.0, 3.0]), jnp.zeros(2), max_degree=3)
         >>> {tuple(row.tolist()): round(float(value), 3) for row, value in zip(*terms) if abs(value) > 1e-3}
         {(1, 2): 18.0}
     """
-    _check_degree(max_degree)
     if sample.ndim != 1 or baseline.shape != sample.shape:
         raise ValueError(f"baseline: expected the sample's shape [n], got {baseline.shape} and {sample.shape}")
-    powers = multi_indices(sample.shape[0], max_degree, max_bytes=max_bytes)
+    powers, dtype = multi_indices(sample.shape[0], max_degree), sample.dtype
     degrees = powers.sum(1)
     directions = powers[degrees == max_degree] / max_degree
-    dtype = sample.dtype
 
     def along(direction: Array) -> Array:
         line = lambda t: function(baseline + t * direction * (sample - baseline))  # noqa: E731
@@ -135,17 +119,9 @@ def neuron_terms(activation: Callable[[Array], Array], start: Array, contributio
     .. math:: \sigma\Bigl(y + \sum_i z_i\Bigr) =
         \sum_\kappa \sigma^{(|\kappa|)}(y) \prod_i \frac{z_i^{\kappa_i}}{\kappa_i!}
 
-    Args:
-        activation: σ.
-        start: y ``[outputs]``, the sums at the baseline.
-        contributions: z ``[inputs, outputs]``.
-        powers: κ ``[num_terms, inputs]``.
-
-    Returns:
-        ``[num_terms, outputs]``.
+    y ``[outputs]`` are the sums at the baseline, z ``[inputs, outputs]``; the terms are ``[num_terms, outputs]``.
     """
     max_degree = int(powers.sum(1).max())
-    _check_degree(max_degree)
     series = _derivative_series(activation, start, max_degree)
     raised = [jnp.ones_like(contributions)]
     for _ in range(max_degree):

@@ -45,23 +45,14 @@ def soft_threshold(x: Array, threshold: Array) -> Array:
     return jnp.sign(x) * jnp.maximum(jnp.abs(x) - threshold, 0)
 
 
-def _first_axis(table: Array, is_inverse: bool) -> Array:
+def zeta_first(table: Array, *, is_inverse: bool = False) -> Array:
+    """Sum over subsets along the first axis, or its inverse, the Möbius transform."""
     shape = table.shape
     for bit in range(shape[0].bit_length() - 1):
         pairs = table.reshape(-1, 2, 2**bit, *shape[1:])
         absent, present = pairs[:, 0], pairs[:, 1]
         table = jnp.stack([absent, present - absent if is_inverse else absent + present], axis=1)
     return table.reshape(shape)
-
-
-def zeta_first(table: Array) -> Array:
-    """Sum over subsets along the first axis."""
-    return _first_axis(table, is_inverse=False)
-
-
-def moebius_first(table: Array) -> Array:
-    """Inverse of `zeta_first`."""
-    return _first_axis(table, is_inverse=True)
 
 
 def complement(table: Array) -> Array:
@@ -102,8 +93,8 @@ def feasible_tables(problem: Problem, and_: Array, absent: Array) -> Tables:
     total = synthesis(and_, absent)
     allowed = jnp.clip(total, problem.values - noise, problem.values + noise)
     missing = 0.5 * (allowed - total)
-    and_ = and_ + moebius_first(missing)
-    or_ = absent - moebius_first(complement(missing))
+    and_ = and_ + zeta_first(missing, is_inverse=True)
+    or_ = absent - zeta_first(complement(missing), is_inverse=True)
     and_ = jnp.where(orders == 0, (allowed[0] + problem.empty)[None], and_ + jnp.where(orders == 1, or_, 0))
     or_ = jnp.where(orders <= 1, 0, or_)
     return Tables(and_, or_, weighted_norm(problem, and_, or_))
@@ -137,8 +128,3 @@ def dual_bound(problem: Problem, dual: Array) -> Array:
 
     nothing = jnp.zeros_like(gain)
     return jnp.maximum(with_empty(shrink * gain, shrink * total), with_empty(nothing, nothing))
-
-
-def relative_gap(objective: Array, bound: Array) -> Array:
-    """``(objective - bound) / objective``, zero for the zero game; rounding may leave it slightly negative."""
-    return safe_divide(objective - bound, objective)

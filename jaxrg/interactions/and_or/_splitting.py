@@ -14,7 +14,6 @@ from jaxrg.interactions.and_or._problem import (
     dual_bound,
     feasible_tables,
     orders_of,
-    relative_gap,
     soft_threshold,
     synthesis,
 )
@@ -160,14 +159,9 @@ def _look(problem: Problem, state: State) -> State:
     return state._replace(best=best, bound=bound)
 
 
-def _advance(problem: Problem, state: State, metric: float) -> State:
-    state, _ = jax.lax.scan(lambda state, _: (_step(problem, state, metric), None), state, length=CHUNK)
-    return _look(problem, state)
-
-
 def gap(state: State) -> Array:
-    """Relative gap of the best decomposition to the best bound."""
-    return relative_gap(state.best.objective, state.bound)
+    """``(objective - bound) / objective`` of the best ones, zero for the zero game; rounding may leave it negative."""
+    return safe_divide(state.best.objective - state.bound, state.best.objective)
 
 
 def is_done(state: State, tolerance: Array) -> Array:
@@ -176,13 +170,7 @@ def is_done(state: State, tolerance: Array) -> Array:
 
 
 def advance_open(problem: Problem, state: State, tolerance: Array, metric: float) -> State:
-    """One chunk of steps for the lanes that are not done; the others keep what they have.
-
-    Args:
-        problem: one game a lane.
-        state: of `start` or of a chunk before.
-        tolerance: relative gap at which a lane is done.
-        metric: `FREE_METRIC`, or `PINNED_METRIC` where the noise of all lanes is zero; any gives the same minimum.
-    """
+    """One chunk of steps for the lanes that are not done; any metric leads to the same minimum."""
     is_kept = is_done(state, tolerance)
-    return jax.tree.map(lambda old, new: jnp.where(is_kept, old, new), state, _advance(problem, state, metric))
+    moved, _ = jax.lax.scan(lambda state, _: (_step(problem, state, metric), None), state, length=CHUNK)
+    return jax.tree.map(lambda old, new: jnp.where(is_kept, old, new), state, _look(problem, moved))

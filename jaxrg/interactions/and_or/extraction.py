@@ -64,13 +64,6 @@ class ExtractionError(RuntimeError):
         self.result = result
 
 
-def _problem(noise_bound: Array, values: Array, and_weights: Array, or_weights: Array) -> Problem:
-    """Lanes last, from games ``[lanes, 2**n]``."""
-    empty = values[:, 0]
-    noise = noise_bound * jnp.abs(values[:, -1] - empty)
-    return Problem((values - empty[:, None]).T, empty, noise, and_weights.T, or_weights.T)
-
-
 def _finish(problem: Problem, state: State, tolerance: Array) -> AndOr:
     and_, or_, objective = state.best
     absent = jnp.where(orders_of(or_) == 0, -jnp.sum(or_, axis=0)[None], or_)
@@ -89,28 +82,36 @@ def _finish(problem: Problem, state: State, tolerance: Array) -> AndOr:
     )
 
 
-class _Settings(NamedTuple):
-    scale: Array  # c, in the dtype of the values
+class _Task(NamedTuple):
+    problem: Problem  # of all games, one a lane
     tolerance: float
     limit: Array  # the tolerance, in the dtype of the values
     metric: float
 
 
-def _check(
-    values: Array, noise_bound: ArrayLike, tolerance: float | None, max_iterations: int, lanes: int, max_bytes: int
-) -> _Settings:
+def _prepare(
+    values: Array,
+    noise_bound: ArrayLike,
+    tolerance: float | None,
+    max_iterations: int,
+    weights: dict[str, ArrayLike | None],
+    num_lanes: int,
+    max_bytes: int,
+) -> _Task:
     """What a solve needs to know, after the checks; a tolerance that rounding puts out of reach is refused."""
     if not jnp.issubdtype(values.dtype, jnp.floating):
         raise ValueError(f"values: expected floating values, got {values.dtype}")
     check_count("max_iterations", max_iterations)
-    is_traced_bound = is_traced(noise_bound)
-    if not is_traced_bound and (np.ndim(noise_bound) or not 0 <= np.asarray(noise_bound) < np.inf):
-        raise ValueError(f"noise_bound: expected one number of at least 0, got {noise_bound}")
+    is_pinned = False
+    if not is_traced(noise_bound):
+        if np.ndim(noise_bound) or not 0 <= np.asarray(noise_bound) < np.inf:
+            raise ValueError(f"noise_bound: expected one number of at least 0, got {noise_bound}")
+        is_pinned = bool(np.asarray(noise_bound) == 0)
     n = num_bits(values)
     if values.size == 0:
         raise ValueError(f"values: expected at least one game, got shape {values.shape}")
-    needed = TABLES_PER_LANE * lanes * values.dtype.itemsize * 2**n
-    check_bytes("values", needed, max_bytes, f"{TABLES_PER_LANE} tables for each of {lanes} games of {n} players")
+    needed = TABLES_PER_LANE * num_lanes * values.dtype.itemsize * 2**n
+    check_bytes("values", needed, max_bytes, f"{TABLES_PER_LANE} tables for each of {num_lanes} games of {n} players")
     least = LEAST_TOLERANCE_IN_EPSILONS * float(jnp.finfo(values.dtype).eps)
     tolerance = max(1e-6, 10 * least) if tolerance is None else tolerance
     if not 0 < tolerance < np.inf:
@@ -120,24 +121,20 @@ def _check(
             f"tolerance: expected at least {least:.1e}, what {values.dtype} can reach, got {tolerance:.1e}; "
             "raise it, or give values in float64 (jax.enable_x64)"
         )
-    is_pinned = not is_traced_bound and bool(np.asarray(noise_bound) == 0)
-    scale, limit = (jnp.asarray(number, values.dtype) for number in (noise_bound, tolerance))
-    return _Settings(scale, tolerance, limit, PINNED_METRIC if is_pinned else FREE_METRIC)
-
-
-def _games(values: Array, and_weights: ArrayLike | None, or_weights: ArrayLike | None) -> list[Array]:
-    """Games and weights ``[games, 2**n]``, the weights one by default."""
-    tables = [values]
-    for name, given in (("and_weights", and_weights), ("or_weights", or_weights)):
-        weights = jnp.ones_like(values) if given is None else jnp.asarray(given, values.dtype)
-        if weights.shape != values.shape:
-            raise ValueError(f"{name}: expected the shape of values {values.shape}, got {weights.shape}")
+    for name, given in weights.items():
+        if given is not None and np.shape(given) != values.shape:
+            raise ValueError(f"{name}: expected the shape of values {values.shape}, got {np.shape(given)}")
         if given is not None and not is_traced(given):
             host = np.asarray(given)
             if not np.all((host > 0) & np.isfinite(host)):
                 raise ValueError(f"{name}: expected positive and finite weights, got {host.min()} to {host.max()}")
-        tables.append(weights)
-    return [table.reshape(-1, values.shape[-1]) for table in tables]
+    tables = [
+        jnp.ones_like(values) if given is None else jnp.asarray(given, values.dtype) for given in weights.values()
+    ]
+    games, *weight_tables = (table.reshape(-1, 2**n).T for table in (values, *tables))
+    noise = jnp.asarray(noise_bound, values.dtype) * jnp.abs(games[-1] - games[0])
+    problem = Problem(games - games[:1], games[0], noise, *weight_tables)
+    return _Task(problem, tolerance, jnp.asarray(tolerance, values.dtype), PINNED_METRIC if is_pinned else FREE_METRIC)
 
 
 def solve(
@@ -167,16 +164,16 @@ def solve(
         tolerance: relative gap at which a game is done, looked at every 50 steps; by default 1e-6 in float64 and
             1.2e-3 in float32.
         max_iterations: steps at most, rounded up to a multiple of 50.
-        and_weights: ``[..., 2**n]`` positive weights of the absolute values, one by default; of order 0 not used.
-        or_weights: the same; of orders 0 and 1 not used.
+        and_weights, or_weights: ``[..., 2**n]`` positive weights of the absolute values, one by default; of order 0,
+            and of OR's order 1, not used.
         max_bytes: for the tables of all games.
 
     Returns:
         `AndOr`. ``objective`` and ``bound`` are weighted where there are weights.
 
     Raises:
-        ValueError: arguments of a wrong shape or size, no game, weights that are not positive where they can be seen, a
-            tolerance below what the dtype can reach, or tables beyond ``max_bytes``, with both figures.
+        ValueError: wrong shapes or sizes, weights that are not positive where they can be seen, a tolerance below what
+            the dtype can reach, or tables beyond ``max_bytes``.
 
     Example:
         >>> result = solve(jnp.array([0.0, 1.0, 1.0, 1.0]), noise_bound=0.0, tolerance=1e-3)  # an OR of two players
@@ -189,9 +186,9 @@ def solve(
     """
     values = jnp.asarray(values)
     lead = values.shape[:-1]
-    check = _check(values, noise_bound, tolerance, max_iterations, int(np.prod(lead)), max_bytes)
-    problem = _problem(check.scale, *_games(values, and_weights, or_weights))
-    result = _solve(problem, check.limit, max_iterations, metric=check.metric)
+    weights = {"and_weights": and_weights, "or_weights": or_weights}
+    task = _prepare(values, noise_bound, tolerance, max_iterations, weights, int(np.prod(lead)), max_bytes)
+    result = _solve(task.problem, task.limit, max_iterations, metric=task.metric)
     return jax.tree.map(lambda leaf: leaf.reshape(lead + leaf.shape[1:]), result)
 
 
@@ -209,13 +206,13 @@ def _solve(problem: Problem, limit: Array, max_iterations: Array | int, *, metri
     return _finish(problem, state, limit)
 
 
-_advance_jitted = jax.jit(advance_open, static_argnames="metric")
-_finish_jitted = jax.jit(_finish)
-_start_jitted = jax.jit(start)
+_advance = jax.jit(advance_open, static_argnames="metric")
+_finished = jax.jit(_finish)
 
 
 @jax.jit
-def _refill(problem: Problem, state: State, fresh: Problem, is_fresh: Array) -> tuple[Problem, State]:
+def _refill(problem: Problem, state: State, games: Problem, in_lane: Array, is_fresh: Array) -> tuple[Problem, State]:
+    fresh = jax.tree.map(lambda table: table[..., in_lane], games)
     return jax.tree.map(lambda old, new: jnp.where(is_fresh, new, old), (problem, state), (fresh, start(fresh)))
 
 
@@ -234,15 +231,10 @@ def extract(
     """`solve` of many games from the host: a game that is done gives its lane to the next one.
 
     Args:
-        values: ``[..., 2**n]``.
-        noise_bound, tolerance, and_weights, or_weights: as in `solve`.
-        max_iterations: steps of one game at most.
+        values, noise_bound, tolerance, max_iterations, and_weights, or_weights: as in `solve`.
         num_lanes: games at work at a time; one compilation for each number.
         max_bytes: for the tables of the games at work.
         progress: called as games finish, or True for a bar.
-
-    Returns:
-        `AndOr` of the leading shape of ``values``.
 
     Raises:
         ValueError: as `solve`, and for NaN or infinite values.
@@ -253,27 +245,22 @@ def extract(
     lead = values.shape[:-1]
     num_games = int(np.prod(lead))
     num_lanes = max(min(num_lanes, num_games), 1)
-    scale, tolerance, limit, metric = _check(values, noise_bound, tolerance, max_iterations, num_lanes, max_bytes)
+    weights = {"and_weights": and_weights, "or_weights": or_weights}
+    task = _prepare(values, noise_bound, tolerance, max_iterations, weights, num_lanes, max_bytes)
     if not bool(jnp.all(jnp.isfinite(values))):
         raise ValueError("values: expected finite values, got NaN or infinite ones")
-    tables = _games(values, and_weights, or_weights)
-
-    def problem_of(games: np.ndarray) -> Problem:
-        return _problem(scale, *(table[jnp.asarray(games)] for table in tables))
-
-    in_lane = np.arange(num_lanes)
-    is_busy = np.ones(num_lanes, bool)
-    problem = problem_of(in_lane)
-    state = _start_jitted(problem)
+    in_lane, is_busy = np.arange(num_lanes), np.ones(num_lanes, bool)
+    problem = jax.tree.map(lambda table: table[..., :num_lanes], task.problem)
+    state = jax.jit(start)(problem)
     pending, results = num_lanes, {}
     with reporting(progress, "extracting") as report:
         while is_busy.any():
-            state = _advance_jitted(problem, state, limit, metric)
+            state = _advance(problem, state, task.limit, task.metric)
             gaps, steps = jax.device_get((gap(state), state.steps))
-            is_over = is_busy & (~(np.abs(gaps) > tolerance) | (steps >= max_iterations))
+            is_over = is_busy & (~(np.abs(gaps) > task.tolerance) | (steps >= max_iterations))
             if not is_over.any():
                 continue
-            finished = jax.device_get(_finish_jitted(problem, state, limit))
+            finished = jax.device_get(_finished(problem, state, task.limit))
             is_fresh = np.zeros(num_lanes, bool)
             for lane in np.flatnonzero(is_over):
                 results[int(in_lane[lane])] = jax.tree.map(lambda leaf, lane=lane: leaf[lane], finished)
@@ -281,7 +268,7 @@ def extract(
                 if is_busy[lane]:
                     in_lane[lane], pending, is_fresh[lane] = pending, pending + 1, True
             if is_fresh.any():
-                problem, state = _refill(problem, state, problem_of(in_lane), jnp.asarray(is_fresh))
+                problem, state = _refill(problem, state, task.problem, jnp.asarray(in_lane), jnp.asarray(is_fresh))
             largest = max(float(result.relative_gap) for result in results.values())
             report(len(results), num_games, f"largest gap {largest:.1e}")
     stacked = jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *(results[i] for i in range(num_games)))
@@ -289,7 +276,7 @@ def extract(
     num_open = int(jnp.sum(result.status != 0))
     if num_open:
         raise ExtractionError(
-            f"values: expected {num_games} games to reach the relative gap {tolerance:.1e} in {max_iterations} "
+            f"values: expected {num_games} games to reach the relative gap {task.tolerance:.1e} in {max_iterations} "
             f"iterations, got {num_open} above it, the largest gap {float(jnp.max(result.relative_gap)):.1e}; all "
             "results are in this exception's `result`",
             result,

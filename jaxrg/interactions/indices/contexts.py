@@ -13,7 +13,8 @@ import functools
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from fractions import Fraction
+from typing import Any, NamedTuple, Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -42,16 +43,8 @@ def num_subsets_up_to(num_players: int, order: int) -> int:
 def subsets_up_to(num_players: int, order: int, *, max_bytes: int = MAX_BYTES) -> np.ndarray:
     """All subsets of at most ``order`` players: by size, and those of one size in lexicographic order of players.
 
-    Args:
-        num_players: n.
-        order: largest size.
-        max_bytes: for the result.
-
     Returns:
         ``bool[num, n]``: the members of each subset; row 0 is the empty set, rows 1 ... n the single players.
-
-    Raises:
-        ValueError: order < 1 or > n; the result does not fit ``max_bytes``.
 
     Example:
         >>> subsets_up_to(3, 2).astype(int).tolist()
@@ -78,11 +71,7 @@ def subset_indices(members: np.ndarray) -> np.ndarray:
 
 
 def check_game_table(values: Array, order: int, max_bytes: int) -> int:
-    """The n of a table, after the checks every index makes of its arguments.
-
-    Raises:
-        ValueError: not ``2**n`` values; no floating dtype; order < 1 or > n; more memory than ``max_bytes``.
-    """
+    """The n of a table, after the checks every index makes of its arguments."""
     n = num_bits(values)
     if not jnp.issubdtype(values.dtype, jnp.floating):
         raise ValueError(f"values: expected floating numbers, got {values.dtype}")
@@ -123,17 +112,11 @@ def derivative_sums(values: Array, order: int, *, max_bytes: int = MAX_BYTES) ->
 
     .. math:: D_S(t) = \sum_{T \subseteq N \setminus S,\, |T| = t} \Delta_S v(T)
 
-    Args:
-        values: ``[..., 2**n]``, a game in index order.
-        order: largest subset.
-        max_bytes: for the intermediate arrays, which hold up to a few copies of the table.
+    Arguments and errors are those of every index (`jaxrg.interactions.indices.shares`).
 
     Returns:
         ``[..., num, n + 1]``: subsets in the order of `subsets_up_to`, contexts of t = 0 ... n players; zero beyond
         n - |S|.
-
-    Raises:
-        ValueError: not ``2**n`` values; no floating dtype; order < 1 or > n; more memory than ``max_bytes``.
 
     Example:
         >>> derivative_sums(jnp.array([0.0, 1.0, 2.0, 7.0]), 2).tolist()  # of the empty set, 0, 1 and both
@@ -165,18 +148,18 @@ class Index(Protocol):
         ...
 
 
-Sums = Callable[..., Array]
-"""``sums[..., num, n + 1] = sums_fn(values, order, max_bytes=max_bytes)``: `derivative_sums` or `joining_sums`."""
+class Family(NamedTuple):
+    """What indices have in common that differ by a formula alone."""
 
-Weights = Callable[[Any, int, int], np.ndarray]
-"""``weights[order + 1, n + 1] = weights_fn(formula, n, order)``, of contexts of t players for subsets of each size."""
+    sums: Callable[..., Array]  # sums[..., num, n + 1] = sums(values, order, max_bytes=...), over contexts of t players
+    weight: Callable[..., Fraction]  # weight(formula, t, s, n, order), of a context of t players for a subset of s
 
 
-def index_of(formula: Callable, sums_fn: Sums, weights_fn: Weights) -> Index:
+def index_of(formula: Callable, family: Family) -> Index:
     """The function of a table that weights sums over contexts by a formula, under the formula's name and docstring."""
 
     def index(values: Array, order: int, *, max_bytes: int = MAX_BYTES) -> Array:
-        return weighted_sums(sums_fn(values, order, max_bytes=max_bytes), weights_fn(formula, num_bits(values), order))
+        return every_index({"": formula}, family, values, order, max_bytes)[""]
 
     for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
         setattr(index, attribute, getattr(formula, attribute))
@@ -185,9 +168,25 @@ def index_of(formula: Callable, sums_fn: Sums, weights_fn: Weights) -> Index:
     return cast(Index, compiled)
 
 
-def weighted_sums(sums: Array, weights: np.ndarray) -> Array:
-    """Values ``[..., num]`` from sums over contexts ``[..., num, n + 1]`` and the weights ``[order + 1, n + 1]``."""
-    order, n = weights.shape[0] - 1, weights.shape[1] - 1
+def every_index(formulas: dict, family: Family, values: Array, order: int, max_bytes: int) -> dict[str, Array]:
+    """Indices ``[..., num]`` of one family by name, from one pass over the table."""
+    sums, n = family.sums(values, order, max_bytes=max_bytes), num_bits(values)
     sizes = np.repeat(np.arange(order + 1), [math.comb(n, size) for size in range(order + 1)])
-    rows = jnp.asarray(weights[sizes], sums.dtype).reshape((1,) * (sums.ndim - 2) + (-1, n + 1))
-    return jnp.sum(sums * rows, axis=-1)
+    shape = (1,) * (sums.ndim - 2) + (-1, n + 1)
+
+    def weighted(formula: Callable) -> Array:
+        rows = context_weights(formula, family, n, order)[sizes]
+        return jnp.sum(sums * jnp.asarray(rows, sums.dtype).reshape(shape), axis=-1)
+
+    return {name: weighted(formula) for name, formula in formulas.items()}
+
+
+@functools.lru_cache(maxsize=256)
+def context_weights(formula: Callable, family: Family, num_players: int, order: int) -> np.ndarray:
+    """Weights ``float64[order + 1, n + 1]`` of contexts for subsets of each size, exact until they are rounded once."""
+    table = np.zeros((order + 1, num_players + 1))
+    for size in range(order + 1):
+        for t in range(num_players - size + 1):
+            table[size, t] = float(family.weight(formula, t, size, num_players, order))
+    table.setflags(write=False)
+    return table

@@ -5,6 +5,10 @@ r"""Generalized values: what a whole subset of players is worth, as the Shapley 
 They differ in the weight p of one coalition that the subset joins, which is the body of each function below. What a
 caller sees has the arguments, shapes and errors of `jaxrg.interactions.indices.shares`; entry 0, the empty set, is
 v(∅).
+
+Reference:
+    SGV, BGV: Marichal, Discrete Appl. Math. 107, 139 (2000); CHGV, IGV, EGV: Marichal, Kojadinovic & Fujimoto, Discrete
+    Appl. Math. 155, 26 (2007).
 """
 
 import functools
@@ -13,81 +17,55 @@ from collections.abc import Callable
 from fractions import Fraction
 
 import jax
-import numpy as np
 from jax import Array
 
-from jaxrg.interactions.indices.contexts import Index, index_of, joining_sums, weighted_sums
+from jaxrg.interactions.indices.contexts import Family, Index, every_index, index_of, joining_sums
 from jaxrg.tables import MAX_BYTES
-from jaxrg.transforms import num_bits
 
 JoiningWeight = Callable[[int, int, int, int], Fraction]
 """``p(t, s, n, order)``: the weight of one coalition of t players that a subset of s of the n players joins."""
 
 
-@functools.lru_cache(maxsize=256)
-def joining_weights(weight: JoiningWeight, num_players: int, order: int) -> np.ndarray:
-    """Weights ``float64[order + 1, n + 1]``, read-only; one for the empty set in the empty context."""
-    table = np.zeros((order + 1, num_players + 1))
-    table[0, 0] = 1
-    for size in range(1, order + 1):
-        for t in range(num_players - size + 1):
-            table[size, t] = float(weight(t, size, num_players, order))
-    table.setflags(write=False)
-    return table
+def _weight(formula: JoiningWeight, t: int, s: int, n: int, order: int) -> Fraction:
+    """The formula's; one for the empty set in the empty context."""
+    return formula(t, s, n, order) if s else Fraction(t == 0)
+
+
+FAMILY = Family(joining_sums, _weight)
 
 
 def generalized_value(weight: JoiningWeight) -> Index:
     """The generalized value of a weight ``p(t, s, n, order)``, under its name and docstring."""
-    return index_of(weight, joining_sums, joining_weights)
+    return index_of(weight, FAMILY)
 
 
 @generalized_value
 def shapley_generalized_values(t: int, s: int, n: int, order: int) -> Fraction:
-    r"""Shapley generalized value (SGV), :math:`p_s(t) = t!\,(n-s-t)!/(n-s+1)!`: the subset joins as one player.
-
-    Reference:
-        Marichal, Discrete Appl. Math. 107, 139 (2000).
-    """
+    r"""Shapley generalized value (SGV), :math:`p_s(t) = t!\,(n-s-t)!/(n-s+1)!`: the subset joins as one player."""
     return Fraction(1, (n - s + 1) * math.comb(n - s, t))
 
 
 @generalized_value
 def banzhaf_generalized_values(t: int, s: int, n: int, order: int) -> Fraction:
-    r"""Banzhaf generalized value (BGV), :math:`p_s(t) = 2^{s-n}`.
-
-    Reference:
-        Marichal, Discrete Appl. Math. 107, 139 (2000).
-    """
+    r"""Banzhaf generalized value (BGV), :math:`p_s(t) = 2^{s-n}`."""
     return Fraction(1, 2 ** (n - s))
 
 
 @generalized_value
 def chaining_generalized_values(t: int, s: int, n: int, order: int) -> Fraction:
-    r"""Chaining generalized value (CHGV), :math:`p_s(t) = \frac{s}{s+t} \binom{n}{s+t}^{-1}`.
-
-    Reference:
-        Marichal, Kojadinovic & Fujimoto, Discrete Appl. Math. 155, 26 (2007).
-    """
+    r"""Chaining generalized value (CHGV), :math:`p_s(t) = \frac{s}{s+t} \binom{n}{s+t}^{-1}`."""
     return Fraction(s, (s + t) * math.comb(n, s + t))
 
 
 @generalized_value
 def internal_generalized_values(t: int, s: int, n: int, order: int) -> Fraction:
-    r"""Internal generalized value (IGV), :math:`v(S) - v(\emptyset)`.
-
-    Reference:
-        Marichal, Kojadinovic & Fujimoto, Discrete Appl. Math. 155, 26 (2007).
-    """
+    r"""Internal generalized value (IGV), :math:`v(S) - v(\emptyset)`."""
     return Fraction(t == 0)
 
 
 @generalized_value
 def external_generalized_values(t: int, s: int, n: int, order: int) -> Fraction:
-    r"""External generalized value (EGV), :math:`v(N) - v(N \setminus S)`.
-
-    Reference:
-        Marichal, Kojadinovic & Fujimoto, Discrete Appl. Math. 155, 26 (2007).
-    """
+    r"""External generalized value (EGV), :math:`v(N) - v(N \setminus S)`."""
     return Fraction(t == n - s)
 
 
@@ -137,5 +115,4 @@ def generalized_values(values: Array, order: int, *, max_bytes: int = MAX_BYTES)
         >>> found["SGV"].tolist(), found["EGV"].tolist()
         ([0.0, 3.0, 4.0, 7.0], [0.0, 5.0, 6.0, 7.0])
     """
-    sums, n = joining_sums(values, order, max_bytes=max_bytes), num_bits(values)
-    return {name: weighted_sums(sums, joining_weights(weight, n, order)) for name, weight in WEIGHTS.items()}
+    return every_index(WEIGHTS, FAMILY, values, order, max_bytes)

@@ -33,11 +33,10 @@ from collections.abc import Callable
 from fractions import Fraction
 
 import jax
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.interactions.indices.contexts import Index, derivative_sums, index_of, weighted_sums
+from jaxrg.interactions.indices.contexts import Family, Index, derivative_sums, every_index, index_of
 from jaxrg.tables import MAX_BYTES
 from jaxrg.transforms import num_bits
 
@@ -45,43 +44,29 @@ Share = Callable[[int, int, int], Fraction]
 """``w(t, s, order)``: what a subset of s players has of the dividend of a superset of t >= s, in exact fractions."""
 
 
-@functools.lru_cache(maxsize=256)
-def context_weights(share: Share, num_players: int, order: int) -> np.ndarray:
-    r"""Weights of contexts from shares of dividends, exactly, rounded once at the end.
+def _weight(share: Share, t: int, s: int, n: int, order: int) -> Fraction:
+    r"""Weight of a context that gives :math:`\sum_{T \supseteq S} w(|T|, |S|) I(T) = \sum_t p_{|S|}(t) D_S(t)`.
 
-    An index :math:`\sum_{T \supseteq S} w(|T|, |S|) I(T)` of dividends I equals :math:`\sum_t p_{|S|}(t) D_S(t)` with
-
-    .. math:: p_s(t) = \sum_{j=t}^{n-s} (-1)^{j-t} \binom{n-s-t}{j-t} w(s+j, s).
-
-    Returns:
-        ``float64[order + 1, n + 1]``, read-only.
+    .. math:: p_s(t) = \sum_{j=t}^{n-s} (-1)^{j-t} \binom{n-s-t}{j-t} w(s+j, s)
     """
-    table = np.zeros((order + 1, num_players + 1))
-    for size in range(order + 1):
-        others = num_players - size
-        of_dividends = [share(size + j, size, order) for j in range(others + 1)]
-        for t in range(others + 1):
-            terms = ((-1) ** (j - t) * math.comb(others - t, j - t) * of_dividends[j] for j in range(t, others + 1))
-            table[size, t] = float(sum(terms, Fraction(0)))
-    table.setflags(write=False)
-    return table
+    signed = ((-1) ** (j - t) * math.comb(n - s - t, j - t) for j in range(t, n - s + 1))
+    return sum((sign * share(s + j, s, order) for j, sign in enumerate(signed, t)), Fraction(0))
+
+
+FAMILY = Family(derivative_sums, _weight)
 
 
 def interaction_index(share: Share) -> Index:
     """The index of a share, as a function of a table that this module's docstring describes.
 
-    Args:
-        share: ``w(t, s, order)``; its name and docstring become the index's.
-
-    Returns:
-        ``index(values, order, *, max_bytes=...)``.
+    Its name and docstring become the index's.
 
     Example:
         >>> shapley = interaction_index(lambda t, s, order: Fraction(1, t - s + 1))
         >>> shapley(jnp.array([0.0, 1.0, 2.0, 7.0]), 1).tolist()[1:]
         [3.0, 4.0]
     """
-    return index_of(share, derivative_sums, context_weights)
+    return index_of(functools.cache(share), FAMILY)
 
 
 @interaction_index
@@ -295,6 +280,5 @@ def interaction_indices(values: Array, order: int, *, max_bytes: int = MAX_BYTES
         >>> found["SII"].tolist()[1:], found["BV"].tolist()
         ([3.0, 4.0, 4.0], [3.0, 4.0])
     """
-    sums, n = derivative_sums(values, order, max_bytes=max_bytes), num_bits(values)
-    found = {name: weighted_sums(sums, context_weights(share, n, order)) for name, share in SHARES.items()}
+    found, n = every_index(SHARES, FAMILY, values, order, max_bytes), num_bits(values)
     return found | {"SV": found["SII"][..., 1 : n + 1], "BV": found["BII"][..., 1 : n + 1]}

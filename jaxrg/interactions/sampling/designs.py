@@ -5,15 +5,15 @@ in; the others share what is left of the budget, and their coalitions are unifor
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from jaxrg.interactions.indices.contexts import subsets_of_size
-from jaxrg.interactions.sampling.estimators import check_budget
+from jaxrg.interactions.sampling.estimators import Estimator, check_budget, estimator_of, random_order, with_ends
 
 MIN_UNITS = 4  # a size: three degrees of freedom are the fewest whose variance has a mean square
 
@@ -28,13 +28,18 @@ class Allocation(NamedTuple):
 
     @property
     def num_pairs(self) -> int:
-        """Pairs of both kinds."""
+        """Pairs, enumerated and sampled."""
         return len(self.enumerated) + sum(self.counts)
 
     @property
     def num_masks(self) -> int:
         """Evaluations: both of each pair, and the empty and the full coalition."""
         return 2 * self.num_pairs + 2
+
+    @property
+    def is_sampled(self) -> np.ndarray:
+        """Which pairs are samples and not all there are."""
+        return np.arange(self.num_pairs) >= len(self.enumerated)
 
     @property
     def sizes(self) -> np.ndarray:
@@ -81,25 +86,31 @@ def allocate(num_players: int, budget: int, *, order: int, min_enumerated: int =
     empty = np.zeros((0, num_players), bool)
     counts = _shares(left, weights[first:]) if first < half else np.zeros(0, int)
     return Allocation(
-        num_players,
-        np.concatenate([empty, *enumerated]),
-        tuple(int(size) for size in sizes[first:]),
-        tuple(int(count) for count in counts),
+        num_players, np.concatenate([empty, *enumerated]), tuple(sizes[first:].tolist()), tuple(counts.tolist())
     )
 
 
-def paired_masks(key: Array, allocation: Allocation) -> Array:
-    """The masks of an allocation: empty, full, the smaller coalition of every pair, then their complements."""
-    n, num_sampled = allocation.num_players, sum(allocation.counts)
-    ranks = jnp.argsort(jnp.argsort(jax.random.bits(key, (num_sampled, n)), axis=-1), axis=-1)
-    sizes = jnp.asarray(np.repeat(allocation.sampled_sizes, allocation.counts).astype(np.int32)).reshape(-1, 1)
-    sampled = ranks.astype(jnp.int32) < sizes
-    smaller = jnp.concatenate([jnp.asarray(allocation.enumerated), sampled])
-    ends = jnp.concatenate([jnp.zeros((1, n), jnp.bool_), jnp.ones((1, n), jnp.bool_)])
-    return jnp.concatenate([ends, smaller, ~smaller])
+class Pairs(NamedTuple):
+    """What an estimate from paired coalitions sees."""
+
+    masks: Array  # bool[num_pairs, n], the smaller coalition of each pair
+    at_empty: Array  # the values: scalars,
+    at_full: Array
+    smaller: Array  # [num_pairs]
+    larger: Array  # [num_pairs], of the complements
 
 
-def split_pairs(values: Array) -> tuple[Array, Array, Array, Array]:
-    """Values of the empty and full coalition, of the smaller coalition of each pair, and of their complements."""
-    smaller, larger = jnp.split(values[2:], 2)
-    return values[0], values[1], smaller, larger
+def paired_estimator(allocation: Allocation, estimate: Callable[[Pairs], Any]) -> Estimator:
+    """An estimator that plays empty, full, the smaller coalition of every pair, then their complements."""
+    num_pairs, counts = allocation.num_pairs, allocation.counts
+
+    def design(key: Array) -> Array:
+        ranks = jnp.argsort(random_order(key, sum(counts), allocation.num_players), axis=-1).astype(jnp.int32)
+        sizes = jnp.asarray(np.repeat(allocation.sampled_sizes, counts).astype(np.int32)).reshape(-1, 1)
+        smaller = jnp.concatenate([jnp.asarray(allocation.enumerated), ranks < sizes])
+        return with_ends(jnp.concatenate([smaller, ~smaller]))
+
+    def estimate_pairs(masks: Array, values: Array) -> Any:
+        return estimate(Pairs(masks[2 : 2 + num_pairs], values[0], values[1], *jnp.split(values[2:], 2)))
+
+    return estimator_of(design, estimate_pairs, allocation.num_masks)

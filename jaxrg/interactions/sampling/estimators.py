@@ -5,7 +5,8 @@ An index is an average of discrete derivatives
 .. math:: \Delta_K v(T) = \sum_{W \subseteq K} (-1)^{|K|-|W|} v(T \cup W)
 
 over sets T outside K, uniform at given size; the probability of each size is all that tells the indices apart: uniform
-for Shapley values and the Shapley interaction index, binomial for Banzhaf, falling for Shapley-Taylor.
+for Shapley values and the Shapley interaction index (Grabisch & Roubens, Int. J. Game Theory 28, 547 (1999)), binomial
+for those of Banzhaf, falling for Shapley-Taylor.
 
 All estimators take the number of players n, and the evaluations of the game they may spend at most, ``budget``; some
 the memory they may take, ``max_bytes``. A budget too small, or beyond the memory, is refused with both figures.
@@ -21,7 +22,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.base import check_count, safe_divide
+from jaxrg.base import check_count
 from jaxrg.interactions.games import Game, bytes_per_mask, check_values
 from jaxrg.tables import MAX_BYTES
 
@@ -42,7 +43,7 @@ class Estimator(NamedTuple):
 
 
 def estimator_of(design: Callable, estimate_fn: Callable, num_masks: int) -> Estimator:
-    """An estimator that takes arrays of NumPy too, and refuses values of another shape, NaN and infinity."""
+    """An estimator that takes NumPy's arrays too, and refuses values of another shape, NaN and infinity."""
 
     def checked(masks: ArrayLike, values: ArrayLike) -> Any:
         masks, values = jnp.asarray(masks), jnp.asarray(values)
@@ -65,15 +66,12 @@ def estimate(
     Args:
         key: typed JAX key.
         estimator: any of this package, for the players of the game.
-        game: from `jaxrg.interactions.game` or `masked_game`.
-        chunk_size: masks a batch; by default as many as fit the budget.
+        game: of JAX arrays.
+        chunk_size: masks a batch; by default as many as fit the memory.
         max_bytes: for the intermediate arrays of the game on one batch, of each lane of a ``vmap``.
 
     Returns:
         What the estimator's ``estimate`` returns.
-
-    Raises:
-        ValueError: a game of other players or values; NaN or infinity, which cannot be seen while values are traced.
     """
     if chunk_size is not None:
         check_count("chunk_size", chunk_size)
@@ -82,20 +80,14 @@ def estimate(
     if game.num_players != num_players:
         raise ValueError(f"game: expected the {num_players} players of the estimator, got {game.num_players}")
     check_values(jax.eval_shape(game, jax.ShapeDtypeStruct(masks.shape, masks.dtype)), num_masks)
-    size = max(max_bytes // bytes_per_mask(game), 1) if chunk_size is None else chunk_size
-    return estimator.estimate(masks, _play(game, masks, min(size, num_masks)))
-
-
-def _play(game: Game, masks: Array, chunk_size: int) -> Array:
-    """Values of all masks, a chunk at a time; the last chunk is what is left, so that no mask is played twice."""
-    num_masks, num_players = masks.shape
-    if num_masks == chunk_size:
-        return game(masks)
-    num_whole = num_masks // chunk_size
-    whole = masks[: num_whole * chunk_size].reshape(num_whole, chunk_size, num_players)
-    values = jax.lax.map(game, whole).reshape(-1)
-    rest = masks[num_whole * chunk_size :]
-    return jnp.concatenate([values, game(rest)]) if len(rest) else values
+    size = min(max(max_bytes // bytes_per_mask(game), 1) if chunk_size is None else chunk_size, num_masks)
+    if size == num_masks:
+        return estimator.estimate(masks, game(masks))
+    # The last chunk is what is left, so that no mask is played twice.
+    num_whole = num_masks // size * size
+    values = jax.lax.map(game, masks[:num_whole].reshape(-1, size, num_players)).reshape(-1)
+    rest = [game(masks[num_whole:])] if num_whole < num_masks else []
+    return estimator.estimate(masks, jnp.concatenate([values, *rest]))
 
 
 def check_budget(num_players: int, budget: int, minimum: int, purpose: str) -> None:
@@ -114,19 +106,12 @@ def shapley_sizes(num_players: int, order: int) -> np.ndarray:
     Example:
         >>> shapley_sizes(4, 2).tolist() == [1 / 3, 1 / 3, 1 / 3]
         True
-
-    Reference:
-        Grabisch & Roubens, Int. J. Game Theory 28, 547 (1999).
     """
     return np.full(num_players - order + 1, 1.0 / (num_players - order + 1))
 
 
 def banzhaf_sizes(num_players: int, order: int) -> np.ndarray:
-    """Probability of each size of T in the Banzhaf value or interaction index: binomial, every T alike.
-
-    Reference:
-        Grabisch & Roubens, Int. J. Game Theory 28, 547 (1999).
-    """
+    """Probability of each size of T in the Banzhaf value or interaction index: binomial, every T alike."""
     rest = num_players - order
     return np.array([math.comb(rest, size) / 2**rest for size in range(rest + 1)])
 
@@ -144,31 +129,24 @@ def shapley_taylor_sizes(num_players: int, order: int) -> np.ndarray:
     return np.array([order * math.comb(rest, t) / (n * math.comb(n - 1, t)) for t in range(rest + 1)])
 
 
-def james_stein(prior: Array, estimate: Estimate) -> Array:
-    r"""An unbiased estimate, pulled towards a guess as far as its errors say.
-
-    .. math:: \theta_0 + \left(1 - \frac{\sum_i \sigma_i^2}{\sum_i (\theta_i - \theta_{0,i})^2}\right)_+
-        (\theta - \theta_0)
-
-    Where the difference to the guess is all noise, the guess stands; where it is not, the estimate does. For three and
-    more independent entries of equal error this lowers the mean squared error whatever the truth. The result is biased
-    towards the guess, and the standard error of the estimate does not describe it.
-
-    Reference:
-        James & Stein, Proc. 4th Berkeley Symp. Math. Stat. Prob. 1, 361 (1961); positive part: Baranchik (1964).
-    """
-    difference = estimate.values - prior
-    share = safe_divide(jnp.sum(estimate.standard_error**2), jnp.sum(difference**2))
-    return prior + jnp.maximum(1 - share, 0) * difference
-
-
-def as_pairs(matrix: Array) -> Array:
-    """A square matrix with its diagonal set to zero."""
-    n = matrix.shape[-1]
-    return jnp.where(jnp.eye(n, dtype=jnp.bool_), 0, matrix)
-
-
 def random_order(key: Array, num_rows: int, num_players: int) -> Array:
     """Independent uniform permutations, ``int32[num_rows, n]``."""
-    words = jax.random.bits(key, (num_rows, num_players))
-    return jnp.argsort(words, axis=-1).astype(jnp.int32)
+    return jnp.argsort(jax.random.bits(key, (num_rows, num_players)), axis=-1).astype(jnp.int32)
+
+
+def with_ends(masks: Array) -> Array:
+    """The empty and the full coalition, then the masks ``[..., n]``, ``bool[num, n]``."""
+    n = masks.shape[-1]
+    ends = jnp.broadcast_to(jnp.array([[False], [True]]), (2, n))
+    return jnp.concatenate([ends, masks.reshape(-1, n)])
+
+
+def as_pairs(values: Array) -> Array:
+    """Values ``[n]`` as they are, and a matrix of pairs ``[n, n]`` with its diagonal set to zero."""
+    return values if values.ndim == 1 else jnp.where(jnp.eye(len(values), dtype=jnp.bool_), 0, values)
+
+
+def sum_products(weights: Array, features: Array, order: int) -> Array:
+    r"""Of features ``[num, n]``, :math:`\sum_m w_m \prod_{i \in K} x_{mi}` of all players or pairs K."""
+    products = weights @ features if order == 1 else features.T @ (weights[:, None] * features)
+    return as_pairs(products)

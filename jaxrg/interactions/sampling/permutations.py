@@ -1,8 +1,10 @@
 """Permutation sampling: players join one after another, and their discrete derivatives are averaged.
 
-Every estimator takes the number of players n, the evaluations it may spend at most, ``budget``, and ``max_bytes`` for
-the masks of its design and what they are made of. It refuses a budget below two samples, or beyond that memory.
+Every estimator refuses a budget below two samples, and one whose masks and what they are made of need more than
+``max_bytes``.
 """
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -10,26 +12,36 @@ import numpy as np
 from jax import Array
 
 from jaxrg.interactions.games import check_bytes
-from jaxrg.interactions.sampling.estimators import Estimate, Estimator, check_budget, estimator_of, random_order
+from jaxrg.interactions.sampling import estimators
+from jaxrg.interactions.sampling.estimators import Estimate, Estimator
 from jaxrg.tables import MAX_BYTES
 
 NUM_COPIES = 5  # bytes for each player of each mask: the masks, what they are put together from or read as
 
 
-def _num_samples(num_players: int, budget: int, cost: int, purpose: str, max_bytes: int) -> int:
-    """Samples that the budget pays for besides the two ends, at least two."""
-    check_budget(num_players, budget, 2 + 2 * cost, purpose)
+def _sampler(
+    num_players: int, budget: int, max_bytes: int, cost: int, masks_of: Callable, samples_of: Callable
+) -> Estimator:
+    """The mean over as many random orders as the budget pays for besides the ends.
+
+    ``masks_of(orders[num, n])`` are ``cost`` masks for each order, and ``samples_of(masks[num, cost, n],
+    values[num, cost], ends[2])`` the independent samples ``[num, ...]``.
+    """
+    estimators.check_budget(num_players, budget, 2 + 2 * cost, "two samples of permutations")
     num_samples = (budget - 2) // cost
     num_masks = 2 + num_samples * cost
     what = f"{num_masks:,} masks of {num_players} players"
     check_bytes("budget", NUM_COPIES * num_masks * num_players, max_bytes, what)
-    return num_samples
 
+    def design(key: Array) -> Array:
+        return estimators.with_ends(masks_of(estimators.random_order(key, num_samples, num_players)))
 
-def _with_ends(masks: Array) -> Array:
-    n = masks.shape[-1]
-    ends = jnp.concatenate([jnp.zeros((1, n), jnp.bool_), jnp.ones((1, n), jnp.bool_)])
-    return jnp.concatenate([ends, masks.reshape(-1, n)])
+    def estimate(masks: Array, values: Array) -> Estimate:
+        shape = (num_samples, cost)
+        samples = samples_of(masks[2:].reshape(*shape, num_players), values[2:].reshape(shape), values[:2])
+        return Estimate(jnp.mean(samples, axis=0), jnp.std(samples, axis=0, ddof=1) / num_samples**0.5)
+
+    return estimators.estimator_of(design, estimate, num_masks)
 
 
 def _prefixes(orders: Array) -> Array:
@@ -49,12 +61,6 @@ def _along(values: Array, ends: Array) -> Array:
     """``[..., n + 1]``: values from the empty to the full coalition along each permutation."""
     shape = (*values.shape[:-1], 1)
     return jnp.concatenate([jnp.full(shape, ends[0]), values, jnp.full(shape, ends[1])], axis=-1)
-
-
-def _summary(samples: Array) -> Estimate:
-    count = samples.shape[0]
-    error = jnp.std(samples, axis=0, ddof=1) / jnp.sqrt(jnp.asarray(count, samples.dtype))
-    return Estimate(jnp.mean(samples, axis=0), error)
 
 
 def permutation_shapley(num_players: int, budget: int, *, max_bytes: int = MAX_BYTES) -> Estimator:
@@ -80,19 +86,16 @@ def permutation_shapley(num_players: int, budget: int, *, max_bytes: int = MAX_B
         Holmes, JMLR 23 (43), 1 (2022), arXiv:2104.12199.
     """
     n = num_players
-    num_samples = _num_samples(n, budget, 2 * (n - 1), "permutation sampling", max_bytes)
 
-    def design(key: Array) -> Array:
-        orders = random_order(key, num_samples, n)
-        return _with_ends(_prefixes(jnp.stack([orders, jnp.flip(orders, -1)], axis=1)))
+    def masks_of(orders: Array) -> Array:
+        return _prefixes(jnp.stack([orders, jnp.flip(orders, -1)], axis=1))
 
-    def estimate(masks: Array, values: Array) -> Estimate:
-        orders = _orders(masks[2:].reshape(num_samples, 2, n - 1, n))
-        gains = jnp.diff(_along(values[2:].reshape(num_samples, 2, n - 1), values[:2]), axis=-1)
-        of_players = jnp.take_along_axis(gains, jnp.argsort(orders, axis=-1), axis=-1)
-        return _summary(jnp.mean(of_players, axis=1))
+    def samples_of(masks: Array, values: Array, ends: Array) -> Array:
+        orders = _orders(masks.reshape(-1, 2, n - 1, n))
+        gains = jnp.diff(_along(values.reshape(-1, 2, n - 1), ends), axis=-1)
+        return jnp.mean(jnp.take_along_axis(gains, jnp.argsort(orders, axis=-1), axis=-1), axis=1)
 
-    return estimator_of(design, estimate, 2 + num_samples * 2 * (n - 1))
+    return _sampler(n, budget, max_bytes, 2 * (n - 1), masks_of, samples_of)
 
 
 def zigzag_orders(num_players: int) -> np.ndarray:
@@ -121,7 +124,6 @@ def permutation_pairs(num_players: int, budget: int, *, max_bytes: int = MAX_BYT
 
     Orders come in blocks that randomly relabel Walecki's zigzag paths, so that every pair is met equally often and a
     block is one sample of its error. An order costs 2(n - 1) evaluations, since neighbours share their coalitions.
-
     Two blocks cost 2n(n - 1) + 2 for even n, twice that for odd n.
 
     Returns:
@@ -131,34 +133,28 @@ def permutation_pairs(num_players: int, budget: int, *, max_bytes: int = MAX_BYT
         Grabisch & Roubens, Int. J. Game Theory 28, 547 (1999), for the index; permutation sampling of it as a baseline:
         Fumagalli, Muschalik, Kolpaczki, Hüllermeier & Hammer, NeurIPS 2023, arXiv:2303.01179 (SHAP-IQ).
     """
-    n = num_players
-    num_paths = n // 2 if n % 2 == 0 else n
-    block = 2 * (n - 1) * num_paths
-    num_samples = _num_samples(n, budget, block, "two blocks of permutations, for pairs,", max_bytes)
-    paths = zigzag_orders(n)
-    num_meetings = len(paths) * (n - 1) // (n * (n - 1) // 2)
+    n, paths = num_players, zigzag_orders(num_players)
+    num_meetings = 2 * len(paths) // n
 
-    def design(key: Array) -> Array:
-        orders = random_order(key, num_samples, n)[:, paths]
+    def masks_of(orders: Array) -> Array:
+        orders = orders[:, paths]
         prefixes = _prefixes(orders)
         newcomer = jax.nn.one_hot(orders[..., :-1], n, dtype=jnp.bool_)
         successor = jax.nn.one_hot(orders[..., 1:], n, dtype=jnp.bool_)
-        return _with_ends(jnp.stack([prefixes, (prefixes & ~newcomer) | successor], axis=-3))
+        return jnp.stack([prefixes, (prefixes & ~newcomer) | successor], axis=-3)
 
-    def estimate(masks: Array, values: Array) -> Estimate:
-        shape = (num_samples, len(paths), 2, n - 1)
-        orders = _orders(masks[2:].reshape(*shape, n)[:, :, 0])
-        prefix, skipped = jnp.moveaxis(values[2:].reshape(shape), 2, 0)
-        walk = _along(prefix, values[:2])
+    def samples_of(masks: Array, values: Array, ends: Array) -> Array:
+        shape = (len(masks), len(paths), 2, n - 1)
+        orders = _orders(masks.reshape(*shape, n)[:, :, 0])
+        prefix, skipped = jnp.moveaxis(values.reshape(shape), 2, 0)
+        walk = _along(prefix, ends)
         derivatives = walk[..., 2:] - prefix - skipped + walk[..., :-2]
-        samples = jnp.arange(num_samples).reshape(-1, 1, 1)
-        first, second = orders[..., :-1], orders[..., 1:]
-        samples = jnp.broadcast_to(samples, first.shape)
-        table = jnp.zeros((num_samples, n, n), values.dtype)
-        table = table.at[samples, first, second].add(derivatives)
-        return _summary((table + table.mT) / num_meetings)
+        samples = jnp.arange(len(masks)).reshape(-1, 1, 1)
+        table = jnp.zeros((len(masks), n, n), values.dtype)
+        table = table.at[samples, orders[..., :-1], orders[..., 1:]].add(derivatives)
+        return (table + table.mT) / num_meetings
 
-    return estimator_of(design, estimate, 2 + num_samples * block)
+    return _sampler(n, budget, max_bytes, 2 * (n - 1) * len(paths), masks_of, samples_of)
 
 
 def permutation_shapley_taylor(num_players: int, budget: int, *, max_bytes: int = MAX_BYTES) -> Estimator:
@@ -177,28 +173,25 @@ def permutation_shapley_taylor(num_players: int, budget: int, *, max_bytes: int 
     """
     n = num_players
     cost = n * (n + 1) // 2 - 1
-    num_samples = _num_samples(n, budget, cost, "two permutations, for Shapley-Taylor pairs,", max_bytes)
     # Prefix of t players and one player at place j >= t: the full coalition (t = n - 1) is known.
     lengths, extras = np.triu_indices(n)
     lengths, extras = lengths[:-1], extras[:-1]
     places = np.zeros((n, n), int)  # entries below the diagonal, and the last, are not used
     places[lengths, extras] = np.arange(cost)
 
-    def design(key: Array) -> Array:
-        ranks = jnp.argsort(random_order(key, num_samples, n), axis=-1)[:, None, :].astype(jnp.int32)
+    def masks_of(orders: Array) -> Array:
+        ranks = jnp.argsort(orders, axis=-1)[:, None, :].astype(jnp.int32)
         length, extra = (jnp.asarray(column.astype(np.int32)).reshape(1, -1, 1) for column in (lengths, extras))
-        return _with_ends((ranks < length) | (ranks == extra))
+        return (ranks < length) | (ranks == extra)
 
-    def estimate(masks: Array, values: Array) -> Estimate:
+    def samples_of(masks: Array, values: Array, ends: Array) -> Array:
         # Entry (t, j): the first t players and the one at place j; (t, t) is the prefix of t + 1 players.
-        plus_one = values[2:].reshape(num_samples, cost)[:, places]
-        walk = _along(jnp.diagonal(plus_one, axis1=1, axis2=2)[:, :-1], values[:2])
-        plus_two = jnp.concatenate([plus_one[:, 1:], jnp.zeros((num_samples, 1, n), values.dtype)], axis=1)
-        plus_two = plus_two.at[:, n - 2, n - 1].set(values[1])
+        plus_one = values[:, places]
+        walk = _along(jnp.diagonal(plus_one, axis1=1, axis2=2)[:, :-1], ends)
+        plus_two = jnp.pad(plus_one[:, 1:], ((0, 0), (0, 1), (0, 0))).at[:, n - 2, n - 1].set(ends[1])
         derivatives = jnp.triu(plus_two - walk[:, 1:, None] - plus_one + walk[:, :-1, None], 1)
-        ranks = jnp.argsort(_orders(masks[2:].reshape(num_samples, cost, n)[:, np.flatnonzero(lengths == extras)]), -1)
-        samples = jnp.arange(num_samples).reshape(-1, 1, 1)
-        both = derivatives + derivatives.mT
-        return _summary(both[samples, ranks[:, :, None], ranks[:, None, :]])
+        ranks = jnp.argsort(_orders(masks[:, np.flatnonzero(lengths == extras)]), -1)
+        samples = jnp.arange(len(masks)).reshape(-1, 1, 1)
+        return (derivatives + derivatives.mT)[samples, ranks[:, :, None], ranks[:, None, :]]
 
-    return estimator_of(design, estimate, 2 + num_samples * cost)
+    return _sampler(n, budget, max_bytes, cost, masks_of, samples_of)

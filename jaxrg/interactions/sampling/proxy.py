@@ -16,17 +16,11 @@ import numpy as np
 from jax import Array
 from jax.scipy.linalg import cho_factor, cho_solve
 
+from jaxrg.base import safe_divide
 from jaxrg.interactions.games import check_bytes
 from jaxrg.interactions.indices.contexts import check_order
-from jaxrg.interactions.sampling.designs import Allocation, allocate, paired_masks, split_pairs
-from jaxrg.interactions.sampling.estimators import (
-    Estimate,
-    Estimator,
-    as_pairs,
-    estimator_of,
-    james_stein,
-    shapley_sizes,
-)
+from jaxrg.interactions.sampling.designs import Allocation, Pairs, allocate, paired_estimator
+from jaxrg.interactions.sampling.estimators import Estimate, Estimator, shapley_sizes, sum_products
 from jaxrg.interactions.sampling.stratified import stratified_estimate
 from jaxrg.tables import MAX_BYTES
 
@@ -47,10 +41,28 @@ class ProxyEstimate(NamedTuple):
     prior: Array  # [n] relevances ρ that were chosen
 
 
-def _kernel(left: Array, right: Array, relevance: Array, order: int) -> Array:
+def james_stein(prior: Array, estimate: Estimate) -> Array:
+    r"""An unbiased estimate, pulled towards a guess as far as its errors say.
+
+    .. math:: \theta_0 + \left(1 - \frac{\sum_i \sigma_i^2}{\sum_i (\theta_i - \theta_{0,i})^2}\right)_+
+        (\theta - \theta_0)
+
+    Where the difference to the guess is all noise, the guess stands; where it is not, the estimate does. For three and
+    more independent entries of equal error this lowers the mean squared error whatever the truth. The result is biased
+    towards the guess, and the standard error of the estimate does not describe it.
+
+    Reference:
+        James & Stein, Proc. 4th Berkeley Symp. Math. Stat. Prob. 1, 361 (1961); positive part: Baranchik (1964).
+    """
+    difference = estimate.values - prior
+    share = safe_divide(jnp.sum(estimate.standard_error**2), jnp.sum(difference**2))
+    return prior + jnp.maximum(1 - share, 0) * difference
+
+
+def _kernel(spins: Array, relevance: Array, order: int) -> Array:
     """Product kernel of spins, made odd (order 1) or even (order 2) under the reversal of all spins."""
     up, down = jnp.log1p(relevance), jnp.log1p(-relevance)
-    overlap = 0.5 * (left * (up - down).reshape(1, -1)) @ right.T
+    overlap = 0.5 * (spins * (up - down).reshape(1, -1)) @ spins.T
     mean = 0.5 * jnp.sum(up + down)
     direct, reversed_ = jnp.exp(mean + overlap), jnp.exp(mean - overlap)
     return 0.5 * (direct - reversed_ if order == 1 else direct + reversed_)
@@ -58,7 +70,7 @@ def _kernel(left: Array, right: Array, relevance: Array, order: int) -> Array:
 
 def _fit(spins: Array, targets: Array, relevance: Array, nugget: Array, order: int) -> tuple[Array, Array]:
     """Dual coefficients and leave-one-out residuals of kernel ridge regression."""
-    kernel = _kernel(spins, spins, relevance, order)
+    kernel = _kernel(spins, relevance, order)
     identity = jnp.eye(len(targets), dtype=targets.dtype)
     noise = jnp.maximum(nugget, 100 * jnp.finfo(targets.dtype).eps) * jnp.mean(jnp.diagonal(kernel))
     inverse = cho_solve(cho_factor(kernel + noise * identity), identity)
@@ -82,12 +94,11 @@ def _interactions(spins: Array, duals: Array, relevance: Array, order: int) -> A
         mean_spin, weight = node
         factors = 1 + slopes * mean_spin
         amounts = 0.5 * weight * duals * jnp.exp(jnp.sum(jnp.log(factors), axis=1))
-        changes = 2 * slopes / factors
-        return total + (amounts @ changes if order == 1 else (changes.T * amounts.reshape(1, -1)) @ changes), None
+        return total + sum_products(amounts, 2 * slopes / factors, order), None
 
     start = jnp.zeros((num_players,) * order, spins.dtype)
     total, _ = jax.lax.scan(add, start, (jnp.asarray(nodes, spins.dtype), jnp.asarray(weights, spins.dtype)))
-    return total if order == 1 else as_pairs(total)
+    return total
 
 
 def _choose(spins: Array, targets: Array, weights: Array, shape: Array, order: int) -> tuple[Array, Array, Array]:
@@ -100,7 +111,7 @@ def _choose(spins: Array, targets: Array, weights: Array, shape: Array, order: i
 
     def errors_of(scale: Array) -> Array:
         # One spectrum serves every nugget.
-        kernel = _kernel(spins, spins, relevance_of(scale), order)
+        kernel = _kernel(spins, relevance_of(scale), order)
         spectrum, vectors = jnp.linalg.eigh(kernel)
         shifted = spectrum.reshape(-1, 1) + nuggets.reshape(1, -1) * jnp.mean(jnp.diagonal(kernel))
         duals = vectors @ ((vectors.T @ targets).reshape(-1, 1) / shifted)
@@ -110,27 +121,24 @@ def _choose(spins: Array, targets: Array, weights: Array, shape: Array, order: i
     scales = jnp.asarray(MEAN_ORDERS, spins.dtype)
     errors = jax.lax.map(errors_of, scales)
     errors = jnp.where(jnp.isfinite(errors), errors, jnp.inf)
-    best = jnp.argmin(errors)
-    row, column = jnp.unravel_index(best, errors.shape)
-    return relevance_of(scales[row]), nuggets[column], errors.reshape(-1)[best]
+    row, column = jnp.unravel_index(jnp.argmin(errors), errors.shape)
+    return relevance_of(scales[row]), nuggets[column], errors[row, column]
 
 
 def _prior(spins: Array, targets: Array, weights: Array, order: int) -> tuple[Array, Array]:
     """Relevances and nugget: equal for all players, or by what a first fit finds of each, if that predicts better."""
-    flat, nugget, error = _choose(spins, targets, weights, jnp.ones(spins.shape[1], spins.dtype), order)
-    best = (flat, nugget, error)
-    relevance = flat
-    for _ in range(2):
+
+    def improve(_: int, best: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         duals, _ = _fit(spins, targets, best[0], best[1], order)
         found = _interactions(spins, duals, best[0], order)
         strength = jnp.abs(found) if order == 1 else jnp.sqrt(jnp.sum(found**2, axis=1))
-        tiny = jnp.finfo(spins.dtype).tiny
-        strength = strength / jnp.maximum(jnp.mean(strength), tiny) + MIN_RELEVANCE
-        relevance, nugget, error = _choose(spins, targets, weights, strength, order)
-        is_better = error < best[2]
-        chosen = (relevance, nugget, error)
-        best = tuple(jnp.where(is_better, new, old) for new, old in zip(chosen, best, strict=True))
-    return best[0], best[1]
+        strength = strength / jnp.maximum(jnp.mean(strength), jnp.finfo(spins.dtype).tiny) + MIN_RELEVANCE
+        chosen = _choose(spins, targets, weights, strength, order)
+        return jax.tree.map(lambda new, old: jnp.where(chosen[2] < best[2], new, old), chosen, best)
+
+    flat = _choose(spins, targets, weights, jnp.ones(spins.shape[1], spins.dtype), order)
+    relevance, nugget, _ = jax.lax.fori_loop(0, 2, improve, flat)
+    return relevance, nugget
 
 
 def _size_weights(allocation: Allocation, order: int) -> np.ndarray:
@@ -165,38 +173,33 @@ def proxy_corrected(num_players: int, budget: int, order: int, *, max_bytes: int
         transform: Butler et al., NeurIPS 2025, arXiv:2505.17495 (ProxySPEX).
     """
     check_order(order, 2)
-    allocation = allocate(num_players, budget, order=order)
+    allocation, sign = allocate(num_players, budget, order=order), (-1.0) ** order
     num_pairs = allocation.num_pairs + 1
     needed = 4 * num_pairs**2 * jnp.finfo(jnp.result_type(float)).bits // 8
     check_bytes("budget", needed, max_bytes, f"kernels of {num_pairs:,} pairs of coalitions")
-    sizes = shapley_sizes(num_players, order)
-    weights = _size_weights(allocation, order)
-    # The ends and an even choice of all sizes decide on the prior.
+    # The ends, in the last row, and an even choice of all sizes decide on the prior.
     choosing = np.unique(np.linspace(0, allocation.num_pairs - 1, min(MAX_CHOOSING, allocation.num_pairs)).astype(int))
-    is_sampled = np.isin(allocation.sizes, allocation.sampled_sizes)
+    picked = np.append(choosing, allocation.num_pairs)
+    weights = np.append(_size_weights(allocation, order)[choosing], 0.0)
+    is_sampled = np.append(allocation.is_sampled, False)
 
-    def estimate(masks: Array, values: Array) -> ProxyEstimate:
-        dtype = values.dtype
-        at_empty, at_full, smaller, larger = split_pairs(values)
-        sign = (-1.0) ** order
-        parts = 0.5 * (smaller + sign * larger)
-        end = 0.5 * (at_empty + sign * at_full)
-        targets = jnp.concatenate([parts, end.reshape(1)])
-        spins = 2 * jnp.concatenate([masks[2 : 2 + allocation.num_pairs], masks[:1]]).astype(dtype) - 1
-        picked = np.append(choosing, allocation.num_pairs)
-        # The constant is no interaction; without it the prior need not be wide enough to hold it.
-        centre = jnp.mean(targets) if order == 2 else 0
-        targets = targets - centre
-        chosen_weights = jnp.asarray(np.append(weights[choosing], 0.0), dtype)
-        relevance, nugget = _prior(spins[picked], targets[picked], chosen_weights, order)
+    def estimate(pairs: Pairs) -> ProxyEstimate:
+        dtype = pairs.smaller.dtype
+        values, mirrored = (
+            jnp.append(part, end) for part, end in ((pairs.smaller, pairs.at_empty), (pairs.larger, pairs.at_full))
+        )
+        targets = 0.5 * (values + sign * mirrored)
+        spins = jnp.concatenate([2 * pairs.masks.astype(dtype) - 1, jnp.full((1, num_players), -1, dtype)])
+        if order == 2:  # the constant is no interaction; without it the prior need not be wide enough to hold it
+            targets = targets - jnp.mean(targets)
+        relevance, nugget = _prior(spins[picked], targets[picked], jnp.asarray(weights, dtype), order)
         duals, left_out = _fit(spins, targets, relevance, nugget, order)
-        fitted = _kernel(spins, spins, relevance, order) @ duals
-        residuals = jnp.where(jnp.asarray(np.append(is_sampled, False)), left_out, targets - fitted)
+        missed = targets - _kernel(spins, relevance, order) @ duals
+        left = jnp.where(jnp.asarray(is_sampled), left_out, missed)
+        residuals = Pairs(pairs.masks, left[-1], sign * left[-1], left[:-1], sign * left[:-1])
         proxy = _interactions(spins, duals, relevance, order)
-        ends = jnp.stack([residuals[-1], sign * residuals[-1]])
-        left = jnp.concatenate([ends, residuals[:-1], sign * residuals[:-1]])
-        rest = stratified_estimate(masks, left, allocation, sizes)
+        rest = stratified_estimate(residuals, allocation, shapley_sizes(num_players, order))
         corrected = Estimate(proxy + rest.values, rest.standard_error)
         return ProxyEstimate(corrected, proxy, james_stein(proxy, corrected), relevance)
 
-    return estimator_of(lambda key: paired_masks(key, allocation), estimate, allocation.num_masks)
+    return paired_estimator(allocation, estimate)

@@ -8,28 +8,27 @@ from jax import Array
 
 from jaxrg.interactions.games import check_bytes
 from jaxrg.interactions.indices.contexts import check_order
-from jaxrg.interactions.sampling.designs import Allocation, allocate, paired_masks, split_pairs
-from jaxrg.interactions.sampling.estimators import Estimate, Estimator, check_budget, estimator_of
+from jaxrg.interactions.sampling.designs import Allocation, Pairs, allocate, paired_estimator
+from jaxrg.interactions.sampling.estimators import Estimate, Estimator, check_budget
 from jaxrg.tables import MAX_BYTES
 
 NUM_COPIES = 5  # of the features and of their products that are in memory at once; four where compiled
 
 
-def _kernel_mass(num_players: int, size: int, order: int) -> float:
-    """Weight of all pairs of one size: coalitions times kernel, up to a factor that no size shares."""
-    n, k = num_players, order
-    if size < k:
-        return 0.0  # fitted exactly, as a constraint
-    coalitions = math.lgamma(n + 1) - math.lgamma(size + 1) - math.lgamma(n - size + 1)
-    kernel = math.lgamma(size - k + 1) + math.lgamma(n - size - k + 1) - math.lgamma(n - 2 * k + 1)
-    return math.exp(coalitions + kernel - 2 * k * math.log(n))
-
-
 def _row_weights(allocation: Allocation, order: int) -> np.ndarray:
-    n, sizes = allocation.num_players, allocation.sizes
-    counts = np.bincount(sizes, minlength=n + 1)
-    mass = np.array([_kernel_mass(n, size, order) * (0.5 if 2 * size == n else 1.0) for size in range(n // 2 + 1)])
-    return mass[sizes] / counts[sizes]
+    """Weight of each pair: coalitions of its size times kernel, over the pairs there are of it; their sum is one."""
+    n, k, counts = allocation.num_players, order, np.bincount(allocation.sizes)
+
+    def weight_of(size: int) -> float:
+        if size < k:
+            return 0.0  # fitted exactly, as a constraint
+        coalitions = math.lgamma(n + 1) - math.lgamma(size + 1) - math.lgamma(n - size + 1)
+        kernel = math.lgamma(size - k + 1) + math.lgamma(n - size - k + 1) - math.lgamma(n - 2 * k + 1)
+        half = 0.5 if 2 * size == n else 1.0  # both coalitions of a pair have the middle size
+        return half * math.exp(coalitions + kernel - 2 * k * math.log(n)) / counts[size]
+
+    weights = np.array([weight_of(size) for size in range(len(counts))])[allocation.sizes]
+    return weights / weights.sum()
 
 
 def _solve(rows: Array, targets: Array, weights: Array, constraints: Array, constrained: Array, strata: np.ndarray):
@@ -89,30 +88,25 @@ def kernel_regression(num_players: int, budget: int, order: int, *, max_bytes: i
     )
     allocation = allocate(n, budget, order=order, min_enumerated=order - 1)
     weights = _row_weights(allocation, order)
-    is_sampled = np.isin(allocation.sizes, allocation.sampled_sizes)
     first, second = np.triu_indices(n, 1)
 
-    def features(masks: Array, dtype) -> Array:
-        signs = 2 * masks.astype(dtype) - 1
-        return 0.5 * signs if order == 1 else 0.25 * (signs[:, first] * signs[:, second] - 1)
-
-    def estimate(masks: Array, values: Array) -> Estimate:
-        at_empty, at_full, smaller, larger = split_pairs(values)
-        rows = features(masks[2 : 2 + allocation.num_pairs], values.dtype)
+    def estimate(pairs: Pairs) -> Estimate:
+        dtype = pairs.smaller.dtype
+        signs = 2 * pairs.masks.astype(dtype) - 1
         if order == 1:
-            targets = 0.5 * (smaller - larger)
-            constraints = jnp.full((1, n), 0.5, values.dtype)
-            constrained = 0.5 * (at_full - at_empty).reshape(1)
+            rows, targets = 0.5 * signs, 0.5 * (pairs.smaller - pairs.larger)
+            constraints = jnp.full((1, n), 0.5, dtype)
+            constrained = 0.5 * (pairs.at_full - pairs.at_empty).reshape(1)
         else:
-            targets = 0.5 * (smaller + larger) - 0.5 * (at_full + at_empty)
+            rows = 0.25 * (signs[:, first] * signs[:, second] - 1)
+            targets = 0.5 * (pairs.smaller + pairs.larger) - 0.5 * (pairs.at_full + pairs.at_empty)
             constraints, constrained = rows[:n], targets[:n]  # the single players come first
-        scaled = jnp.asarray(weights / weights.sum(), values.dtype)
+        scaled, is_sampled = (jnp.asarray(x, dtype) for x in (weights, allocation.is_sampled))
         coefficients, squares = _solve(rows, targets, scaled, constraints, constrained, allocation.sizes)
-        error = jnp.sqrt(jnp.sum(squares * jnp.asarray(is_sampled, values.dtype)[:, None], axis=0))
+        error = jnp.sqrt(is_sampled @ squares)
         if order == 1:
             return Estimate(coefficients, error)
-        zeros = jnp.zeros((n, n), values.dtype)
-        matrices = (zeros.at[first, second].set(column) for column in (coefficients, error))
+        matrices = (jnp.zeros((n, n), dtype).at[first, second].set(column) for column in (coefficients, error))
         return Estimate(*(matrix + matrix.T for matrix in matrices))
 
-    return estimator_of(lambda key: paired_masks(key, allocation), estimate, allocation.num_masks)
+    return paired_estimator(allocation, estimate)

@@ -6,8 +6,8 @@ import numpy as np
 from jax import Array
 
 from jaxrg.base import safe_divide
-from jaxrg.interactions.sampling.designs import Allocation, allocate, paired_masks, split_pairs
-from jaxrg.interactions.sampling.estimators import Estimate, Estimator, as_pairs, estimator_of
+from jaxrg.interactions.sampling.designs import Allocation, Pairs, allocate, paired_estimator
+from jaxrg.interactions.sampling.estimators import Estimate, Estimator, as_pairs
 
 # From this expected number of samples on, a stratum is empty once in exp(10) = 22,000 draws and its mean is used;
 # below, memberships are weighted by their probability instead, which needs no sample in any one stratum.
@@ -56,26 +56,23 @@ def _sums_by_membership(masks: Array, numbers: Array, order: int) -> Array:
 
 def _size_terms(masks, is_used, smaller, larger, tables, order: int) -> tuple[Array, Array]:
     """Contribution of the pairs of one size, and its variance."""
-    coefficients, probabilities, is_exact, is_poststratified = tables
-    dtype = smaller.dtype
-    used = is_used.astype(dtype)
+    (direct, mirrored, chance), is_exact, is_poststratified = tables
+    used = is_used.astype(smaller.dtype)
     count = jnp.sum(used)
     means = jnp.sum(smaller * used) / count, jnp.sum(larger * used) / count
     a, b = (smaller - means[0]) * used, (larger - means[1]) * used
     numbers = jnp.stack([used, a, b, a * a, a * b, b * b], axis=1)
-    held = np.array([0, 1]) if order == 1 else np.array([0, 1, 1, 2])
-    shape = (-1,) + (1,) * order
-    direct, mirrored = (coefficients[row][held].reshape(shape) for row in (0, 1))
-    chance = probabilities[held].reshape(shape)
+
+    def spread(aa: Array, ab: Array, bb: Array) -> Array:
+        return direct**2 * aa + 2 * direct * mirrored * ab + mirrored**2 * bb
+
     counts, sum_a, sum_b, sum_aa, sum_ab, sum_bb = _sums_by_membership(masks, numbers, order)
     sums = direct * sum_a + mirrored * sum_b
-    squares = direct**2 * sum_aa + 2 * direct * mirrored * sum_ab + mirrored**2 * sum_bb
+    squares = spread(sum_aa, sum_ab, sum_bb)
 
     # Means of the strata. One with fewer than two samples takes the variance of its whole size.
     at_least_one = jnp.maximum(counts, 1)
-    pooled = (
-        direct**2 * jnp.sum(a * a) + 2 * direct * mirrored * jnp.sum(a * b) + mirrored**2 * jnp.sum(b * b)
-    ) / count
+    pooled = spread(jnp.sum(a * a), jnp.sum(a * b), jnp.sum(b * b)) / count
     within = (squares - sums**2 / at_least_one) / jnp.maximum(counts - 1, 1)
     within = jnp.where(counts > 1.5, jnp.maximum(within, 0), pooled)
     of_means = jnp.sum(sums / at_least_one, axis=0)
@@ -94,13 +91,11 @@ def _size_terms(masks, is_used, smaller, larger, tables, order: int) -> tuple[Ar
     return value, jnp.where(is_exact, 0, variance)
 
 
-def stratified_estimate(masks: Array, values: Array, allocation: Allocation, sizes: np.ndarray) -> Estimate:
-    """The estimate of `stratified` from the masks of any `allocate`."""
-    n, order = allocation.num_players, allocation.num_players - len(sizes) + 1
-    at_empty, at_full, smaller, larger = split_pairs(values)
+def stratified_estimate(pairs: Pairs, allocation: Allocation, sizes: np.ndarray) -> Estimate:
+    """The estimate of `stratified` from the pairs of any `allocate`."""
+    n, order, dtype = allocation.num_players, allocation.num_players - len(sizes) + 1, pairs.smaller.dtype
     of_pair = allocation.sizes
-    strata = np.unique(of_pair)
-    counts = np.array([(of_pair == size).sum() for size in strata])
+    strata, counts = np.unique(of_pair, return_counts=True)
     rows = np.zeros((len(strata), counts.max()), np.int32)
     is_used = np.arange(counts.max()) < counts[:, None]
     for index, size in enumerate(strata):
@@ -110,20 +105,20 @@ def stratified_estimate(masks: Array, values: Array, allocation: Allocation, siz
     is_exact = ~np.isin(strata, allocation.sampled_sizes)
     needed = np.where(np.any(coefficients != 0, axis=1), probabilities, 1.0).min(-1)
     is_poststratified = is_exact | (counts * needed >= MIN_EXPECTED)
-    tables = (jnp.asarray(coefficients, values.dtype), jnp.asarray(probabilities, values.dtype))
-    flags = (jnp.asarray(is_exact), jnp.asarray(is_poststratified))
+    held = [0, 1] if order == 1 else [0, 1, 1, 2]  # members of K in every pattern
+    of_patterns = np.concatenate([coefficients, probabilities[:, None]], axis=1)[..., held]
+    of_patterns = jnp.asarray(of_patterns, dtype).reshape(*of_patterns.shape, *(1,) * order)
+    tables = jax.tree.map(jnp.asarray, (rows, is_used, of_patterns, is_exact, is_poststratified))
 
     def add(total, stratum):
-        index, used, coefficient, probability, exact, poststratified = stratum
-        stratum_tables = (coefficient, probability, exact, poststratified)
-        terms = _size_terms(masks[2 + index], used, smaller[index], larger[index], stratum_tables, order)
+        index, used, *of_size = stratum
+        terms = _size_terms(pairs.masks[index], used, pairs.smaller[index], pairs.larger[index], of_size, order)
         return (total[0] + terms[0], total[1] + terms[1]), None
 
-    zeros = jnp.zeros((n,) * order, values.dtype)
-    start = zeros + (-1.0) ** order * float(sizes[0]) * at_empty + float(sizes[-1]) * at_full
-    (value, variance), _ = jax.lax.scan(add, (start, zeros), (jnp.asarray(rows), jnp.asarray(is_used), *tables, *flags))
-    error = jnp.sqrt(variance)
-    return Estimate(value, error) if order == 1 else Estimate(as_pairs(value), as_pairs(error))
+    zeros = jnp.zeros((n,) * order, dtype)
+    start = zeros + (-1.0) ** order * float(sizes[0]) * pairs.at_empty + float(sizes[-1]) * pairs.at_full
+    (value, variance), _ = jax.lax.scan(add, (start, zeros), tables)
+    return Estimate(as_pairs(value), as_pairs(jnp.sqrt(variance)))
 
 
 def stratified(num_players: int, budget: int, sizes: np.ndarray) -> Estimator:
@@ -136,8 +131,7 @@ def stratified(num_players: int, budget: int, sizes: np.ndarray) -> Estimator:
     as one sample. Sizes that can be afforded whole are exact.
 
     Args:
-        num_players: n.
-        budget: evaluations at most; every size gets some.
+        num_players, budget: as in every estimator; every size gets some evaluations.
         sizes: ``[n - k + 1]`` probability of each size of T, k = 1 or 2: `shapley_sizes`, `banzhaf_sizes`,
             `shapley_taylor_sizes`.
 
@@ -162,8 +156,4 @@ def stratified(num_players: int, budget: int, sizes: np.ndarray) -> Estimator:
             f"got {len(sizes)}"
         )
     allocation = allocate(num_players, budget, order=order)
-    return estimator_of(
-        lambda key: paired_masks(key, allocation),
-        lambda masks, values: stratified_estimate(masks, values, allocation, sizes),
-        allocation.num_masks,
-    )
+    return paired_estimator(allocation, lambda pairs: stratified_estimate(pairs, allocation, sizes))

@@ -1,9 +1,9 @@
 """Functions of up to a thousand players with few Fourier or Möbius coefficients, recovered from few values."""
 
-from jaxrg.interactions.sparse.fit import SparseFit
 from jaxrg.interactions.sparse.lasso import recover_low_degree
 from jaxrg.interactions.sparse.moebius import recover_moebius
 from jaxrg.interactions.sparse.terms import (
+    SparseFit,
     Terms,
     conjunction_interactions,
     conjunction_values,

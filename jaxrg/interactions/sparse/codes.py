@@ -21,10 +21,7 @@ class Code(NamedTuple):
 
 
 def bch_code(num_players: int, degree: int) -> Code:
-    """The code that tells all subsets of at most ``degree`` of ``num_players`` players apart.
-
-    Raises:
-        ValueError: more than 4,095 players.
+    """The code that tells all subsets of at most ``degree`` of ``num_players`` players, up to 4,095, apart.
 
     Reference:
         Bose & Ray-Chaudhuri, Inf. Control 3, 68 (1960); Hocquenghem, Chiffres 2, 147 (1959).
@@ -92,11 +89,11 @@ def decode(code: Code, parities: np.ndarray) -> np.ndarray | None:
     """
     num_players = code.checks.shape[1]
     bits = parities.reshape(code.degree, -1).astype(int)
-    odd = (bits << np.arange(bits.shape[1])).sum(1)
-    power_sums = [0] * (2 * code.degree)
-    for index in range(1, 2 * code.degree + 1):
-        half = power_sums[index // 2 - 1]
-        power_sums[index - 1] = int(odd[index // 2]) if index % 2 else _product(code, half, half)
+    power_sums: list[int] = []
+    for index, odd in enumerate((bits << np.arange(bits.shape[1])).sum(1).tolist()):
+        power_sums.append(odd)
+        half = power_sums[index]  # an even power sum is the square of the one of half its index
+        power_sums.append(_product(code, half, half))
     locator = _locator(code, power_sums)
     order = len(code.powers) // 2
     values = np.full(num_players, locator[0])

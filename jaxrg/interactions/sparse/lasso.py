@@ -11,8 +11,7 @@ from jax.typing import ArrayLike
 from jaxrg.base import check_count
 from jaxrg.interactions.games import check_bytes, check_values
 from jaxrg.interactions.indices.contexts import num_subsets_up_to, subsets_up_to
-from jaxrg.interactions.sparse.fit import SparseFit, held_out_r_squared
-from jaxrg.interactions.sparse.terms import Terms
+from jaxrg.interactions.sparse.terms import SparseFit, Terms, held_out_r_squared
 from jaxrg.tables import MAX_BYTES
 
 
@@ -20,7 +19,7 @@ class LassoSolution(NamedTuple):
     """Coefficients and a certificate."""
 
     coefficients: Array  # [num_features]
-    gap: Array  # duality gap, an upper bound of how far the objective is from its minimum
+    gap: Array  # duality gap: the objective is at most this far from its minimum
 
 
 def lasso(features: Array, targets: Array, penalty: Array, *, num_steps: int = 500) -> LassoSolution:
@@ -31,9 +30,6 @@ def lasso(features: Array, targets: Array, penalty: Array, *, num_steps: int = 5
         targets: y, ``[m]``.
         penalty: λ, scalar; may be traced and vmapped.
         num_steps: proximal steps.
-
-    Returns:
-        Coefficients and the duality gap.
 
     Example:
         >>> solution = lasso(jnp.eye(2) * 2**0.5, jnp.array([2.0, 0.1]), jnp.asarray(0.5))
@@ -67,10 +63,8 @@ def lasso(features: Array, targets: Array, penalty: Array, *, num_steps: int = 5
         ahead = following + (momentum - 1) / next_momentum * (following - current)
         return (following, ahead, next_momentum), None
 
-    start = jnp.zeros_like(vector)
-    (coefficients, _, _), _ = jax.lax.scan(
-        proximal_step, (start, start, jnp.ones((), features.dtype)), length=num_steps
-    )
+    start = (jnp.zeros_like(vector), jnp.zeros_like(vector), jnp.ones((), features.dtype))
+    (coefficients, _, _), _ = jax.lax.scan(proximal_step, start, length=num_steps)
     residual = targets - features @ coefficients
     largest = jnp.max(jnp.abs(features.T @ residual)) / count
     dual = residual * jnp.minimum(1, penalty / jnp.maximum(largest, jnp.finfo(features.dtype).tiny))
@@ -82,10 +76,8 @@ def lasso(features: Array, targets: Array, penalty: Array, *, num_steps: int = 5
 def _refit(features: Array, targets: Array, is_chosen: Array) -> Array:
     """Least squares on the chosen features alone, with a ridge at the rounding of the dtype."""
     chosen = features * is_chosen.astype(features.dtype).reshape(1, -1)
-    gram = chosen.T @ chosen / features.shape[0]
-    ridge = 10 * jnp.finfo(features.dtype).eps
-    system = gram + jnp.diag(jnp.where(is_chosen, ridge, 1.0))
-    return jnp.linalg.solve(system, chosen.T @ targets / features.shape[0])
+    ridge = jnp.diag(jnp.where(is_chosen, 10 * jnp.finfo(features.dtype).eps, 1.0))
+    return jnp.linalg.solve(chosen.T @ chosen / len(features) + ridge, chosen.T @ targets / len(features))
 
 
 def recover_low_degree(
@@ -104,10 +96,7 @@ def recover_low_degree(
         max_bytes: for the matrix of features.
 
     Returns:
-        A `SparseFit` of all features in the support; coefficients outside it are dropped, so this is no traced code.
-
-    Raises:
-        ValueError: fewer than 20 coalitions; features beyond the memory allowed; values that are NaN or infinite.
+        A `SparseFit` of the features in the support alone, so this is no traced code.
 
     Reference:
         Stobbe & Krause, AISTATS 2012 (learning Fourier sparse set functions).
@@ -153,6 +142,5 @@ def _fit_path(masks: Array, values: Array, subsets: Array, num_penalties: int) -
     errors, choices = jax.lax.map(supported, penalties)
     chosen = choices[jnp.argmin(errors)]
     coefficients = _refit(seen, targets[:num_fit], chosen)
-    prediction = features[num_fit:] @ coefficients
-    r_squared, error = held_out_r_squared(targets[num_fit:], prediction)
+    r_squared, error = held_out_r_squared(targets[num_fit:], features[num_fit:] @ coefficients)
     return coefficients.at[0].add(offset), r_squared, error

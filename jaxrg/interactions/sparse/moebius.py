@@ -5,15 +5,12 @@ left is a minimal unexplained subset T, and the residual on it is its coefficien
 degree costs nothing: a term takes at most 2n evaluations, and about :math:`|T| \log_2 n` where it is small.
 """
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from jaxrg.base import check_count
 from jaxrg.interactions.games import Game, check_values
-from jaxrg.interactions.sparse.fit import SparseFit, held_out_r_squared
-from jaxrg.interactions.sparse.terms import Terms
+from jaxrg.interactions.sparse.terms import SparseFit, fit_of, host_generator
 
 
 class _BudgetSpent(Exception):
@@ -46,15 +43,14 @@ class _Residual:
         return is_subset.astype(float) @ self.coefficients
 
     def of(self, mask: np.ndarray) -> float:
-        return float(self.values(mask[None])[0] - self.explained(mask[None])[0])
+        return float((self.values(mask[None]) - self.explained(mask[None]))[0])
 
     def is_unexplained(self, mask: np.ndarray) -> bool:
         return abs(self.of(mask)) > self.tolerance * max(self.scale, np.finfo(float).tiny)
 
     def add(self, mask: np.ndarray) -> None:
-        coefficient = self.of(mask)
+        self.coefficients = np.append(self.coefficients, self.of(mask))
         self.subsets = np.concatenate([self.subsets, mask[None]])
-        self.coefficients = np.append(self.coefficients, coefficient)
 
 
 def _shrink(residual: _Residual, mask: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -95,9 +91,6 @@ def recover_moebius(
     Returns:
         A `SparseFit` of Möbius coefficients (`conjunction_values`, `conjunction_interactions`).
 
-    Raises:
-        ValueError: a budget that the held-out coalitions use up; another shape of values, or NaN.
-
     Example:
         >>> pair = Game(lambda masks: 2.0 * masks[:, :2].all(1), 5)
         >>> fit = recover_moebius(jax.random.key(0), pair, 60, num_held_out=20)
@@ -109,12 +102,10 @@ def recover_moebius(
         NeurIPS 2024, arXiv:2402.02631, for sparse Möbius transforms by group testing.
     """
     num_players = game.num_players
-    check_count("num_players", num_players)
     check_count("num_held_out", num_held_out, minimum=2)
     if budget < num_held_out + 3:
         raise ValueError(f"budget: expected more than the {num_held_out} held-out and 2 evaluations, got {budget}")
-    seed = np.asarray(jax.random.bits(key, (4,))).tolist()
-    generator = np.random.default_rng(seed)
+    generator = host_generator(key)
     residual = _Residual(game, budget, tolerance)
     shares = generator.random((num_held_out, 1))
     held_out = generator.random((num_held_out, num_players)) < shares
@@ -129,7 +120,5 @@ def recover_moebius(
                 residual.add(_shrink(residual, candidate, generator))
     except _BudgetSpent:
         pass
-    dtype = jnp.result_type(float)
-    r_squared, error = held_out_r_squared(jnp.asarray(values, dtype), jnp.asarray(residual.explained(held_out), dtype))
-    terms = Terms(jnp.asarray(residual.subsets), jnp.asarray(residual.coefficients, dtype))
-    return SparseFit(terms, r_squared, error, len(residual.known))
+    predictions = residual.explained(held_out)
+    return fit_of(residual.subsets, residual.coefficients, values, predictions, len(residual.known))

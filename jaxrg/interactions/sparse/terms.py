@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from jaxrg.interactions.indices.contexts import check_order
-from jaxrg.interactions.sampling.estimators import as_pairs
+from jaxrg.interactions.sampling.estimators import sum_products
 
 
 class Terms(NamedTuple):
@@ -23,6 +24,45 @@ class Terms(NamedTuple):
 
     subsets: Array  # bool[num_terms, n]
     coefficients: Array  # [num_terms]
+
+
+class SparseFit(NamedTuple):
+    """A recovered function and how well it predicts."""
+
+    terms: Terms
+    r_squared: Array  # share of the variance explained on coalitions that the recovery has not seen
+    r_squared_error: Array  # its standard error
+    num_evaluations: int  # of the game, held-out ones included
+
+
+def held_out_r_squared(values: Array, predictions: Array) -> tuple[Array, Array]:
+    r"""Coefficient of determination and its standard error by the delta method; nan where the values do not vary.
+
+    .. math:: R^2 = 1 - \frac{\sum_i (v_i - \hat v_i)^2}{\sum_i (v_i - \bar v)^2}
+
+    Example:
+        >>> held_out_r_squared(jnp.array([0.0, 1.0, 2.0]), jnp.array([0.0, 1.0, 2.0]))[0].item()
+        1.0
+    """
+    errors = (values - predictions) ** 2
+    deviations = (values - jnp.mean(values)) ** 2
+    ratio = jnp.mean(errors) / jnp.mean(deviations)
+    influences = (errors - ratio * deviations) / jnp.mean(deviations)
+    return 1 - ratio, jnp.std(influences) / len(values) ** 0.5
+
+
+def host_generator(key: Array) -> np.random.Generator:
+    """A generator of NumPy for what runs on the host, from a typed JAX key."""
+    return np.random.default_rng(np.asarray(jax.random.bits(key, (4,))).tolist())
+
+
+def fit_of(
+    subsets: np.ndarray, coefficients: np.ndarray, held_out: np.ndarray, predictions: ArrayLike, num_evaluations: int
+) -> SparseFit:
+    """What was found on the host, and how it predicts the held-out values, in the default floating type."""
+    dtype = jnp.result_type(float)
+    found = held_out_r_squared(jnp.asarray(held_out, dtype), jnp.asarray(predictions, dtype))
+    return SparseFit(Terms(jnp.asarray(subsets), jnp.asarray(coefficients, dtype)), *found, num_evaluations)
 
 
 def fourier_values(terms: Terms, masks: Array) -> Array:
@@ -72,11 +112,8 @@ def conjunction_interactions(terms: Terms, order: int, absent: Array | None = No
 
     Args:
         terms: subsets A with their coefficients.
-        order: 1 or 2.
+        order: 1 for ``[n]``, 2 for ``[n, n]`` with a zero diagonal.
         absent: subsets B, disjoint of A; none by default.
-
-    Returns:
-        ``[n]``, or ``[n, n]`` with a zero diagonal.
 
     Example:
         >>> pair = Terms(jnp.array([[True, True, False]]), jnp.array([2.0]))
@@ -91,12 +128,12 @@ def conjunction_interactions(terms: Terms, order: int, absent: Array | None = No
     outside = jnp.zeros_like(inside) if absent is None else absent.astype(dtype)
     a, b = jnp.sum(inside, axis=1), jnp.sum(outside, axis=1)
     check_order(order, 2)
+    all_present = sum_products(weights * _beta(a - order, b), inside, order)
+    all_absent = sum_products(weights * _beta(a, b - order), outside, order)
     if order == 1:
-        return (weights * _beta(a - 1, b)) @ inside - (weights * _beta(a, b - 1)) @ outside
-    both_in = inside.T @ ((weights * _beta(a - 2, b))[:, None] * inside)
-    both_out = outside.T @ ((weights * _beta(a, b - 2))[:, None] * outside)
+        return all_present - all_absent
     mixed = inside.T @ ((weights * _beta(a - 1, b - 1))[:, None] * outside)
-    return as_pairs(both_in + both_out - mixed - mixed.T)
+    return all_present + all_absent - mixed - mixed.T  # no player is both, so the diagonal stays zero
 
 
 def fourier_interactions(terms: Terms, order: int) -> Array:
@@ -104,9 +141,6 @@ def fourier_interactions(terms: Terms, order: int) -> Array:
 
     .. math:: I_K = 2^{|K|} \sum_{S \supseteq K,\; |S \setminus K|\ \mathrm{even}}
         \frac{\hat f(S)}{|S \setminus K| + 1}
-
-    Returns:
-        ``[n]``, or ``[n, n]`` with a zero diagonal.
 
     Example:
         >>> pair = Terms(jnp.array([[True, True, False]]), jnp.array([2.0]))
@@ -122,7 +156,7 @@ def fourier_interactions(terms: Terms, order: int) -> Array:
     rest = jnp.sum(inside, axis=1) - order
     is_even = (rest >= 0) & (jnp.mod(rest, 2) == 0)
     weights = jnp.where(is_even, 2.0**order * terms.coefficients / jnp.maximum(rest + 1, 1), 0)
-    return weights @ inside if order == 1 else as_pairs(inside.T @ (weights[:, None] * inside))
+    return sum_products(weights, inside, order)
 
 
 def _expand(terms: Terms, weight) -> Terms:
@@ -149,10 +183,8 @@ def moebius_from_fourier(terms: Terms) -> Terms:
 
     .. math:: I(T) = \sum_{S \supseteq T} 2^{|T|} (-1)^{|S|-|T|} \hat f(S)
 
-    On the host, since how many there are depends on the subsets.
-
-    Raises:
-        ValueError: a subset of more than 20 players, which has more than a million subsets.
+    On the host, since how many there are depends on the subsets; one of more than 20 players, which has more than a
+    million subsets, is refused here and in `fourier_from_moebius`.
 
     Example:
         >>> moebius_from_fourier(Terms(jnp.array([[True]]), jnp.array([1.0]))).coefficients.tolist()
@@ -162,9 +194,5 @@ def moebius_from_fourier(terms: Terms) -> Terms:
 
 
 def fourier_from_moebius(terms: Terms) -> Terms:
-    r"""Fourier coefficients of a sum of unanimity games, :math:`\hat f(S) = \sum_{T \supseteq S} 2^{-|T|} I(T)`.
-
-    Raises:
-        ValueError: a subset of more than 20 players.
-    """
+    r"""Fourier coefficients of a sum of unanimity games, :math:`\hat f(S) = \sum_{T \supseteq S} 2^{-|T|} I(T)`."""
     return _expand(terms, lambda size, part: 2.0**-size)

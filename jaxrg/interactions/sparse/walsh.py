@@ -9,7 +9,6 @@ found in one subspace is subtracted from the others, where it uncovers more.
 import math
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -17,8 +16,7 @@ from jax import Array
 from jaxrg.base import check_count
 from jaxrg.interactions.games import check_values
 from jaxrg.interactions.sparse.codes import Code, bch_code, decode
-from jaxrg.interactions.sparse.fit import SparseFit, held_out_r_squared
-from jaxrg.interactions.sparse.terms import Terms, fourier_values
+from jaxrg.interactions.sparse.terms import SparseFit, fit_of, host_generator
 from jaxrg.transforms import walsh
 
 MIN_PURITY = 0.5  # share of a bin's energy that its one subset must explain; two equal ones reach half
@@ -29,9 +27,7 @@ MIN_SIGNIFICANCE = 4.0  # standard errors of a coefficient that stays; under noi
 class WalshDesign(NamedTuple):
     """Coalitions on shifted random subspaces, and what decoding them needs."""
 
-    masks: (
-        np.ndarray
-    )  # bool[num_masks, n]: subspaces, repeats, shifts and points in order, then the held-out coalitions
+    masks: np.ndarray  # bool[num_masks, n]: by subspace, repeat, shift and point, then the held-out coalitions
     subspaces: np.ndarray  # bool[C, n, b]
     shifts: np.ndarray  # bool[C, R, 1 + t * m, n]; the first of a repeat is a random offset, others add a check to it
     num_held_out: int  # coalitions for R²
@@ -45,6 +41,10 @@ def _bits(generator: np.random.Generator, *shape: int) -> np.ndarray:
 def _parities(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     # Counts of at most n <= 4,095 are exact in float32, whose products are fast.
     return (left.astype(np.float32) @ right.astype(np.float32)) % 2 == 1
+
+
+def _signs(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return 1.0 - 2.0 * _parities(left, right)
 
 
 def walsh_design(
@@ -67,9 +67,6 @@ def walsh_design(
         num_subspaces: independent hashes; with three, about 1.2 bins a coefficient suffice to peel them all.
         num_repeats: offsets, whose votes are added before a sign is read: more for noisy games.
         num_held_out: uniform coalitions for R².
-
-    Raises:
-        ValueError: a budget below subspaces of 8 coalitions; more than 4,095 players.
     """
     check_count("num_subspaces", num_subspaces)
     check_count("num_repeats", num_repeats)
@@ -83,7 +80,7 @@ def walsh_design(
             f"coalitions and {num_held_out} held out), got {budget:,}"
         )
     dimension = min(int(math.log2(largest)), num_players)
-    generator = np.random.default_rng(np.asarray(jax.random.bits(key, (4,))).tolist())
+    generator = host_generator(key)
     subspaces = _bits(generator, num_subspaces, num_players, dimension)
     offsets = _bits(generator, num_subspaces, num_repeats, 1, num_players)
     checks = np.concatenate([np.zeros((1, num_players), bool), code.checks])
@@ -106,15 +103,15 @@ class _Bins:
         # The transform's spin is +1 where a bit is set, ours where it is not.
         points = values[: len(values) - design.num_held_out].reshape(shape)
         self.content = np.array(walsh(jnp.asarray(np.flip(points, -1))))
-        self.shifts = design.shifts.reshape(groups, repeats * checks, -1)
+        self.shifts = design.shifts.reshape(shape)
         self.found: dict[bytes, np.ndarray] = {}
 
     def bin_of(self, group: int, subset: np.ndarray) -> int:
-        bits = _parities(subset[None], self.design.subspaces[group])[0]
+        bits = _parities(subset, self.design.subspaces[group])
         return int((bits << np.arange(len(bits))).sum())
 
     def signs(self, group: int, subset: np.ndarray) -> np.ndarray:
-        return 1.0 - 2.0 * _parities(self.shifts[group], subset[:, None])[:, 0]
+        return _signs(self.shifts[group], subset)
 
     def subset_in(self, group: int, place: int) -> tuple[np.ndarray, float] | None:
         content = self.content[group, :, place]
@@ -135,25 +132,22 @@ class _Bins:
         # A bin at the rounding of the largest one holds nothing.
         smallest = 1e4 * np.finfo(self.content.dtype).eps ** 2 * float(np.mean(self.content**2, axis=1).max())
         for _ in range(MAX_SWEEPS):
-            num_found = 0
+            num_before = len(self.found)
             for group in range(len(self.content)):
                 energies = np.mean(self.content[group] ** 2, axis=0)
                 for place in np.flatnonzero(energies > smallest):
                     hit = self.subset_in(group, int(place))
                     if hit is not None:
-                        is_new = hit[0].tobytes() not in self.found
                         self.subtract(*hit)
-                        num_found += is_new
-            if num_found == 0:
+            if len(self.found) == num_before:
                 return
 
 
 def _refine(subsets: np.ndarray, masks: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Least-squares coefficients of the subsets, without those that noise explains."""
     while True:
-        features = 1.0 - 2.0 * _parities(~masks, subsets.T)
-        gram = features.T @ features
-        inverse = np.linalg.pinv(gram)
+        features = _signs(~masks, subsets.T)
+        inverse = np.linalg.pinv(features.T @ features)
         coefficients = inverse @ (features.T @ values)
         missed = values - features @ coefficients
         variance = missed @ missed / max(len(values) - len(subsets), 1)
@@ -170,10 +164,6 @@ def recover_walsh(design: WalshDesign, values: Any) -> SparseFit:
 
     Peeling finds the subsets; least squares on all coalitions of the subspaces gives the coefficients, and drops those
     that noise explains. Runs on the host.
-
-    Args:
-        design: from `walsh_design`.
-        values: finite, ``[num_masks]``.
 
     Returns:
         A `SparseFit` of Fourier coefficients (`fourier_values`, `fourier_interactions`).
@@ -197,8 +187,5 @@ def recover_walsh(design: WalshDesign, values: Any) -> SparseFit:
     if len(subsets) >= num_seen // 2:
         subsets = subsets[:0]  # as many terms as coalitions: no sparse function was found
     subsets, coefficients = _refine(subsets, design.masks[:num_seen], played[:num_seen])
-    dtype = jnp.result_type(float)
-    terms = Terms(jnp.asarray(subsets), jnp.asarray(coefficients, dtype))
-    predictions = fourier_values(terms, jnp.asarray(design.masks[num_seen:]))
-    r_squared, error = held_out_r_squared(jnp.asarray(played[num_seen:], dtype), predictions)
-    return SparseFit(terms, r_squared, error, len(played))
+    predictions = _signs(~design.masks[num_seen:], subsets.T) @ coefficients
+    return fit_of(subsets, coefficients, played[num_seen:], predictions, len(played))
