@@ -3,6 +3,31 @@
 # Rooms are imported when they are first looked at, so that ``jaxrg --help`` need not wait for JAX.
 import importlib
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxrg import (
+        base,
+        datasets,
+        exact,
+        explain,
+        interactions,
+        lattice,
+        models,
+        nets,
+        plot,
+        progress,
+        random,
+        rbm,
+        rg,
+        samplers,
+        stats,
+        store,
+        sums,
+        tables,
+        training,
+        transforms,
+    )
 
 __version__ = "0.1.0"
 

@@ -17,6 +17,12 @@ PyTree: TypeAlias = Any
 Hamiltonian: TypeAlias = Callable[[Array], Array]
 """``energy = hamiltonian(spins)``: reduced H of one configuration ``[*shape]``, with P(s) = exp(-H(s))/Z."""
 
+Observe: TypeAlias = Callable[[Array], PyTree]
+"""``values = observe(spins)``: a pytree of arrays or numbers from one configuration ``[*shape]``."""
+
+Kernel: TypeAlias = Callable[[Array, PyTree], tuple[PyTree, PyTree]]
+"""``state, info = kernel(key, state)``: one step with a key of its own, for `jaxrg.samplers.from_kernel`."""
+
 LogKernel: TypeAlias = Callable[[Array, Array], Array]
 """``log_weight = log_kernel(coarse, fine)``: scalar ln T(h|s) of one coarse and one fine configuration, -inf for 0."""
 
@@ -76,7 +82,7 @@ class PairModel(Model, Protocol):
 
 
 class Sampler(NamedTuple):
-    """A Markov chain, or many side by side, as pure functions; a pytree whose leaves are the couplings.
+    """A Markov chain, or many side by side, as pure functions, each a `Partial`: a pytree whose leaves are couplings.
 
     Step ``t`` of a run draws its random numbers from ``fold_in(key, t)``: the key is that of the whole run, and a
     trajectory is a function of (key, start). `jaxrg.samplers.from_kernel` makes a sampler of a kernel that takes a
@@ -98,7 +104,7 @@ class Sampler(NamedTuple):
 
 
 class Accumulator(NamedTuple):
-    """A statistic of a stream as four pure functions over a pytree of observables; a pytree without leaves.
+    """A statistic of a stream as four pure functions over a pytree of observables, each a `Partial` without leaves.
 
     Attributes:
         init: ``state = init(example)``; only shapes and dtypes of the example are looked at.

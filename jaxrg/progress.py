@@ -9,6 +9,9 @@ from rich.progress import Progress as Display
 
 from jaxrg.base import Progress
 
+BAR_WIDTH = 15
+TIMES_WIDTH = 24  # of both times and the space between columns; the text gets what is left of the line
+
 
 @contextmanager
 def bar(label: str, console: Console | None = None) -> Iterator[Progress]:
@@ -26,11 +29,22 @@ def bar(label: str, console: Console | None = None) -> Iterator[Progress]:
         ...     for number in range(3):
         ...         progress(number + 1, 3, "nothing to report")
     """
-    done = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    left = (TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[text]}"))
+    done = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(BAR_WIDTH),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    left = (TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[text]}", markup=False))
     with Display(*done, *left, console=console) as display:
         task = display.add_task(label, total=None, text="")
-        yield lambda done, total, text: display.update(task, completed=done, total=total, text=text)
+        room = display.console.width - len(label) - BAR_WIDTH - TIMES_WIDTH
+
+        def progress(done: int, total: int, text: str) -> None:
+            text = text[: max(0, room - len(f"{total}/{total}"))]
+            display.update(task, completed=done, total=total, text=text)
+
+        yield progress
 
 
 @contextmanager

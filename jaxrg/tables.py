@@ -70,7 +70,12 @@ def _all_patterns(pattern_of: Callable, num_bits: int, *dtype) -> Array:
 
 
 def subset_sizes(num_bits: int) -> Array:
-    """Number of set bits of every index, ``int32[2**num_bits]``."""
+    """Number of set bits of every index, ``int32[2**num_bits]``.
+
+    Raises:
+        ValueError: too many bits for the memory.
+    """
+    check_table(num_bits, itemsize=4)
     return jax.lax.population_count(jnp.arange(2**num_bits, dtype=jnp.int32))
 
 

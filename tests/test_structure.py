@@ -14,7 +14,7 @@ MAX_LINES = 400
 MAX_NAMES = 44  # about forty; beyond that a room wants rooms of its own
 
 FLOORS = {
-    0: {"base", "_compat", "random", "sums", "tables", "transforms", "lattice"},
+    0: {"base", "random", "sums", "tables", "transforms", "lattice"},
     1: {"models", "exact", "store", "progress", "datasets", "nets"},
     2: {"samplers", "stats", "training"},
     3: {"rbm", "flows", "interactions"},
@@ -58,6 +58,18 @@ def test_imports_go_down_the_floors(path):
         assert FLOOR_OF[other] < floor or floor not in NOT_EACH_OTHER, f"{path}: {room} imports its neighbour {other}"
 
 
+def test_rooms_import_each_other_by_name():
+    """``import jaxrg`` alone would hide from the floors what is used."""
+    for path in modules():
+        names = {
+            alias.name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        assert "jaxrg" not in names or room_of(path) in FLOORS[5], f"{path}: expected from jaxrg import ROOM"
+
+
 def test_the_floor_test_sees_imports():
     assert {"rbm", "tables"} <= imported_rooms(PACKAGE / "rg" / "matching.py")
 
@@ -75,9 +87,7 @@ def test_files_stay_short():
 
 def rooms_with_names() -> list[str]:
     return sorted(
-        ".".join(path.parent.relative_to(ROOT).parts)
-        for path in PACKAGE.rglob("__init__.py")
-        if path.parent != PACKAGE
+        ".".join(path.parent.relative_to(ROOT).parts) for path in PACKAGE.rglob("__init__.py") if path.parent != PACKAGE
     )
 
 

@@ -12,6 +12,8 @@ from jaxrg import exact, lattice, models, rbm, rg
 from jaxrg.base import Progress
 
 REPORTS = 40  # chunks of training between progress reports
+SCALARS = ("kl", "jensen_gap", "free_energy_difference", "log_mean_rho", "log_rho_mean", "log_rho_std", "log_rho_max")
+SCALARS += ("visible_free_energy", "hidden_free_energy")  # of `rg.Matching`
 
 
 class Scale(NamedTuple):
@@ -49,25 +51,18 @@ def _optimizer(scale: Scale) -> optax.GradientTransformation:
 def _report(machine: rbm.RBM, model: models.Ising, scale: Scale) -> dict[str, Any]:
     """Every number of the exact map, and the two Hamiltonians compared state by state."""
     match = rg.matching(machine, model.hamiltonian, shape=scale.shape)
+    stride = max(1, 2**scale.num_hidden // 512)
     kernels = rg.machine_kernel(machine, model.hamiltonian), rg.normalized_machine_kernel(machine)
     through, normalized = (
         exact.coarse_grain(model.hamiltonian, scale.shape, kernel, (scale.num_hidden,)) for kernel in kernels
     )
     return {
-        "kl": float(match.kl),
-        "jensen_gap": float(match.jensen_gap),
-        "free_energy_difference": float(match.free_energy_difference),
-        "log_mean_rho": float(match.log_mean_rho),
-        "log_rho_mean": float(match.log_rho_mean),
-        "log_rho_std": float(match.log_rho_std),
-        "log_rho_max": float(match.log_rho_max),
-        "visible_free_energy": float(match.visible_free_energy),
-        "hidden_free_energy": float(match.hidden_free_energy),
+        **{name: float(getattr(match, name)) for name in SCALARS},
         "hamiltonian_difference": float(jnp.max(jnp.abs(through.hamiltonian - match.coarse_hamiltonian))),
         "normalized_kernel_log_rho_max": float(jnp.max(jnp.abs(normalized.log_rho))),
         "normalized_kernel_free_energy_difference": float(normalized.coarse_free_energy - normalized.fine_free_energy),
-        "hamiltonian_rg": np.asarray(through.hamiltonian)[:: max(1, 2**scale.num_hidden // 512)],
-        "hamiltonian_rbm": np.asarray(match.coarse_hamiltonian)[:: max(1, 2**scale.num_hidden // 512)],
+        "hamiltonian_rg": np.asarray(through.hamiltonian)[::stride],
+        "hamiltonian_rbm": np.asarray(match.coarse_hamiltonian)[::stride],
     }
 
 

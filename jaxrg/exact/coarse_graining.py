@@ -78,7 +78,7 @@ def coarse_grain(
 
     Args:
         hamiltonian: reduced Hamiltonian of one configuration, int8 spins ``[*shape]`` to a scalar.
-        shape: sides of the fine configuration.
+        shape: sides of the fine configuration, whose table ``log_rho`` must fit in memory: up to about 27 spins.
         log_kernel: ``log_kernel(coarse [*coarse_shape], fine [*shape])``, the scalar ln T(h\|s), such as
             `jaxrg.rg.majority_kernel`; -inf is zero probability and passes no derivative.
         coarse_shape: sides of the coarse configuration.

@@ -6,9 +6,11 @@ the mode whose gap closes enters through :math:`e^{\pm m\gamma_0/2}`, which are 
 terms that are left are positive for K >= 0, nothing overflows, and the result is analytic, also at K = 0 and at Kc.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -85,6 +87,11 @@ def torus_log_partition(coupling: ArrayLike, shape: Sequence[int]) -> Array:
             raise ValueError(f"coupling: expected K >= 0 on a torus with an odd side, got {coupling} on {tuple(shape)}")
         # A factor, so that the derivatives are nan as well.
         coupling = coupling * jnp.where(coupling < 0, jnp.nan, 1)
+    return _log_partition(coupling, length, width)
+
+
+@functools.partial(jax.jit, static_argnames=("length", "width"))
+def _log_partition(coupling: Array, length: int, width: int) -> Array:
     # Not abs: its derivative at zero would be zero to every order.
     strength = coupling * jnp.where(coupling < 0, -1, 1)
 
@@ -114,9 +121,7 @@ def torus_energy(coupling: ArrayLike, shape: Sequence[int]) -> Array:
         >>> round(float(torus_energy(0.4406868, (4, 4))), 4)
         -1.5656
     """
-    num_sites = math.prod(_check_sides(shape))
-    coupling = as_scalar(coupling, "coupling")
-    return -slope(lambda value: torus_log_partition(value, shape), coupling) / num_sites
+    return -slope(torus_log_partition, as_scalar(coupling, "coupling"), _check_sides(shape)) / math.prod(shape)
 
 
 def torus_specific_heat(coupling: ArrayLike, shape: Sequence[int]) -> Array:
@@ -131,4 +136,4 @@ def torus_specific_heat(coupling: ArrayLike, shape: Sequence[int]) -> Array:
         0.783
     """
     coupling = as_scalar(coupling, "coupling")
-    return -coupling * coupling * slope(lambda value: torus_energy(value, shape), coupling)
+    return -coupling * coupling * slope(torus_energy, coupling, _check_sides(shape))

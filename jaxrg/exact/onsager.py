@@ -8,15 +8,15 @@ import math
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.typing import ArrayLike
 
-from jaxrg.exact.arguments import as_scalar, slope
+from jaxrg.exact.arguments import of_scalar, slope
 
 critical_coupling: float = 0.5 * math.asinh(1)  # the nearest float; ln(1 + √2) / 2 is one off
 """Kc = ½ ln(1 + √2) = 0.44068679…, where sinh 2K = 1: the critical K = J/kT of the square lattice."""
 
 
-def onsager_free_energy(coupling: ArrayLike) -> Array:
+@of_scalar
+def onsager_free_energy(coupling: Array) -> Array:
     r"""ln Z per site of the infinite lattice.
 
     .. math:: \frac{\ln Z}{N} = \frac12 \ln(2\sinh 2K) + \frac{1}{2\pi} \int_0^\pi \gamma(\theta)\, d\theta, \qquad
@@ -43,7 +43,6 @@ def onsager_free_energy(coupling: ArrayLike) -> Array:
     Reference:
         Onsager, Phys. Rev. 65, 117 (1944).
     """
-    coupling = as_scalar(coupling, "coupling")
     strength = coupling * jnp.where(coupling < 0, -1, 1)
 
     # Truncating at |y| = reach and sampling every step leave errors e^{-reach} and e^{-2π(π/2)/step}: make them equal.
@@ -62,7 +61,8 @@ def onsager_free_energy(coupling: ArrayLike) -> Array:
     return 2 * strength + jnp.sum(weights * jnp.log(2 * root))
 
 
-def onsager_energy(coupling: ArrayLike) -> Array:
+@of_scalar
+def onsager_energy(coupling: Array) -> Array:
     r"""Energy per site of the infinite lattice, in units of J.
 
     .. math:: u = -\partial_K \frac{\ln Z}{N} =
@@ -78,10 +78,11 @@ def onsager_energy(coupling: ArrayLike) -> Array:
         >>> round(float(onsager_energy(critical_coupling)), 4)  # -√2
         -1.4142
     """
-    return -slope(onsager_free_energy, as_scalar(coupling, "coupling"))
+    return -slope(onsager_free_energy, coupling)
 
 
-def onsager_specific_heat(coupling: ArrayLike) -> Array:
+@of_scalar
+def onsager_specific_heat(coupling: Array) -> Array:
     r"""Specific heat per site of the infinite lattice in units of k, :math:`C = K^2 \partial_K^2 \ln Z / N`.
 
     Diverges as :math:`-\frac{8 K_c^2}{\pi} \ln|K - K_c|`; the float nearest to Kc gives a large finite number.
@@ -93,11 +94,11 @@ def onsager_specific_heat(coupling: ArrayLike) -> Array:
         >>> round(float(onsager_specific_heat(0.3)), 3)
         0.286
     """
-    coupling = as_scalar(coupling, "coupling")
     return -coupling * coupling * slope(onsager_energy, coupling)
 
 
-def yang_magnetization(coupling: ArrayLike) -> Array:
+@of_scalar
+def yang_magnetization(coupling: Array) -> Array:
     r"""Spontaneous magnetization per site of the infinite lattice.
 
     .. math:: M = (1 - \sinh^{-4} 2K)^{1/8} \quad (K > K_c), \qquad M = 0 \quad (K \le K_c)
@@ -115,7 +116,6 @@ def yang_magnetization(coupling: ArrayLike) -> Array:
     Reference:
         Yang, Phys. Rev. 85, 808 (1952).
     """
-    coupling = as_scalar(coupling, "coupling")
     decay = jnp.exp(-2 * coupling)
     # sinh 2K > 1, written so that it needs no rounded Kc; the unused branch must not produce nan in the derivative.
     is_ordered = -jnp.expm1(-4 * coupling) > 2 * decay

@@ -13,6 +13,8 @@ from jaxrg.base import check_count
 from jaxrg.exact.transfer_matrix import as_couplings, build_strip, check_width
 from jaxrg.tables import all_spins
 
+_compiled = functools.partial(jax.jit, static_argnames=("width", "periodic", "num_iterations"))
+
 
 def _normalized(vector: Array) -> Array:
     return vector / jnp.sqrt(jnp.sum(vector * vector))
@@ -69,7 +71,12 @@ def strip_free_energy(
     """
     check_width(width, periodic=periodic)
     check_count("num_iterations", num_iterations)
-    strip = build_strip(*as_couplings(coupling, field), width, periodic=periodic)
+    return _free_energy(*as_couplings(coupling, field), width, bool(periodic), num_iterations)
+
+
+@_compiled
+def _free_energy(along: Array, across: Array, field: Array, width: int, periodic: bool, num_iterations: int) -> Array:
+    strip = build_strip(along, across, field, width, periodic=periodic)
     eigenvalue, _ = _leading_eigenpair(strip.apply, strip.row, num_iterations)
     return (jnp.log(eigenvalue) + strip.log_scale) / width
 
@@ -106,7 +113,13 @@ def strip_correlation_length(
     """
     check_width(width, periodic=periodic)
     check_count("num_iterations", num_iterations)
-    along, across, field = as_couplings(coupling, field)
+    return _correlation_length(*as_couplings(coupling, field), width, bool(periodic), num_iterations)
+
+
+@_compiled
+def _correlation_length(
+    along: Array, across: Array, field: Array, width: int, periodic: bool, num_iterations: int
+) -> Array:
     strip = build_strip(along, across, field, width, periodic=periodic)
     largest, vector = _leading_eigenpair(strip.apply, strip.row, num_iterations)
     signs = jnp.where(across < 0, (-1.0) ** np.arange(width), 1).astype(vector.dtype)

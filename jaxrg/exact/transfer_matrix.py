@@ -156,6 +156,13 @@ def strip_log_partition(
     (width, closed_across, across), (length, closed_along, along) = sorted(sides, key=lambda side: side[0])
     check_width(width, periodic=closed_across, maximum=MAX_TRACE_WIDTH if closed_along else MAX_WIDTH)
 
+    return _log_partition(along, across, field, width, length, closed_across, closed_along)
+
+
+@functools.partial(jax.jit, static_argnames=("width", "length", "closed_across", "closed_along"))
+def _log_partition(
+    along: Array, across: Array, field: Array, width: int, length: int, closed_across: bool, closed_along: bool
+) -> Array:
     if not closed_along:
         return _log_open(build_strip(along, across, field, width, periodic=closed_across), length)
     row, log_row = _row_weights(across, field, width, closed_across)

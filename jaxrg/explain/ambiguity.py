@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxrg.base import check_count
@@ -46,7 +47,6 @@ def extraction_ambiguity(
     differ because neither is finished.
 
     Args:
-        key: typed key of the draws.
         values: ``[..., 2**n]``.
         optimum: of `and_or.extract` for the same values and noise bound; its dual bound is the yardstick.
         num_draws: decompositions, at least two.
@@ -58,7 +58,6 @@ def extraction_ambiguity(
         `Ambiguity`. All draws have q within its bound, so denoising is part of the freedom.
 
     Raises:
-        ValueError: fewer than two draws, a perturbation outside (0, 1), or another game's optimum.
         ExtractionError: a draw did not converge.
     """
     check_count("num_draws", num_draws, minimum=2)
@@ -71,18 +70,23 @@ def extraction_ambiguity(
         1 + perturbation * jax.random.uniform(one, shape, values.dtype, -1.0, 1.0) for one in jax.random.split(key)
     )
     draws = extract(jnp.broadcast_to(values[None], shape), and_weights=over, or_weights=under, **options)
+    return _compare(draws, optimum.bound, fraction)
+
+
+@jax.jit
+def _compare(draws: AndOr, bound: Array, fraction: float) -> Ambiguity:
     tables = jnp.concatenate([draws.and_, draws.or_], axis=-1)
     objective = jnp.sum(jnp.abs(tables), axis=-1)
     is_salient = salient_sets(draws, fraction)
-    first, second = (jnp.asarray(side) for side in jnp.triu_indices(num_draws, 1))
-    count = lambda sets: jnp.sum(sets, axis=-1, dtype=jnp.int32).astype(values.dtype)  # noqa: E731
+    first, second = (jnp.asarray(side) for side in np.triu_indices(len(tables), 1))
+    count = lambda sets: jnp.sum(sets, axis=-1, dtype=jnp.int32).astype(tables.dtype)  # noqa: E731
     overlap = count(is_salient[first] & is_salient[second]) / count(is_salient[first] | is_salient[second])
     distance = jnp.sum(jnp.abs(tables[first] - tables[second]), axis=-1)
     return Ambiguity(
         draws=draws,
         and_range=jnp.ptp(draws.and_, axis=0),
         or_range=jnp.ptp(draws.or_, axis=0),
-        excess=objective / optimum.bound[None] - 1,
+        excess=objective / bound[None] - 1,
         distance=jnp.mean(distance, axis=0) / (2 * jnp.mean(objective, axis=0)),
         jaccard=jnp.mean(overlap, axis=0),
         common=count(jnp.all(is_salient, axis=0)) / count(jnp.any(is_salient, axis=0)),

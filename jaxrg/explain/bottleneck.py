@@ -35,8 +35,6 @@ def sample_orders(
     The contexts of one pair grow along one random order of the players, so that the orders share their noise.
 
     Args:
-        key: typed PRNG key.
-        game: of n players.
         orders: sizes m of the contexts, 0 to n-2.
         num_pairs: random pairs, drawn with replacement.
         num_contexts: random contexts of each; the error falls as their inverse root.
@@ -44,9 +42,6 @@ def sample_orders(
     Returns:
         `SampledOrders`. The mean of \|I\| over pairs is biased upwards by the noise, at most by
         :math:`\sqrt{2/\pi}` of the mean error.
-
-    Raises:
-        ValueError: orders outside 0 to n-2; fewer than two contexts, which have no error.
 
     Reference:
         Zhang, Cheng, Chen & Zhang, arXiv:2010.14978; Deng, Ren, Zhang & Zhang, ICLR 2022, arXiv:2111.06236.
@@ -83,11 +78,7 @@ def bottleneck_curve(interactions: Array) -> Array:
 
     .. math:: J^{(m)} = \frac{E_x E_{ij} |I_{ij}^{(m)}(x)|}{E_{m'} E_x E_{ij} |I_{ij}^{(m')}(x)|}
 
-    Args:
-        interactions: ``[..., pairs, orders]`` as of `interactions.multi_order_interactions` or `sample_orders`.
-
-    Returns:
-        ``[num_orders]``; its mean is 1.
+    ``[orders]``, whose mean is 1, of ``interactions[..., pairs, orders]``.
 
     Example:
         >>> bottleneck_curve(jnp.array([[1.0, -3.0], [-1.0, 3.0]])).tolist()

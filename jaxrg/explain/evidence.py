@@ -54,7 +54,7 @@ class Transfer(NamedTuple):
 
 
 class NullComparison(NamedTuple):
-    """A statistic of real games beside the same statistic of null games."""
+    """A statistic of real games beside the same statistic of null games; fields of its shape without the games."""
 
     value: Array  # mean over the games
     error: Array  # standard error of that mean, over games
@@ -123,15 +123,8 @@ def salient_sets(result: Result, fraction: ArrayLike = SALIENT_FRACTION) -> Arra
 def sparsity_curve(values: Array, result: Result, counts: Array) -> MatchingError:
     """Matching by the strongest interactions alone, as a function of how many are kept.
 
-    The empty set is always kept. The strongest are not the best choice of that many, so this is an upper limit.
-
-    Args:
-        values: ``[..., 2**n]``, as in `matching_error`.
-        result: AND and OR interactions of the same games.
-        counts: int ``[num_counts]`` interactions to keep.
-
-    Returns:
-        `MatchingError` with fields ``[..., num_counts]``.
+    The empty set is always kept. The strongest are not the best choice of that many, so this is an upper limit. Of
+    ``counts[num_counts]``, integers, the fields are ``[..., num_counts]``.
     """
     if counts.ndim != 1 or not jnp.issubdtype(counts.dtype, jnp.integer):
         raise ValueError(f"counts: expected a vector of integers, got {counts.dtype}{list(counts.shape)}")
@@ -153,13 +146,10 @@ def sample_transfer(is_salient: Array) -> Transfer:
 
     By chance a set of order k is hit with the frequency of salient sets of that order and kind in the other sample:
     nearly all networks have most salient sets at low orders, where there are few sets to choose from, and that alone
-    makes samples agree.
+    makes samples agree. A sample without salient sets has NaN in its row and in its column and counts in no mean.
 
     Args:
         is_salient: bool ``[samples, 2 * 2**n]`` from `salient_sets`.
-
-    Returns:
-        `Transfer`. A sample without salient sets has NaN in its row and in its column and counts in no mean.
     """
     if is_salient.ndim != 2 or is_salient.shape[0] < 3:
         raise ValueError(f"is_salient: expected [samples, 2 * 2**n] with 3 samples or more, got {is_salient.shape}")
@@ -224,15 +214,11 @@ def compare_to_null(
     """A statistic of games beside its value under a null model, with errors over games.
 
     Args:
-        key: typed key of the null games.
         statistic: ``[games, ...]`` from tables ``[games, 2**n]``, such as how many `interactions.is_salient` of their
             `interactions.harsanyi`.
         values: ``[games, 2**n]`` games, or interactions where the null model is one of interactions.
         null_model: ``tables = null_model(key, values)``: `random_game`, `shuffled_within_sizes` or another.
         num_nulls: null tables for each game.
-
-    Returns:
-        `NullComparison`, each field of the statistic's shape without the games.
     """
     check_count("num_nulls", num_nulls)
     if values.ndim != 2 or values.shape[0] < 2:

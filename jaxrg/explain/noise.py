@@ -109,9 +109,6 @@ def measured_noise(values: Array, reference: Array) -> MeasuredNoise:
     Args:
         values: ``[..., 2**n]``, of the noisy evaluation, cast to the reference's dtype.
         reference: the same game without noise; in float64, so that the transform adds nothing.
-
-    Raises:
-        ValueError: other shapes or dtypes.
     """
     if values.shape != reference.shape or values.dtype != reference.dtype:
         raise ValueError(

@@ -55,7 +55,6 @@ def mixed_difference_penalty(key: Array, game: Game, order: int, *, num_draws: i
     coefficients it is :math:`4^r \sum_U \hat v(U)^2 \binom{|U|}{r} / \binom{n}{r}`.
 
     Args:
-        key: typed key, a new one for every step.
         game: of any number n of players, differentiable by what it is closed over.
         order: r, from 1 to n, at most 16.
         num_draws: of (R, C), so ``num_draws * 2**order`` masks in one batch.

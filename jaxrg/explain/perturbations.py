@@ -72,12 +72,10 @@ def player_pair_interactions(game: Game, *, players: Array | None = None) -> Arr
     check_count("num_players", n, minimum=2)
     chosen = jnp.arange(n) if players is None else jnp.asarray(players)
     is_player = jnp.arange(n).reshape(1, -1) == chosen.reshape(-1, 1)
-    ends = jnp.stack([jnp.zeros(n, jnp.bool_), jnp.ones(n, jnp.bool_)])
-    values = game(jnp.concatenate([ends, is_player, ~is_player]))
-    empty, full = values[0], values[1]
-    alone, without = jnp.split(values[2:], 2)
+    few = jnp.concatenate([is_player, jnp.zeros((1, n), jnp.bool_)])  # each alone, and nobody; then the others
+    alone, without = jnp.split(game(jnp.concatenate([few, ~few])), 2)
     # The differences first: each is small where its terms are not.
-    return ((full - without) - (alone - empty)) / (n - 1)
+    return ((without[-1] - without[:-1]) - (alone[:-1] - alone[-1])) / (n - 1)
 
 
 def perturbation_interaction(
@@ -92,9 +90,7 @@ def perturbation_interaction(
     r"""Mean pair interaction of the parts of an adversarial perturbation, differentiable in the perturbation.
 
     The game is the `adversarial_margin` of :math:`x + \delta_S`, so a positive interaction is a pair of parts that fool
-    the model together more than apart.
-
-    ``players`` are as in `player_pair_interactions`.
+    the model together more than apart; ``players`` are as in `player_pair_interactions`.
     """
     score = lambda outputs: adversarial_margin(outputs, label)  # noqa: E731
     game = masked_game(model, sample + perturbation, baseline=sample, assignment=assignment, score=score)
@@ -156,13 +152,11 @@ def momentum_attack(
     The step 2ε/T reaches any corner of the box from anywhere within half of the steps.
 
     Args:
-        key: for the objective, a new one in every step.
-        objective: ``value = objective(key, perturbation)``, to be maximised.
+        objective: ``value = objective(key, perturbation)``, to be maximised, with a new key in every step.
         sample: x, within ``bounds``, where the clip keeps x + δ too. Of a traced sample outside of them, |δ| ≤ ε still
             holds, and such entries go back by ε.
         epsilon: largest |δ| of an entry.
-        num_steps: T.
-        momentum: μ; 1 as published, 0 for PGD.
+        momentum: μ; 1 as published, 0 for PGD; ``num_steps`` is T.
         bounds: smallest and largest value of an input.
         start: first perturbation; by default zero.
 
@@ -178,14 +172,13 @@ def momentum_attack(
         host = np.asarray(sample)
         if not np.all((host >= bounds[0]) & (host <= bounds[1])):
             raise ValueError(f"sample: expected entries within the bounds {bounds}, got {host.min()} to {host.max()}")
-    dtype = sample.dtype
-    largest, decay = jnp.asarray(epsilon, dtype), jnp.asarray(momentum, dtype)
+    largest, decay = (jnp.asarray(number, sample.dtype) for number in (epsilon, momentum))
     low, high = (jnp.clip(bound - sample, -largest, largest) for bound in bounds)
 
     def step(carry: tuple[Array, Array], step_key: Array) -> tuple[tuple[Array, Array], Array]:
         perturbation, velocity = carry
         value, gradient = jax.value_and_grad(lambda delta: objective(step_key, delta))(perturbation)
-        velocity = decay * velocity + gradient / jnp.maximum(jnp.sum(jnp.abs(gradient)), jnp.finfo(dtype).tiny)
+        velocity = decay * velocity + gradient / jnp.maximum(jnp.sum(jnp.abs(gradient)), jnp.finfo(sample.dtype).tiny)
         moved = jnp.clip(perturbation + (2 * largest / num_steps) * jnp.sign(velocity), low, high)
         return (moved, velocity), value
 

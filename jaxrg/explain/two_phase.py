@@ -61,9 +61,6 @@ def noisy_interactions(interactions: Array, noise_variance: ArrayLike) -> Array:
         interactions: w* ``[..., 2**n]``, those of the trained network; entry 0, v(∅), is a trigger like the others.
         noise_variance: σ² ≥ 0, scalar; infinite noise gives zero.
 
-    Returns:
-        ŵ, of the shape of ``interactions``.
-
     Example:
         >>> learned = noisy_interactions(jnp.array([1.0, 1.0]), 1.0)  # ([[2, 1], [1, 1]] + [[2, 0], [0, 4]]) w = (3, 2)
         >>> [round(19 * float(weight), 3) for weight in learned]
@@ -123,9 +120,7 @@ def fit_noise(
         interactions: w* ``[samples, 2**n]`` of the trained network, or ``[2**n]`` of one sample.
         measured: ``[n + 1]`` spectrum with mean one over orders 1 ... n; entry 0 is ignored.
         errors: its standard errors, positive.
-        log_noise_range: of the scan, of ``num_starts`` points.
-        num_starts: at least two.
-        num_steps: of Gauss and Newton.
+        log_noise_range: of the scan in ``num_starts`` points.
 
     Returns:
         `PhaseTwoFit`. χ² has n - 2 degrees of freedom: of n orders σ² takes one, the normalisation another. It is a

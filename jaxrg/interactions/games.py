@@ -132,8 +132,8 @@ def _tabulate(game: Game, num_bits: int, first: Array | int, *, chunk_size: int 
     check_table(n, itemsize=itemsize, max_bytes=max_bytes * 2 ** (n - num_bits), name="num_players")
     check_num_bits(n, name="num_players")
     if chunk_size is None:
-        affordable = min((max_bytes - itemsize * 2**num_bits) // bytes_per_mask(game), CHUNK_SIZE)
-        chunk_size = 2 ** (max(affordable, 1).bit_length() - 1)
+        affordable: int = min((max_bytes - itemsize * 2**num_bits) // bytes_per_mask(game), CHUNK_SIZE)
+        chunk_size = 1 << (max(affordable, 1).bit_length() - 1)
     return tabulate(lambda index: game(bits_of(index, n)), num_bits, chunk_size=chunk_size, first=first)
 
 

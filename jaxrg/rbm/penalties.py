@@ -4,8 +4,6 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from jaxrg.rbm.energy import RBM
-
 
 def _check_strength(name: str, value: float | Array) -> None:
     if isinstance(value, (int, float)) and not 0 <= value < float("inf"):
@@ -15,7 +13,7 @@ def _check_strength(name: str, value: float | Array) -> None:
 def _on_weights(rule) -> optax.GradientTransformation:
     """A transformation without state that replaces the update of the weights by ``rule(update, weights)``."""
 
-    def update(updates: RBM, state, params: RBM | None = None):
+    def update(updates, state, params=None):
         if params is None:
             raise ValueError("params: expected the machine as third argument of update, got None")
         return updates._replace(weights=rule(updates.weights, params.weights)), state
@@ -40,6 +38,7 @@ def l1_penalty(strength: float | Array) -> optax.GradientTransformation:
         ValueError: a negative or infinite strength.
 
     Example:
+        >>> from jaxrg.rbm import RBM
         >>> machine = RBM(jnp.array([[2.0, -3.0]]), jnp.zeros(1), jnp.zeros(2))
         >>> penalty = l1_penalty(0.5)
         >>> gradients, _ = penalty.update(RBM(*map(jnp.zeros_like, machine)), penalty.init(machine), machine)

@@ -68,7 +68,7 @@ def machine_kernel(machine: rbm.RBM, hamiltonian: Hamiltonian) -> LogKernel:
 
     Args:
         machine: hidden units are the coarse spins ``[num_hidden]``, visible ones the sites of s in row-major order.
-        hamiltonian: the reduced H that it is to coarse-grain.
+        hamiltonian: the reduced H that it is to coarse-grain, finite for every s.
     """
     return Partial(_machine_log_weight, machine, as_partial(hamiltonian))
 

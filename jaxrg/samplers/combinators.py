@@ -9,7 +9,17 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
-from jaxrg.base import Accumulator, PyTree, Sampler, as_parameter, as_partial, check_count, check_shape, is_traced
+from jaxrg.base import (
+    Accumulator,
+    Observe,
+    PyTree,
+    Sampler,
+    as_parameter,
+    as_partial,
+    check_count,
+    check_shape,
+    is_traced,
+)
 
 
 def thin(sampler: Sampler, num_steps: int) -> Sampler:
@@ -124,8 +134,11 @@ class AccumulatorState(NamedTuple):
         return self.chain.step
 
 
-def accumulate(sampler: Sampler, accumulator: Accumulator, observe: Callable) -> Sampler:
-    """A sampler that feeds an accumulator after every step, in memory that does not grow with the run.
+def accumulate(sampler: Sampler, accumulator: Accumulator, observe: Observe) -> Sampler:
+    """A sampler that feeds an accumulator after every step, in place of a trace.
+
+    A run still keeps one info a step, of a few bytes; ``thin(accumulate(...), k)`` feeds every step and keeps one info
+    in k.
 
     The sums are part of the state, so a resumed run goes on with them. To leave the first steps out, take them with
     the bare sampler: ``state._replace(chain=run(key, sampler, state.chain, n).state)``.

@@ -1,7 +1,6 @@
 """The driver: many steps of any sampler, jitted in chunks, observables streamed out and failures turned into errors."""
 
 import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.base import Progress, PyTree, Sampler, Status, as_partial, check_count, is_traced
+from jaxrg.base import Observe, Progress, PyTree, Sampler, Status, as_partial, check_count, is_traced
 from jaxrg.progress import reporting
 
 NUM_CHUNKS = 50  # progress is reported about this often
@@ -56,14 +55,15 @@ def run(
     state: PyTree,
     num_steps: int,
     *,
-    observe: Callable | None = None,
+    observe: Observe | None = None,
     progress: Progress | bool | None = None,
 ) -> Run:
     """Run a sampler and stream what ``observe`` sees; configurations are stored only if ``observe`` returns them.
 
     Step ``t`` of a chain draws from ``fold_in(key, t)`` with the counter ``state.step``: running 2n steps, or n steps
     twice with the same key, gives the same trajectory bit for bit. Couplings are leaves of the sampler: new
-    temperatures do not recompile, and ``run`` may itself be vmapped or jitted. To observe every k-th step only, run
+    temperatures do not recompile, and ``run`` may itself be vmapped or jitted; a mapped axis comes before that of the
+    chains, so map the estimator too, or merge the two axes for `jaxrg.stats`. To observe every k-th step only, run
     `thin`; to keep sums in place of a trace, run `accumulate`.
 
     Args:
@@ -98,12 +98,15 @@ def run(
     if is_traced((key, sampler, state, observe)):
         return _poisoned(*_scan(key, sampler, state, observe, num_steps=num_steps))
 
+    start_state = state
     chunk = max(1, num_steps // NUM_CHUNKS) if progress else num_steps
     parts = []
     with reporting(progress, "sampling") as report:
         for start in range(0, num_steps, chunk):
             size = min(chunk, num_steps - start)
             (state, trace, info), status = _compiled_scan(key, sampler, state, observe, num_steps=size)
+            if is_traced(status):  # under a transformation that only sees what is closed over
+                return _poisoned(*_scan(key, sampler, start_state, observe, num_steps=num_steps))
             if int(status):
                 done = int(np.max(np.asarray(state.step)))
                 raise FloatingPointError(f"run: {Status(int(status)).message} at or before step {done}")

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from jaxrg.base import PyTree, Sampler, as_partial
+from jaxrg.base import Kernel, PyTree, Sampler, as_partial
 
 
-def from_kernel(init: Callable[..., PyTree], kernel: Callable, measure: Callable) -> Sampler:
+def from_kernel(init: Callable[..., PyTree], kernel: Kernel, measure: Callable) -> Sampler:
     """A sampler of one configuration from three plain functions; couplings are the leaves of their `Partial`.
 
     Args:
@@ -37,12 +37,12 @@ def from_kernel(init: Callable[..., PyTree], kernel: Callable, measure: Callable
     return Sampler(as_partial(init), counted(kernel), Partial(_measure, as_partial(measure)))
 
 
-def counted(kernel: Callable) -> Partial:
+def counted(kernel: Kernel) -> Partial:
     """The step of a sampler: the kernel with a key made of the run's key and the number of steps, which it counts."""
     return Partial(_step, as_partial(kernel))
 
 
-def _step(kernel: Callable, key: Array, state: PyTree) -> tuple[PyTree, PyTree]:
+def _step(kernel: Kernel, key: Array, state: PyTree) -> tuple[PyTree, PyTree]:
     # The counter makes the key, so a run resumed from a state goes on exactly as if it had not stopped.
     after, info = kernel(jax.random.fold_in(key, state.step), state)
     return after._replace(step=state.step + 1), _one_chain(info)

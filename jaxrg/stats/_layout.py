@@ -23,7 +23,10 @@ def as_chains(name: str, traces: PyTree) -> PyTree:
                 f"{name}: expected [chains, samples, ...], got shape {shape}; write {name}[None] for one chain"
             )
         if shape[0] < 1 or shape[1] < MIN_SAMPLES:
-            raise ValueError(f"{name}: expected at least {MIN_SAMPLES} samples in a chain, got shape {shape}")
+            raise ValueError(
+                f"{name}: expected [chains, samples, ...] with at least {MIN_SAMPLES} samples, got shape {shape}; "
+                "of a mapped run, map the estimator too"
+            )
     if len({shape[:2] for shape in shapes}) != 1:
         raise ValueError(f"{name}: expected series of one number of chains and samples, got shapes {shapes}")
     return chains

@@ -139,6 +139,7 @@ def _summary(state: PyTree) -> PyTree:
     return jax.tree.map(_summarize, state, is_leaf=_is_state)
 
 
+@jax.jit
 def _summarize(state: BinningState) -> BinningSummary:
     num_bins, sum_2 = state.count.value, state.sum_2.value
     n = _beside(num_bins, sum_2)

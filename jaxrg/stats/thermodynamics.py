@@ -55,7 +55,7 @@ def specific_heat(energy: Array, energy_squared: Array, *, coupling: Array | flo
         0.25
     """
     check_count("num_sites", num_sites)
-    return coupling**2 * num_sites * (energy_squared - energy**2)
+    return coupling**2 * int(num_sites) * (energy_squared - energy**2)
 
 
 def susceptibility(magnetization: Array | float, magnetization_squared: Array, *, num_sites: int) -> Array:
@@ -77,7 +77,7 @@ def susceptibility(magnetization: Array | float, magnetization_squared: Array, *
         4.0
     """
     check_count("num_sites", num_sites)
-    return num_sites * (magnetization_squared - magnetization**2)
+    return int(num_sites) * (magnetization_squared - magnetization**2)
 
 
 class Thermodynamics(NamedTuple):

@@ -63,17 +63,20 @@ class Checkpoints:
         """The pytree of a step; ``template`` has its structure, and arrays or `jax.ShapeDtypeStruct` of its shapes.
 
         Raises:
-            ValueError: the files of the checkpoint have been damaged.
+            ValueError: the files of the checkpoint have been damaged, or hold another structure.
         """
         leaves = jax.tree.map(ocp.utils.to_shape_dtype_struct, _numbered(template))
         arguments = {"tree": ocp.args.StandardRestore(leaves), "check": ocp.args.JsonRestore()}
-        stored = self._manager().restore(step, args=ocp.args.Composite(**arguments))
+        folder = self._run.folder / "checkpoints" / str(step)
+        message = (
+            "checkpoint: expected the data that were saved, got {} from {}; delete it to go on from the one before"
+        )
+        try:
+            stored = self._manager().restore(step, args=ocp.args.Composite(**arguments))
+        except Exception as error:  # Orbax and TensorStore raise anything from KeyError to JSONDecodeError
+            raise ValueError(message.format(type(error).__name__, folder)) from error
         if fingerprint(stored["tree"]) != stored["check"]["tree"]:
-            folder = self._run.folder / "checkpoints" / str(step)
-            raise ValueError(
-                f"checkpoint: expected the data that were saved, got others from {folder}; "
-                "delete it to go on from the checkpoint before"
-            )
+            raise ValueError(message.format("others", folder))
         return jax.tree.unflatten(jax.tree.structure(template), [stored["tree"][name] for name in leaves])
 
 

@@ -76,7 +76,7 @@ class RunFolder:
             return
         try:
             stored = json.loads(self._marker.read_text())
-            past, programs, past_jax = stored["run"], stored["programs"], stored["jax"]
+            past, programs, past_jax = dict(stored["run"]), dict(stored["programs"]), stored["jax"]
         except (ValueError, TypeError, KeyError):
             raise FolderError(f"{name}: expected a run, got {folder} with a {RUN_FILE} of something else") from None
         now = self.description

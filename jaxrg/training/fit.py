@@ -70,7 +70,9 @@ def _checked_epoch(key: Array, index, gradient_fn: GradientFn, state: State, dat
 
 
 def _as_array(leaf: Any) -> Array:
-    return leaf if isinstance(leaf, Array) else jnp.asarray(leaf)
+    # A dtype of its own: a weakly typed parameter would compile the epoch anew when its first update gives it one.
+    is_strong = isinstance(leaf, Array) and not getattr(leaf, "weak_type", False)
+    return leaf if is_strong else jnp.asarray(leaf, jnp.result_type(leaf))
 
 
 def _run_folder(folder, key, gradient_fn, optimizer, state: State, data, batch_size: int, run_id) -> RunFolder:
@@ -85,7 +87,7 @@ def _run_folder(folder, key, gradient_fn, optimizer, state: State, data, batch_s
         "initial_params": fingerprint(params),
         "initial_aux": fingerprint(aux),
         "data": fingerprint(data),
-        "gradient_fn_arrays": fingerprint(gradient_fn),
+        "gradient_fn_arrays": fingerprint(jax.tree.leaves(gradient_fn)),
     }
     programs = {
         "optimizer": program_fingerprint(functools.partial(update, optimizer), params, optimizer_state, params),

@@ -3,16 +3,14 @@
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.tree_util import Partial
 
 from jaxrg import random
 from jaxrg.base import Model, Sampler, Status
-from jaxrg.samplers.kernels import from_kernel
-from jaxrg.samplers.spins import SpinInfo, SpinState, check_model, init_spins, measure_spins
+from jaxrg.samplers.spins import SpinInfo, SpinState, spin_sampler
 
 
 def _independence(model: Model, key: Array, state: SpinState) -> tuple[SpinState, SpinInfo]:
-    """One step with a key of its own; `from_kernel` makes the key and counts the steps."""
+    """One step with a key of its own; `spin_sampler` makes the key and counts the steps."""
     propose_key, accept_key = jax.random.split(key)
     proposal = jax.random.rademacher(propose_key, model.shape, jnp.int8)
     change = model.hamiltonian(proposal) - model.hamiltonian(state.spins)
@@ -23,5 +21,4 @@ def _independence(model: Model, key: Array, state: SpinState) -> tuple[SpinState
 
 def independence(model: Model) -> Sampler:
     r"""One line; the equation; Args; Returns; Raises; Reference."""
-    check_model(model)
-    return from_kernel(Partial(init_spins, model), Partial(_independence, model), measure_spins)
+    return spin_sampler(_independence, model)

@@ -196,11 +196,6 @@ def test_float32_keeps_its_dtype_and_its_digits():
         np.testing.assert_allclose(value, exact[name], atol=1e-5, err_msg=name)
 
 
-def test_the_skeleton_of_an_index_is_the_one_that_is_tested():
-    code = pathlib.Path(__file__).with_name("skeleton_index.py").read_text().strip()
-    assert f"```python\n{code}\n```" in (ROOT / "CONTRIBUTING.md").read_text()
-
-
 def derivative(table: np.ndarray, subset: int, context: int) -> float:
     parts = [part for part in range(subset + 1) if part & subset == part]
     return sum((-1) ** (subset ^ part).bit_count() * table[context | part] for part in parts)

@@ -1,5 +1,6 @@
 """Fourteen attributions: own definition against re-allocation, on networks whose Taylor series end."""
 
+import functools
 import itertools
 import sys
 from pathlib import Path
@@ -67,60 +68,59 @@ def terms_of(function, sample, baseline, degree):
     return np.asarray(jax.jit(lambda x, b: ra.taylor_terms(function, x, b, max_degree=degree).values)(sample, baseline))
 
 
-@pytest.fixture(scope="module")
-def pairs():
-    found = {}
+@functools.cache
+def pairs(network):
+    activations, degree, neuron_degree = NETWORKS[network]
     with jax.enable_x64(True):
         sample, backgrounds = inputs()
         features = jnp.asarray(np.random.default_rng(6).uniform(size=(2, 3, 4)))
-        for name, (activations, degree, neuron_degree) in NETWORKS.items():
-            layers = make_layers(activations)
+        layers = make_layers(activations)
 
-            def compute(sample, backgrounds, layers=layers, degree=degree, neuron_degree=neuron_degree):
-                return fourteen_pairs(
-                    layers,
-                    sample,
-                    backgrounds,
-                    output=1,
-                    assignment=PATCHES,
-                    features=features,
-                    head_of_means=lambda means: at.forward(layers, means)[1],
-                    max_degree=degree,
-                    neuron_degree=neuron_degree,
-                    epsilon=0.05,
-                )
+        def compute(sample, backgrounds):
+            return fourteen_pairs(
+                layers,
+                sample,
+                backgrounds,
+                output=1,
+                assignment=PATCHES,
+                features=features,
+                head_of_means=lambda means: at.forward(layers, means)[1],
+                max_degree=degree,
+                neuron_degree=neuron_degree,
+                epsilon=0.05,
+            )
 
-            # One large program runs once: what LLVM would optimise in it takes longer than it saves.
-            options = {"xla_backend_optimization_level": 0}
-            found[name] = jax.device_get(jax.jit(compute, compiler_options=options)(sample, backgrounds))
-    return found
+        # One large program runs once: what LLVM would optimise in it takes longer than it saves.
+        options = {"xla_backend_optimization_level": 0}
+        return jax.device_get(jax.jit(compute, compiler_options=options)(sample, backgrounds))
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("method", METHODS)
-def test_definition_equals_reallocation_on_polynomials(method, network, pairs):
-    original, reallocated = pairs[network][method]
+def test_definition_equals_reallocation_on_polynomials(method, network):
+    original, reallocated = pairs(network)[method]
     assert np.abs(original).max() > 1e-3
     assert len(np.unique(np.round(original, 9))) > 1
     np.testing.assert_allclose(reallocated, original, atol=1e-11)
 
 
-def test_the_table_is_complete(pairs):
-    assert all(set(found) == set(METHODS) for found in pairs.values())
+def test_the_table_is_complete():
+    tables = [pairs(network) for network in NETWORKS]
+    assert all(set(found) == set(METHODS) for found in tables)
     # No two agree on both networks, so none can stand in for another.
-    assert len({str([found[name].original.round(9) for found in pairs.values()]) for name in METHODS}) == len(METHODS)
+    assert len({str([found[name].original.round(9) for found in tables]) for name in METHODS}) == len(METHODS)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_differences_are_given_away_in_full(network, pairs, x64):
+def test_differences_are_given_away_in_full(network, x64):
     sample, backgrounds = inputs()
     layers = make_layers(NETWORKS[network][0])
     outputs = np.asarray(jax.jit(lambda x: at.forward(layers, x))(jnp.concatenate([sample[None], backgrounds])))[:, 1]
     here, there = outputs[0], outputs[1:]
     for method in ("DeepLIFT Rescale", "DeepLIFT RevealCancel", "Shapley", "Integrated Gradients"):
-        assert float(pairs[network][method].original.sum()) == pytest.approx(float(here - there[0]), abs=1e-12)
+        assert float(pairs(network)[method].original.sum()) == pytest.approx(float(here - there[0]), abs=1e-12)
     for method in ("Deep SHAP", "Expected Gradients"):
-        assert float(pairs[network][method].original.sum()) == pytest.approx(float(here - there.mean()), abs=1e-12)
+        assert float(pairs(network)[method].original.sum()) == pytest.approx(float(here - there.mean()), abs=1e-12)
 
 
 def test_harsanyi_pairs_are_exact_where_taylor_fails(x64):

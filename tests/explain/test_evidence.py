@@ -145,7 +145,7 @@ def test_the_shuffle_keeps_sizes_apart_however_the_noise_rounds(monkeypatch):
     almost_one = np.float32(1) - np.finfo(np.float32).epsneg
     monkeypatch.setattr(jax.random, "uniform", lambda key, shape: jnp.full(shape, almost_one).at[..., 1::2].set(0))
     # Traced anew, and not kept for others.
-    shuffle = ev.shuffled_within_sizes.__wrapped__
+    shuffle = jax.jit(lambda key, table: ev.shuffled_within_sizes.__wrapped__(key, table))
     shuffled = np.asarray(shuffle(jax.random.key(0), jnp.asarray(ORDERS, jnp.float32)))
     np.testing.assert_array_equal(shuffled, ORDERS)
 
@@ -171,12 +171,13 @@ def test_real_structure_stands_out_from_the_null():
     def count(games: jax.Array) -> jax.Array:
         return jnp.sum(is_salient(harsanyi(games)), axis=-1, dtype=jnp.int32)
 
-    compared = ev.compare_to_null(jax.random.key(1), count, values, ev.random_game, num_nulls=8)
+    compare = jax.jit(lambda key, values: ev.compare_to_null(key, count, values, ev.random_game, num_nulls=8))
+    compared = compare(jax.random.key(1), values)
     assert float(compared.value) == 3.0
     assert float(compared.null) > 15
     assert float(compared.difference) < -10 * float(compared.difference_error)
     null = ev.random_game(jax.random.key(3), values)
-    same = ev.compare_to_null(jax.random.key(2), count, null, ev.random_game)
+    same = compare(jax.random.key(2), null)
     assert abs(float(same.difference)) < 5 * float(same.difference_error)
 
 
@@ -188,7 +189,9 @@ def test_ambiguity_of_a_unique_and_of_a_free_choice():
     # min(|T|, 1) + [|T| = 5]-like sums: x1 x2 + x1 v x2 = x1 + x2, two decompositions of norm two.
     pair = np.array([float(m & 1 > 0) + float(m & 2 > 0) for m in range(SIZE)])
     values = jnp.asarray(np.stack([unique, pair]))
-    optimum = and_or.extract(values, noise_bound=0.0)
+    # As many games as the draws are, so that both are one program.
+    copies = and_or.extract(jnp.broadcast_to(values, (10, *values.shape)), noise_bound=0.0)
+    optimum = jax.tree.map(lambda leaf: leaf[0], copies)
     np.testing.assert_allclose(optimum.objective, [3.0, 2.0], rtol=1e-6)
     found = explain.extraction_ambiguity(
         jax.random.key(0), values, optimum, noise_bound=0.0, num_draws=10, perturbation=0.01

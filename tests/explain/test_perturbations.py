@@ -22,6 +22,9 @@ def table_game(values):
     return game(lambda masks: table[jnp.sum(masks.astype(jnp.int32) * places.reshape(1, -1), axis=-1)], NUM_PLAYERS)
 
 
+pair_interactions = jax.jit(lambda values: pt.player_pair_interactions(table_game(values)))
+
+
 def shapley_interactions(values: np.ndarray) -> np.ndarray:
     """The Shapley interaction index of every pair, as its definition sums it."""
     n = NUM_PLAYERS
@@ -41,8 +44,7 @@ def shapley_interactions(values: np.ndarray) -> np.ndarray:
 def test_telescopes_to_the_mean_shapley_interaction_of_each_player(seed, x64):
     values = np.random.default_rng(seed).normal(size=2**NUM_PLAYERS)
     index = shapley_interactions(values)
-    by_player = pt.player_pair_interactions(table_game(values))
-    np.testing.assert_allclose(by_player, index.sum(1) / (NUM_PLAYERS - 1), atol=1e-13)
+    np.testing.assert_allclose(pair_interactions(values), index.sum(1) / (NUM_PLAYERS - 1), atol=1e-13)
 
 
 def test_banzhaf_interactions_do_not_telescope(x64):
@@ -53,7 +55,7 @@ def test_banzhaf_interactions_do_not_telescope(x64):
         np.mean([(-1) ** (not masks[s, a]) * (-1) ** (not masks[s, b]) * values[s] * 4 for s in range(2**NUM_PLAYERS)])
         for a, b in itertools.permutations(range(NUM_PLAYERS), 2)
     ]
-    assert abs(np.mean(banzhaf) - float(jnp.mean(pt.player_pair_interactions(table_game(values))))) > 1e-3
+    assert abs(np.mean(banzhaf) - float(jnp.mean(pair_interactions(values)))) > 1e-3
 
 
 def test_takes_two_passes_a_player_and_two_more():
@@ -74,7 +76,7 @@ def test_a_sample_of_players_is_unbiased(x64):
     subsets = jnp.array(list(itertools.combinations(range(NUM_PLAYERS), 2)))
     estimate = jax.vmap(lambda players: jnp.mean(pt.player_pair_interactions(played, players=players)))
     estimates = np.asarray(jax.jit(estimate)(subsets))
-    exact = jnp.mean(pt.player_pair_interactions(played))
+    exact = jnp.mean(pair_interactions(values))
     assert estimates.mean() == pytest.approx(float(exact), abs=1e-13)
     assert estimates.std() > 0.01
 

@@ -66,11 +66,12 @@ def test_kept_players_leave_the_others_present():
 
 def test_log_odds_keep_their_meaning_where_probabilities_round_to_one():
     outputs = jnp.asarray([[200.0, 0.0, 0.0], [0.0, 1.0, 2.0]])
-    np.testing.assert_allclose(interactions.log_odds(outputs, 0)[0], 200 - np.log(2), rtol=1e-6)
+    log_odds, log_probability = jax.jit(interactions.log_odds), jax.jit(interactions.log_probability)
+    np.testing.assert_allclose(log_odds(outputs, 0)[0], 200 - np.log(2), rtol=1e-6)
     p = np.asarray(jax.nn.softmax(outputs[1]))
     for label in range(3):
-        np.testing.assert_allclose(interactions.log_odds(outputs, label)[1], np.log(p / (1 - p))[label], rtol=1e-5)
-        np.testing.assert_allclose(interactions.log_probability(outputs, label)[1], np.log(p)[label], rtol=1e-5)
+        np.testing.assert_allclose(log_odds(outputs, label)[1], np.log(p / (1 - p))[label], rtol=1e-5)
+        np.testing.assert_allclose(log_probability(outputs, label)[1], np.log(p)[label], rtol=1e-5)
         np.testing.assert_array_equal(interactions.logit(outputs, label), outputs[:, label])
     gradient = jax.grad(lambda z: interactions.log_odds(z, 1))(outputs[1])
     assert np.isfinite(gradient).all()

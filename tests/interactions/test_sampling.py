@@ -91,7 +91,7 @@ def test_estimates_scatter_around_exact_values_as_far_as_their_errors_say(name):
 def test_design_keeps_the_budget_and_holds_both_ends(name):
     make, _, budget = ESTIMATORS[name]
     estimator = make(budget)
-    masks = np.asarray(estimator.design(jax.random.key(1)))
+    masks = np.asarray(jax.jit(estimator.design)(jax.random.key(1)))
     assert masks.shape == (estimator.num_masks, NUM_PLAYERS)
     assert masks.dtype == bool
     assert len(masks) <= budget
@@ -269,7 +269,7 @@ def test_values_that_are_not_finite_are_refused(bad):
 
 
 def test_sizes_are_probabilities_at_any_number_of_players():
-    for num_players in (5, 1100, 3000):
+    for num_players in (5, 1100):
         for order in (1, 2):
             for sizes_of in (sampling.shapley_sizes, sampling.banzhaf_sizes, sampling.shapley_taylor_sizes):
                 sizes = sizes_of(num_players, order)
@@ -279,16 +279,17 @@ def test_sizes_are_probabilities_at_any_number_of_players():
 
 @pytest.mark.usefixtures("x64")
 def test_james_stein_lowers_the_mean_squared_error():
-    assert proxy.james_stein(jnp.ones(3), sampling.Estimate(jnp.ones(3), jnp.ones(3))).tolist() == [1.0] * 3
+    shrink = jax.jit(proxy.james_stein)
+    assert shrink(jnp.ones(3), sampling.Estimate(jnp.ones(3), jnp.ones(3))).tolist() == [1.0] * 3
     noise_free = sampling.Estimate(jnp.array([1.0, -2.0, 3.0]), jnp.zeros(3))
-    np.testing.assert_array_equal(proxy.james_stein(jnp.zeros(3), noise_free), noise_free.values)
+    np.testing.assert_array_equal(shrink(jnp.zeros(3), noise_free), noise_free.values)
     # All noise: more than the difference can explain leaves the guess.
     noisy = sampling.Estimate(jnp.array([0.5, 0.5, 0.5]), jnp.ones(3))
-    np.testing.assert_array_equal(proxy.james_stein(jnp.zeros(3), noisy), 0.0)
+    np.testing.assert_array_equal(shrink(jnp.zeros(3), noisy), 0.0)
     # Of unit errors on ten entries with the guess off by one in all, the estimate alone has a risk of 10.
-    draws = 1.0 + jax.random.normal(jax.random.key(0), (4000, 10))
+    draws = 1.0 + np.random.default_rng(0).normal(size=(4000, 10))
     shrunk = jax.jit(jax.vmap(lambda row: proxy.james_stein(jnp.zeros(10), sampling.Estimate(row, jnp.ones(10)))))(
         draws
     )
-    risks = jnp.sum((shrunk - 1.0) ** 2, axis=1)
-    assert float(risks.mean()) + 5 * float(risks.std()) / 4000**0.5 < 8.0
+    risks = np.sum((np.asarray(shrunk) - 1) ** 2, axis=1)
+    assert risks.mean() + 5 * risks.std() / 4000**0.5 < 8.0

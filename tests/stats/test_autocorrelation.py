@@ -197,8 +197,8 @@ def test_summary_is_the_gamma_method_of_every_mean() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: stats.summary(jnp.ones((1, 3))), "trace: expected at least 4 samples"),
-        (lambda: stats.summary(jnp.ones((0, 30))), "trace: expected at least 4 samples"),
+        (lambda: stats.summary(jnp.ones((1, 3))), "trace: expected .* at least 4 samples"),
+        (lambda: stats.summary(jnp.ones((0, 30))), "trace: expected .* at least 4 samples"),
         (lambda: stats.summary(jnp.ones((1, 30), jnp.complex64)), "trace: expected real numbers"),
         (lambda: stats.autocorrelation_function(jnp.ones((1, 30)), num_lags=31), "num_lags: expected at most the 30"),
         (lambda: stats.gamma_method(lambda m: m, jnp.ones((1, 30)), num_lags=1), "num_lags: expected an integer >= 2"),

@@ -63,7 +63,7 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):
         store.RunFolder(tmp_path / "thesis.tex" / "out", DESCRIPTION).claim()
 
 
-@pytest.mark.parametrize("content", ["not json", "[1, 2]", '{"run": {}}'])
+@pytest.mark.parametrize("content", ["not json", "[1, 2]", '{"run": {}}', '{"run": 1, "programs": 2, "jax": "x"}'])
 def test_a_foreign_run_file_is_refused(content, tmp_path):
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(store.FolderError, match=r"expected a run, got .* with a run.json of something else"):

@@ -1,5 +1,7 @@
 """Pytrees come back bit for bit, the newest few, and damage is noticed."""
 
+import shutil
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -33,14 +35,27 @@ def test_the_newest_are_kept_and_come_back(tmp_path):
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()) == ["2", "5"]
 
 
-def test_damage_is_noticed(tmp_path):
-    run, noise = store.RunFolder(tmp_path, {}), jax.random.normal(jax.random.key(0), (5000,))
-    with store.Checkpoints(run) as checkpoints:
-        checkpoints.save(1, noise)
-    files = [path for path in (tmp_path / "checkpoints" / "1" / "tree").rglob("*") if path.is_file()]
-    data = max(files, key=lambda path: path.stat().st_size)
+def flip_a_bit(step):
+    data = max((path for path in (step / "tree").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
     content = bytearray(data.read_bytes())
     content[len(content) // 2] ^= 1  # Orbax reads this back without complaint
     data.write_bytes(content)
+
+
+def truncate(step):
+    for path in (path for path in step.rglob("*") if path.is_file()):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def lose_an_item(step):
+    shutil.rmtree(step / "check")
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, truncate, lose_an_item])
+def test_damage_is_noticed(damage, tmp_path):
+    run, noise = store.RunFolder(tmp_path, {}), jax.random.normal(jax.random.key(0), (5000,))
+    with store.Checkpoints(run) as checkpoints:
+        checkpoints.save(1, noise)
+    damage(tmp_path / "checkpoints" / "1")
     with store.Checkpoints(run) as checkpoints, pytest.raises(ValueError, match="expected the data that were saved"):
         checkpoints.restore(1, noise)

@@ -37,10 +37,10 @@ def linear_layer(
     kind = jnp.result_type(float) if dtype is None else dtype
     num_inputs = int(np.prod(input_shape))
     flat = lambda vector: function(vector.reshape(input_shape)).reshape(-1)  # noqa: E731
-    zero = jnp.zeros(num_inputs, kind)
-    bias, weight = flat(zero), jax.jacfwd(flat)(zero).T
+    expand = jax.jit(lambda vector: (flat(vector), jax.jacfwd(flat)(vector).T))
+    bias, weight = expand(jnp.zeros(num_inputs, kind))
     probe = jnp.cos(jnp.arange(num_inputs, dtype=kind))
-    misfit = float(jnp.max(jnp.abs(flat(probe) - probe @ weight - bias)))
+    misfit = float(jnp.max(jnp.abs(expand(probe)[0] - probe @ weight - bias)))
     allowed = 100 * float(jnp.finfo(kind).eps) * (1 + float(jnp.max(jnp.abs(weight))) * num_inputs)
     if not misfit <= allowed:
         raise ValueError(f"function: expected an affine function, got one {misfit:.3g} from its linearisation")

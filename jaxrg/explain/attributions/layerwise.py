@@ -5,7 +5,6 @@ relevance :math:`R_j` is divided among its inputs, or differences :math:`\Delta`
 through multipliers :math:`m`, and the :math:`m_i \Delta x_i` sum to the difference of the output.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -154,14 +153,12 @@ def deep_shap(
     Args:
         max_bytes: for what a layer makes of all coalitions of its inputs; backgrounds come one after another.
 
-    Raises:
-        ValueError: a layer with more inputs or outputs than fit the memory allowed, with the bytes.
-
     Reference:
         Lundberg & Lee, NIPS 2017, arXiv:1705.07874, section 4.2.
     """
     for layer in layers:
-        check_coalitions(*layer.weight.shape, sample.dtype, max_bytes)
+        num_inputs, num_outputs = layer.weight.shape
+        check_coalitions(num_inputs, num_outputs, sample.dtype, max_bytes)
 
     def step(layer: Layer, here: Array, there: Array, multipliers: Array) -> Array:
         mixed = jnp.where(all_bits(here.shape[0]), here[None], there[None])
@@ -169,5 +166,5 @@ def deep_shap(
         # An input that does not differ has Shapley value 0, and no multiplier.
         return safe_divide(shapley_values(values), here - there)
 
-    one = functools.partial(propagate_differences, layers, sample, output=output, step=step)
+    one = lambda baseline: propagate_differences(layers, sample, baseline, output, step)  # noqa: E731
     return jnp.mean(jax.lax.map(one, backgrounds), axis=0)

@@ -8,9 +8,9 @@ Reference:
     Deng et al., IEEE TPAMI 46, 4625 (2024), arXiv:2303.01506.
 """
 
-from jaxrg.explain.reallocations.measured import MeasuredShares, measured_shares
 from jaxrg.explain.reallocations.propagation import reallocate_differences, reallocate_grad_cam, reallocate_relevance
 from jaxrg.explain.reallocations.shares import (
+    MeasuredShares,
     alpha_beta_shares,
     deep_taylor_shares,
     epsilon_shares,
@@ -18,6 +18,7 @@ from jaxrg.explain.reallocations.shares import (
     fixed_shares,
     gradient_shares,
     integrated_shares,
+    measured_shares,
     occlusion_shares,
     patch_shares,
     reallocate,

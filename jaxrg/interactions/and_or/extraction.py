@@ -121,17 +121,15 @@ def _prepare(
             f"tolerance: expected at least {least:.1e}, what {values.dtype} can reach, got {tolerance:.1e}; "
             "raise it, or give values in float64 (jax.enable_x64)"
         )
+    tables = [values]
     for name, given in weights.items():
-        if given is not None and np.shape(given) != values.shape:
-            raise ValueError(f"{name}: expected the shape of values {values.shape}, got {np.shape(given)}")
-        if given is not None and not is_traced(given):
-            host = np.asarray(given)
-            if not np.all((host > 0) & np.isfinite(host)):
-                raise ValueError(f"{name}: expected positive and finite weights, got {host.min()} to {host.max()}")
-    tables = [
-        jnp.ones_like(values) if given is None else jnp.asarray(given, values.dtype) for given in weights.values()
-    ]
-    games, *weight_tables = (table.reshape(-1, 2**n).T for table in (values, *tables))
+        table = jnp.ones_like(values) if given is None else jnp.asarray(given, values.dtype)
+        if table.shape != values.shape:
+            raise ValueError(f"{name}: expected the shape of values {values.shape}, got {table.shape}")
+        if not (given is None or is_traced(table)) and not bool(jnp.all((table > 0) & jnp.isfinite(table))):
+            raise ValueError(f"{name}: expected positive and finite weights, got {table.min()} to {table.max()}")
+        tables.append(table)
+    games, *weight_tables = (table.reshape(-1, 2**n).T for table in tables)
     noise = jnp.asarray(noise_bound, values.dtype) * jnp.abs(games[-1] - games[0])
     problem = Problem(games - games[:1], games[0], noise, *weight_tables)
     return _Task(problem, tolerance, jnp.asarray(tolerance, values.dtype), PINNED_METRIC if is_pinned else FREE_METRIC)
@@ -211,8 +209,7 @@ _finished = jax.jit(_finish)
 
 
 @jax.jit
-def _refill(problem: Problem, state: State, games: Problem, in_lane: Array, is_fresh: Array) -> tuple[Problem, State]:
-    fresh = jax.tree.map(lambda table: table[..., in_lane], games)
+def _refill(problem: Problem, state: State, fresh: Problem, is_fresh: ArrayLike) -> tuple[Problem, State]:
     return jax.tree.map(lambda old, new: jnp.where(is_fresh, new, old), (problem, state), (fresh, start(fresh)))
 
 
@@ -250,29 +247,29 @@ def extract(
     if not bool(jnp.all(jnp.isfinite(values))):
         raise ValueError("values: expected finite values, got NaN or infinite ones")
     in_lane, is_busy = np.arange(num_lanes), np.ones(num_lanes, bool)
-    problem = jax.tree.map(lambda table: table[..., :num_lanes], task.problem)
+    problem = jax.tree.map(lambda table: table[..., in_lane], task.problem)
     state = jax.jit(start)(problem)
-    pending, results = num_lanes, {}
+    shapes = jax.eval_shape(_finished, problem, state, task.limit)
+    results = jax.tree.map(lambda leaf: np.zeros((num_games, *leaf.shape[1:]), leaf.dtype), shapes)
+    num_started, num_done = num_lanes, 0
     with reporting(progress, "extracting") as report:
-        while is_busy.any():
+        while num_done < num_games:
             state = _advance(problem, state, task.limit, task.metric)
             gaps, steps = jax.device_get((gap(state), state.steps))
-            is_over = is_busy & (~(np.abs(gaps) > task.tolerance) | (steps >= max_iterations))
-            if not is_over.any():
+            over = np.flatnonzero(is_busy & (~(np.abs(gaps) > task.tolerance) | (steps >= max_iterations)))
+            if not len(over):
                 continue
-            finished = jax.device_get(_finished(problem, state, task.limit))
-            is_fresh = np.zeros(num_lanes, bool)
-            for lane in np.flatnonzero(is_over):
-                results[int(in_lane[lane])] = jax.tree.map(lambda leaf, lane=lane: leaf[lane], finished)
-                is_busy[lane] = pending < num_games
-                if is_busy[lane]:
-                    in_lane[lane], pending, is_fresh[lane] = pending, pending + 1, True
-            if is_fresh.any():
-                problem, state = _refill(problem, state, task.problem, jnp.asarray(in_lane), jnp.asarray(is_fresh))
-            largest = max(float(result.relative_gap) for result in results.values())
-            report(len(results), num_games, f"largest gap {largest:.1e}")
-    stacked = jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *(results[i] for i in range(num_games)))
-    result = jax.tree.map(lambda leaf: leaf.reshape(lead + leaf.shape[1:]), stacked)
+            for table, found in zip(results, _finished(problem, state, task.limit), strict=True):
+                table[in_lane[over]] = np.asarray(found)[over]
+            fresh = over[: num_games - num_started]
+            is_busy[over[len(fresh) :]] = False
+            in_lane[fresh] = num_started + np.arange(len(fresh))
+            num_started, num_done = num_started + len(fresh), num_done + len(over)
+            if len(fresh):
+                games = jax.tree.map(lambda table: table[..., in_lane], task.problem)
+                problem, state = _refill(problem, state, games, np.isin(np.arange(num_lanes), fresh))
+            report(num_done, num_games, f"largest gap {results.relative_gap.max():.1e}")
+    result = jax.tree.map(lambda leaf: jnp.asarray(leaf).reshape(lead + leaf.shape[1:]), results)
     num_open = int(jnp.sum(result.status != 0))
     if num_open:
         raise ExtractionError(

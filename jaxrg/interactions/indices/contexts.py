@@ -70,24 +70,16 @@ def subset_indices(members: np.ndarray) -> np.ndarray:
     return members @ (1 << np.arange(members.shape[-1], dtype=np.int64))
 
 
-def check_game_table(values: Array, order: int, max_bytes: int) -> int:
-    """The n of a table, after the checks every index makes of its arguments."""
-    n = num_bits(values)
+def _context_sums(values: Array, order: int, max_bytes: int, join: Callable[[Array, Array], Array]) -> Array:
+    """Sums over contexts, with ``join(absent, present)`` along each player of the subset; see `derivative_sums`."""
+    lead, n = values.shape[:-1], num_bits(values)
     if not jnp.issubdtype(values.dtype, jnp.floating):
         raise ValueError(f"values: expected floating numbers, got {values.dtype}")
     check_order(order, n)
     sizes = [num_subsets_up_to(b, min(b, order)) * (b + 1) / 2**b for b in range(n + 1)]
     # Each step reads one array and writes the next.
-    copies = math.ceil(max(before + after for before, after in itertools.pairwise(sizes)))
-    copies *= math.prod(values.shape[:-1])
+    copies = math.prod(lead) * math.ceil(max(before + after for before, after in itertools.pairwise(sizes)))
     check_table(n, itemsize=values.dtype.itemsize, copies=copies, max_bytes=max_bytes, name="values")
-    return n
-
-
-def _context_sums(values: Array, order: int, join: Callable[[Array, Array], Array]) -> Array:
-    """Sums over contexts, with ``join(absent, present)`` along each player of the subset; see `derivative_sums`."""
-    lead = values.shape[:-1]
-    n = num_bits(values)
     subsets = [0]
     # [subset of the players folded so far, size of the context among them, coalition of the others]
     sums = values.reshape((*lead, 1, 1, -1))
@@ -125,15 +117,14 @@ def derivative_sums(values: Array, order: int, *, max_bytes: int = MAX_BYTES) ->
     Reference:
         Fujimoto, Kojadinovic & Marichal, Games Econ. Behav. 55, 72 (2006), on indices as means of derivatives.
     """
-    check_game_table(values, order, max_bytes)
-    return _context_sums(values, order, lambda absent, present: present - absent)
+    return _context_sums(values, order, max_bytes, lambda absent, present: present - absent)
 
 
 def joining_sums(values: Array, order: int, *, max_bytes: int = MAX_BYTES) -> Array:
     r"""What a whole subset adds, :math:`v(T \cup S) - v(T)`, summed as in `derivative_sums`; v(∅) for the empty set."""
-    check_game_table(values, order, max_bytes // 2)  # two passes, both alive until the difference
-    joined = _context_sums(values, order, lambda absent, present: present)
-    sums = joined - _context_sums(values, order, lambda absent, present: absent)
+    # Two passes, both alive until the difference.
+    joined = _context_sums(values, order, max_bytes // 2, lambda absent, present: present)
+    sums = joined - _context_sums(values, order, max_bytes // 2, lambda absent, present: absent)
     is_empty = np.arange(math.prod(sums.shape[-2:])).reshape((1,) * (sums.ndim - 2) + sums.shape[-2:]) == 0
     return jnp.where(is_empty, values[..., :1, None], sums)  # a scatter would take longer than the rest
 

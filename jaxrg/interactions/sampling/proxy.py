@@ -129,7 +129,7 @@ def _prior(spins: Array, targets: Array, weights: Array, order: int) -> tuple[Ar
     """Relevances and nugget: equal for all players, or by what a first fit finds of each, if that predicts better."""
 
     def improve(_: int, best: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        duals, _ = _fit(spins, targets, best[0], best[1], order)
+        duals = _fit(spins, targets, best[0], best[1], order)[0]
         found = _interactions(spins, duals, best[0], order)
         strength = jnp.abs(found) if order == 1 else jnp.sqrt(jnp.sum(found**2, axis=1))
         strength = strength / jnp.maximum(jnp.mean(strength), jnp.finfo(spins.dtype).tiny) + MIN_RELEVANCE
