@@ -1,10 +1,8 @@
-"""Every example is a program with a smoke switch and a function ``main(smoke)``."""
+"""Every example is a program with a smoke switch and a function ``main(smoke)``; `.ci/run` runs each once."""
 
 import ast
 import pathlib
-import runpy
 
-import jax
 import pytest
 
 # Modules that begin with an underscore are what examples share or keep beside them.
@@ -20,14 +18,3 @@ def test_examples_have_the_house_shape(path):
     assert arguments.args[0].arg == "smoke"
     assert len(arguments.defaults) == len(arguments.args)
     assert '"--smoke"' in text or "run_main(main, " in text  # by hand, or as all studies do
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_examples_run(path, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # figures go to a folder below the current one
-    # A user's script runs with JAX as it comes, and so must these.
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        runpy.run_path(str(path))["main"](smoke=True)
-    assert capsys.readouterr().out.count("\n") >= 3

@@ -11,6 +11,7 @@ import pytest
 from jaxrg import lattice, models, samplers, stats
 from jaxrg.base import Status
 from tests.contracts.sampler_table import FREE, LARGER, MODELS, SAMPLERS, pairs_of
+from tests.rows import some_now
 from tests.samplers import transition_matrices
 
 SQUARE = lattice.hypercubic((4, 4))
@@ -60,7 +61,7 @@ ONE_STEP = [
 ]
 
 
-@pytest.mark.parametrize(("sampler", "name"), ONE_STEP)
+@pytest.mark.parametrize(("sampler", "name"), some_now(ONE_STEP, *ONE_STEP[:5]))
 def test_one_step_has_the_probabilities_of_its_matrix(sampler, name):
     row, model = SAMPLERS[sampler], MODELS[name].model
     chain = row.make(model)
@@ -143,7 +144,7 @@ ERGODIC = [name for name, row in SAMPLERS.items() if row.is_irreducible and name
 summaries = jax.jit(jax.vmap(stats.summary))
 
 
-@pytest.mark.parametrize("sampler", ERGODIC)
+@pytest.mark.parametrize("sampler", some_now(ERGODIC, "heat_bath", "wolff"))
 def test_fifty_temperatures_by_vmap_in_one_compile(sampler):
     """Energies from infinite temperature to order, with pulls of unit variance against enumeration."""
     shape, couplings = (2, 2), jnp.linspace(0.02, 0.5, 50)
