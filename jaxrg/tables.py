@@ -86,6 +86,12 @@ def check_num_bits(num_bits: int, *, name: str = "num_bits") -> None:
         raise ValueError(f"{name}: expected at most {MAX_BITS}, whose patterns int32 can count, got {num_bits}")
 
 
+def check_bytes(name: str, needed: int, max_bytes: int, what: str) -> None:
+    """Raise ValueError unless what an argument asks for fits the memory allowed; nothing is allocated."""
+    if needed > max_bytes:
+        raise ValueError(f"{name}: expected {what} within {max_bytes:,} bytes (max_bytes), got {needed:,} bytes")
+
+
 def check_table(
     num_bits: int, *, itemsize: int = 8, copies: int = 1, max_bytes: int = MAX_BYTES, name: str = "num_bits"
 ) -> None:

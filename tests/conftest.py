@@ -23,7 +23,7 @@ def _warnings_are_errors() -> Iterator[None]:
 
 
 RESIDENT = pathlib.Path("/proc/self/statm")
-MAX_BYTES = 3 * 2**29  # a worker that has compiled so much starts over with the next file
+MAX_BYTES = 2**31  # a worker that has compiled so much starts over with the next file
 
 
 @pytest.fixture(autouse=True, scope="module")

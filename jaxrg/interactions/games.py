@@ -70,12 +70,6 @@ def bytes_per_mask(game: Game) -> int:
     return max((three - one) // 2, game.num_players)
 
 
-def check_bytes(name: str, needed: int, max_bytes: int, what: str) -> None:
-    """Raise ValueError unless what an argument asks for fits the memory allowed."""
-    if needed > max_bytes:
-        raise ValueError(f"{name}: expected {what} within {max_bytes:,} bytes (max_bytes), got {needed:,} bytes")
-
-
 def check_values(values: Any, num_masks: int) -> None:
     """Raise ValueError unless there is one value for each mask, finite where it can be seen."""
     if values.shape != (num_masks,):

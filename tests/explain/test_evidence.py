@@ -161,6 +161,7 @@ def test_shuffle_is_uniform_within_a_size():
     assert chi_square < 16 + 5 * np.sqrt(32)
 
 
+@pytest.mark.slow
 def test_real_structure_stands_out_from_the_null():
     # A sum of three interactions, with noise: few are salient, as against a random game of equal norm.
     generator = np.random.default_rng(5)

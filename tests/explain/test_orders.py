@@ -68,6 +68,7 @@ def test_jaccard_by_hand_and_its_bounds(x64):
         orders.jaccard_by_order(first, second[:16])
 
 
+@pytest.mark.slow
 def test_only_what_random_splits_do_not_lack_transfers():
     """Averages over 60 samples: low orders are shared up to chance, high ones have the opposite sign in the others."""
     keys = jax.random.split(jax.random.key(0), 4)

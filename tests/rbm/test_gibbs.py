@@ -72,6 +72,7 @@ def test_sampled_spins_have_their_means_and_do_not_repeat():
     assert abs(np.mean(fair[1:] * fair[:-1])) < 5 / np.sqrt(40_000)
 
 
+@pytest.mark.slow
 def test_sampler_draws_the_machine(random_machine, excess_chi_squared):
     machine = random_machine(5, 3, 2, scale=0.5)
     sampler = rbm.gibbs_sampler(machine)

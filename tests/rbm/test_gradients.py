@@ -71,6 +71,7 @@ def test_contrastive_divergence_has_the_expectation_of_its_chain(num_steps, rand
         assert np.all(np.abs(np.asarray(found.mean(0)) - value) < 5 * error)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("num_steps", [1, 2])
 def test_persistent_chains_stay_in_equilibrium_and_give_the_exact_gradient(

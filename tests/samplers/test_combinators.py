@@ -49,6 +49,7 @@ def test_a_failure_within_a_stride_stays_in_the_info():
     assert status.tolist() == [[0, int(Status.OVERFLOW), 0]]
 
 
+@pytest.mark.slow
 def test_a_mixture_draws_its_samplers_with_their_probabilities():
     chain = samplers.mixture([SAMPLER, samplers.wolff(ISING), SAMPLER], [0.5, 0.2, 0.3])
     chosen = samplers.run(KEY, chain, start(), 2000).info.chosen[0]
@@ -63,6 +64,7 @@ def test_a_mixture_draws_its_samplers_with_their_probabilities():
     assert driver._compiled_scan._cache_size() == programs
 
 
+@pytest.mark.slow
 def test_a_mixture_maps_over_temperatures():
     def states(coupling):
         ising = models.Ising(SQUARE, coupling)

@@ -92,6 +92,7 @@ def test_labels_out_of_range_are_refused_or_nan() -> None:
         stats.improved_two_point_function(jnp.zeros(3, jnp.int32), [(0, 1)])
 
 
+@pytest.mark.slow
 def test_moments_that_swendsen_wang_reports_are_series() -> None:
     ising = models.Ising(lattice.hypercubic((3, 3)), 0.3)
     sampler = samplers.swendsen_wang(ising)

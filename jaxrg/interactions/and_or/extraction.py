@@ -31,9 +31,8 @@ from jaxrg.interactions.and_or._splitting import (
     is_done,
     start,
 )
-from jaxrg.interactions.games import check_bytes
 from jaxrg.progress import reporting
-from jaxrg.tables import MAX_BYTES
+from jaxrg.tables import MAX_BYTES, check_bytes
 from jaxrg.transforms import num_bits
 
 # Gaps that rounding leaves in reach, over the machine epsilon: 1.2e-4 in float32. What a game reaches gets worse with

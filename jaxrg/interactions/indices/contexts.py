@@ -23,8 +23,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxrg.base import check_count
-from jaxrg.interactions.games import check_bytes
-from jaxrg.tables import MAX_BYTES, check_table
+from jaxrg.tables import MAX_BYTES, check_bytes, check_table
 from jaxrg.transforms import num_bits
 
 

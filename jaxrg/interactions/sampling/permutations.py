@@ -11,10 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.interactions.games import check_bytes
 from jaxrg.interactions.sampling import estimators
 from jaxrg.interactions.sampling.estimators import Estimate, Estimator
-from jaxrg.tables import MAX_BYTES
+from jaxrg.tables import MAX_BYTES, check_bytes
 
 NUM_COPIES = 5  # bytes for each player of each mask: the masks, what they are put together from or read as
 

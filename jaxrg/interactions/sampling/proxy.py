@@ -17,12 +17,11 @@ from jax import Array
 from jax.scipy.linalg import cho_factor, cho_solve
 
 from jaxrg.base import safe_divide
-from jaxrg.interactions.games import check_bytes
 from jaxrg.interactions.indices.contexts import check_order
 from jaxrg.interactions.sampling.designs import Allocation, Pairs, allocate, paired_estimator
 from jaxrg.interactions.sampling.estimators import Estimate, Estimator, shapley_sizes, sum_products
 from jaxrg.interactions.sampling.stratified import stratified_estimate
-from jaxrg.tables import MAX_BYTES
+from jaxrg.tables import MAX_BYTES, check_bytes
 
 MEAN_ORDERS = (0.5, 1.0, 2.0, 4.0, 8.0)  # of the prior, whose orders are nearly Poisson distributed
 NUGGETS = (1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # noise variance over prior variance

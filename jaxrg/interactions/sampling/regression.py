@@ -6,11 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.interactions.games import check_bytes
 from jaxrg.interactions.indices.contexts import check_order
 from jaxrg.interactions.sampling.designs import Allocation, Pairs, allocate, paired_estimator
 from jaxrg.interactions.sampling.estimators import Estimate, Estimator, check_budget
-from jaxrg.tables import MAX_BYTES
+from jaxrg.tables import MAX_BYTES, check_bytes
 
 NUM_COPIES = 5  # of the features and of their products that are in memory at once; four where compiled
 

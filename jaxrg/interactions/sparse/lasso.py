@@ -9,10 +9,10 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxrg.base import check_count
-from jaxrg.interactions.games import check_bytes, check_values
+from jaxrg.interactions.games import check_values
 from jaxrg.interactions.indices.contexts import num_subsets_up_to, subsets_up_to
 from jaxrg.interactions.sparse.terms import SparseFit, Terms, held_out_r_squared
-from jaxrg.tables import MAX_BYTES
+from jaxrg.tables import MAX_BYTES, check_bytes
 
 
 class LassoSolution(NamedTuple):
