@@ -114,12 +114,20 @@ def clusters(quick: bool) -> list[dict[str, Any]]:
     square = models.Ising(lattice.hypercubic((side, side)), exact.critical_coupling)
     chain = Chain(samplers.swendsen_wang(square), sweeps, relax=50 if quick else 200)
     wolff = Chain(samplers.wolff(square), sweeps, relax=50 if quick else 200)
+
+    def observed(sampler, state):
+        return samplers.run(jax.random.key(2), sampler, state, sweeps, observe=square.observables)
+
+    without_infos = jax.jit(lambda sampler, state: observed(sampler, state).trace)
+    start = chain.sampler, chain.state
     rival = peapods.Ising((side, side), temperatures=np.array([1 / exact.critical_coupling]))
     rival.sample(50 if quick else 200, cluster_update_interval=1, cluster_mode="sw", warmup_ratio=0.0)
     times = medians(
         {
             "jaxrg": chain,
             "wolff": wolff,
+            "infos": lambda: jax.block_until_ready(observed(*start)),
+            "no_infos": lambda: jax.block_until_ready(without_infos(*start)),
             # peapods adds cluster updates to single-spin sweeps; the difference of the two is the cluster update.
             "with": lambda: rival.sample(sweeps, cluster_update_interval=1, cluster_mode="sw", warmup_ratio=0.0),
             "without": lambda: rival.sample(sweeps, warmup_ratio=0.0),
@@ -137,6 +145,14 @@ def clusters(quick: bool) -> list[dict[str, Any]]:
             peer="peapods Swendsen-Wang",
             peer_value=theirs,
             ratio=theirs / ours,
+        ),
+        record(
+            "swendsen_wang_infos",
+            times["infos"] * scale,
+            "ns/site/sweep",
+            peer="the same observed run, infos dropped",
+            peer_value=times["no_infos"] * scale,
+            ratio=times["no_infos"] / times["infos"],
         ),
         record("wolff_cluster", times["wolff"] * scale, "ns/site/cluster"),
     ]

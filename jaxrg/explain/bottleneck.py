@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxrg.base import check_count
-from jaxrg.interactions.games import Game
+from jaxrg.interactions.games import Game, check_game
 
 
 class SampledOrders(NamedTuple):
@@ -46,7 +46,7 @@ def sample_orders(
     Reference:
         Zhang, Cheng, Chen & Zhang, arXiv:2010.14978; Deng, Ren, Zhang & Zhang, ICLR 2022, arXiv:2111.06236.
     """
-    n = game.num_players
+    n = check_game(game)
     check_count("num_players", n, minimum=2)
     check_count("num_pairs", num_pairs)
     check_count("num_contexts", num_contexts, minimum=2)

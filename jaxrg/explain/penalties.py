@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxrg.base import check_count, safe_divide
-from jaxrg.interactions.games import Game
+from jaxrg.interactions.games import Game, check_game
 from jaxrg.interactions.orders import order_strengths
 from jaxrg.tables import all_bits
 
@@ -62,7 +62,7 @@ def mixed_difference_penalty(key: Array, game: Game, order: int, *, num_draws: i
     Returns:
         Scalar, an unbiased estimate.
     """
-    n = game.num_players
+    n = check_game(game)
     check_count("order", order)
     check_count("num_draws", num_draws)
     if order > min(n, 16):

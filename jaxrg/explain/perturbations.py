@@ -18,7 +18,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxrg.base import check_count, is_traced
-from jaxrg.interactions.games import Game
+from jaxrg.interactions.games import Game, check_game
 from jaxrg.interactions.masking import masked_game, num_players_of
 from jaxrg.interactions.scores import logit
 
@@ -68,7 +68,7 @@ def player_pair_interactions(game: Game, *, players: Array | None = None) -> Arr
     Reference:
         Wang, Ren, Lin, Zhu, Wang & Zhang, ICLR 2021, arXiv:2010.04055 (their mean over a).
     """
-    n = game.num_players
+    n = check_game(game)
     check_count("num_players", n, minimum=2)
     chosen = jnp.arange(n) if players is None else jnp.asarray(players)
     is_player = jnp.arange(n).reshape(1, -1) == chosen.reshape(-1, 1)

@@ -46,6 +46,15 @@ def game(fn: Callable[[Any], Any], num_players: int) -> Game:
     return Game(as_partial(fn), num_players)
 
 
+def check_game(game: Any) -> int:
+    """The number of players of a game; ValueError for what does not know its own."""
+    if not hasattr(game, "num_players"):
+        raise ValueError(
+            f"game: expected a Game, such as interactions.game(fn, num_players), got {type(game).__name__}"
+        )
+    return game.num_players
+
+
 def _is_jaxpr(value: Any) -> bool:
     return isinstance(value, ClosedJaxpr | Jaxpr)
 
@@ -112,7 +121,7 @@ def evaluate(game: Game, *, chunk_size: int | None = None, max_bytes: int = MAX_
         >>> evaluate(game(lambda masks: masks.all(-1).astype(jnp.float32), 2)).tolist()
         [0.0, 0.0, 0.0, 1.0]
     """
-    values = _tabulate(game, game.num_players, 0, chunk_size=chunk_size, max_bytes=max_bytes)
+    values = _tabulate(game, check_game(game), 0, chunk_size=chunk_size, max_bytes=max_bytes)
     check_finite(values)
     return values
 
@@ -148,7 +157,7 @@ def evaluate_over_devices(
         ``[2**n]`` values in index order, sharded along ``axis_name``.
     """
     num_devices = mesh.shape[axis_name]
-    num_bits = game.num_players - (num_devices.bit_length() - 1)
+    num_bits = check_game(game) - (num_devices.bit_length() - 1)
     if num_devices & (num_devices - 1) or num_bits < 0:
         raise ValueError(f"mesh: expected a power of two of at most {2**game.num_players} devices, got {num_devices}")
 
@@ -174,7 +183,7 @@ def evaluate_on_host(
     Returns:
         ``float64[2**n]`` values in index order.
     """
-    n = game.num_players
+    n = check_game(game)
     check_table(n, itemsize=8, max_bytes=max_bytes, name="num_players")
     check_chunk_size(chunk_size)
     batch, table = min(chunk_size, 2**n), np.empty(2**n)

@@ -80,7 +80,7 @@ def run(
         the infos of all steps. A single chain has ``num_chains`` 1.
 
     Raises:
-        ValueError: ``num_steps`` no positive integer.
+        ValueError: ``num_steps`` no positive integer, or an ``observe`` that is no function.
         FloatingPointError: the status of a step was not OK, as when it met a NaN. Under a transformation every float
             of the result becomes NaN instead.
 
@@ -94,6 +94,8 @@ def run(
         ((1, 100), (1, 100))
     """
     check_count("num_steps", num_steps)
+    if observe is not None and not callable(observe):
+        raise ValueError(f"observe: expected a function of one configuration, got {observe!r}")
     observe = None if observe is None else as_partial(observe)
     if is_traced((key, sampler, state, observe)):
         return _poisoned(*_scan(key, sampler, state, observe, num_steps=num_steps))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrg import interactions, nets, tables
+from jaxrg import explain, interactions, nets, tables
 from jaxrg.interactions.games import bytes_per_mask
 
 N = 4
@@ -155,4 +155,25 @@ def first(masks: jax.Array) -> jax.Array:
 )
 def test_bad_games_are_refused_with_figures(call, message):
     with pytest.raises(ValueError, match=message):
+        call()
+
+
+def fingers(masks):
+    return masks.sum(-1).astype(jnp.float32)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: interactions.evaluate(fingers),
+        lambda: interactions.evaluate_on_host(fingers),
+        lambda: interactions.sampling.estimate(
+            jax.random.key(0), interactions.sampling.permutation_shapley(5, 40), fingers
+        ),
+        lambda: interactions.sparse.recover_moebius(jax.random.key(0), fingers, 40),
+        lambda: explain.mixed_difference_penalty(jax.random.key(0), fingers, 2),
+    ],
+)
+def test_a_function_that_knows_no_players_is_no_game(call):
+    with pytest.raises(ValueError, match=r"game: expected a Game, .* got function"):
         call()

@@ -70,6 +70,13 @@ def test_bad_counts_are_refused(num_steps):
         samplers.run(KEY, SAMPLER, start(), num_steps)
 
 
+def test_what_observes_is_a_function():
+    ising = models.Ising(lattice.hypercubic((4,)), 0.3)
+    chain = samplers.heat_bath(ising)
+    with pytest.raises(ValueError, match="observe: expected a function of one configuration, got 3"):
+        samplers.run(jax.random.key(0), chain, chain.init(jax.random.key(1)), 5, observe=3)  # type: ignore
+
+
 def test_a_failure_under_vmap_shows_in_trace_and_info():
     @jax.jit
     @jax.vmap

@@ -23,7 +23,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxrg.base import check_count
-from jaxrg.interactions.games import Game, bytes_per_mask, check_values
+from jaxrg.interactions.games import Game, bytes_per_mask, check_game, check_values
 from jaxrg.tables import MAX_BYTES
 
 
@@ -77,7 +77,7 @@ def estimate(
         check_count("chunk_size", chunk_size)
     masks = estimator.design(key)
     num_masks, num_players = masks.shape
-    if game.num_players != num_players:
+    if check_game(game) != num_players:
         raise ValueError(f"game: expected the {num_players} players of the estimator, got {game.num_players}")
     check_values(jax.eval_shape(game, jax.ShapeDtypeStruct(masks.shape, masks.dtype)), num_masks)
     size = min(max(max_bytes // bytes_per_mask(game), 1) if chunk_size is None else chunk_size, num_masks)

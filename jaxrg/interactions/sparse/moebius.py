@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from jaxrg.base import check_count
-from jaxrg.interactions.games import Game, check_values
+from jaxrg.interactions.games import Game, check_game, check_values
 from jaxrg.interactions.sparse.terms import SparseFit, fit_of, host_generator
 
 
@@ -101,7 +101,7 @@ def recover_moebius(
         Schapire & Sellie, J. Comput. Syst. Sci. 52, 201 (1996) for sparse polynomials from queries; Kang et al.,
         NeurIPS 2024, arXiv:2402.02631, for sparse Möbius transforms by group testing.
     """
-    num_players = game.num_players
+    num_players = check_game(game)
     check_count("num_held_out", num_held_out, minimum=2)
     if budget < num_held_out + 3:
         raise ValueError(f"budget: expected more than the {num_held_out} held-out and 2 evaluations, got {budget}")
