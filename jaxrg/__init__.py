@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jaxrg import (
         base,
+        checks,
+        closures,
         datasets,
         exact,
         explain,
@@ -33,6 +35,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "base",
+    "checks",
+    "closures",
     "datasets",
     "exact",
     "explain",

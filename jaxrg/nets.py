@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from flax import linen, nnx
 from jax import Array
 
-from jaxrg.base import PyTree, check_count
+from jaxrg.base import PyTree
+from jaxrg.checks import check_count
 
 
 class Net(NamedTuple):

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxrg.base import as_floating, check_count, is_traced
+from jaxrg.checks import as_floating, check_count, is_traced
 
 _ROUNDS = 13
 _PARITY = 0x1BD11BDA  # Skein's key-schedule constant C240, low word

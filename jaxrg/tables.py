@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.base import PyTree, check_count
+from jaxrg.base import PyTree
+from jaxrg.checks import check_count
 
 MAX_BITS = 30  # patterns that an int32 can count, with room for one more bit
 MAX_BYTES = 2**31  # for a table and what is made of it, unless a caller says otherwise

@@ -14,7 +14,7 @@ MAX_LINES = 400
 MAX_NAMES = 44  # about forty; beyond that a room wants rooms of its own
 
 FLOORS = {
-    0: {"base", "random", "sums", "tables", "transforms", "lattice"},
+    0: {"base", "checks", "closures", "random", "sums", "tables", "transforms", "lattice"},
     1: {"models", "exact", "store", "progress", "datasets", "nets"},
     2: {"samplers", "stats", "training"},
     3: {"rbm", "flows", "interactions"},

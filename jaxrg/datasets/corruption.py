@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxrg.base import check_count
+from jaxrg.checks import check_count
 
 
 class CorruptedLabels(NamedTuple):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.base import check_count
+from jaxrg.checks import check_count
 from jaxrg.datasets.loaders import Dataset
 
 

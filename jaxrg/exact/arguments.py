@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.base import as_floating, as_parameter, check_shape, is_traced
+from jaxrg.checks import as_floating, as_parameter, check_shape, is_traced
 
 
 def as_coupling(value: ArrayLike, name: str) -> Array:
@@ -16,7 +16,7 @@ def as_coupling(value: ArrayLike, name: str) -> Array:
     if is_traced(value):
         return as_floating(name, value)
     with jax.ensure_compile_time_eval():  # a number met inside a traced function is still a number
-        return as_floating(name, as_parameter(value, name))
+        return as_floating(name, as_parameter(name, value))
 
 
 def as_scalar(value: ArrayLike, name: str) -> Array:

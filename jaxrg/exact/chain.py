@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from jaxrg.base import check_count
+from jaxrg.checks import check_count
 from jaxrg.exact.arguments import as_scalar
 
 

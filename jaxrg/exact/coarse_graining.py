@@ -11,7 +11,8 @@ from jax import Array
 from jax.tree_util import Partial
 
 from jaxrg import tables
-from jaxrg.base import Hamiltonian, LogKernel, as_partial
+from jaxrg.base import Hamiltonian, LogKernel
+from jaxrg.closures import as_partial
 from jaxrg.exact.enumeration import checked_shape, energy_dtype, states_of
 from jaxrg.sums import add_log_weights, empty_log_sum
 

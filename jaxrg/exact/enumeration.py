@@ -22,7 +22,9 @@ from jax import Array, lax
 from jax.tree_util import Partial
 
 from jaxrg import tables
-from jaxrg.base import Hamiltonian, PyTree, as_partial, check_count
+from jaxrg.base import Hamiltonian, PyTree
+from jaxrg.checks import check_count
+from jaxrg.closures import as_partial
 from jaxrg.sums import add_log_weights, empty_log_sum
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from jaxrg.base import check_count, is_traced
+from jaxrg.checks import check_count, is_traced
 from jaxrg.exact.arguments import as_scalar, slope
 
 

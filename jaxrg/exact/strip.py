@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from jaxrg.base import check_count
+from jaxrg.checks import check_count
 from jaxrg.exact.transfer_matrix import as_couplings, build_strip, check_width
 from jaxrg.tables import all_spins
 

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from jaxrg.base import check_count
+from jaxrg.checks import check_count
 from jaxrg.exact.arguments import as_coupling, as_scalar
 from jaxrg.tables import all_spins
 

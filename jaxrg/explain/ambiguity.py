@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.base import check_count
+from jaxrg.checks import check_count
 from jaxrg.explain.evidence import salient_sets
 from jaxrg.interactions.and_or import AndOr, extract
 from jaxrg.interactions.view import SALIENT_FRACTION

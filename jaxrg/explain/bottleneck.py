@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxrg.base import check_count
+from jaxrg.checks import check_count
 from jaxrg.interactions.games import Game, check_game
 
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.base import check_count
+from jaxrg.checks import check_count
 from jaxrg.interactions.and_or import AndOr
 from jaxrg.interactions.dividends import from_harsanyi, from_harsanyi_or
 from jaxrg.interactions.orders import sum_by_order

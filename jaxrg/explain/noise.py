@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.base import check_count
+from jaxrg.checks import check_count
 from jaxrg.interactions.dividends import harsanyi, harsanyi_or
 from jaxrg.interactions.orders import sum_by_order
 from jaxrg.interactions.view import SALIENT_FRACTION

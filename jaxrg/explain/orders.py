@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.base import check_count
+from jaxrg.checks import check_count
 from jaxrg.interactions.dividends import harsanyi
 from jaxrg.interactions.games import Game, bytes_per_mask, evaluate
 from jaxrg.interactions.masking import masked_game, num_players_of

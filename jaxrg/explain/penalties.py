@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxrg.base import check_count, safe_divide
+from jaxrg.base import safe_divide
+from jaxrg.checks import check_count
 from jaxrg.interactions.games import Game, check_game
 from jaxrg.interactions.orders import order_strengths
 from jaxrg.tables import all_bits

@@ -17,7 +17,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.base import check_count, is_traced
+from jaxrg.checks import check_count, is_traced
 from jaxrg.interactions.games import Game, check_game
 from jaxrg.interactions.masking import masked_game, num_players_of
 from jaxrg.interactions.scores import logit

@@ -27,7 +27,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.base import check_count
+from jaxrg.checks import check_count
 from jaxrg.interactions.orders import order_strengths
 from jaxrg.tables import subset_sizes
 from jaxrg.transforms import num_bits

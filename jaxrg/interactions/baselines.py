@@ -13,7 +13,7 @@ import optax
 from jax import Array
 
 from jaxrg import training
-from jaxrg.base import check_count
+from jaxrg.checks import check_count
 from jaxrg.interactions.dividends import harsanyi
 from jaxrg.interactions.games import evaluate
 from jaxrg.interactions.masking import masked_game

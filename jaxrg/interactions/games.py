@@ -17,7 +17,9 @@ from jax import Array
 from jax.extend.core import ClosedJaxpr, Jaxpr
 from jax.sharding import Mesh, PartitionSpec
 
-from jaxrg.base import Progress, as_partial, check_count, is_traced
+from jaxrg.base import Progress
+from jaxrg.checks import check_count, is_traced
+from jaxrg.closures import as_partial
 from jaxrg.progress import reporting
 from jaxrg.tables import CHUNK_SIZE, MAX_BYTES, bits_of, check_chunk_size, check_num_bits, check_table, tabulate
 

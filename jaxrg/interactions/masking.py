@@ -14,7 +14,8 @@ from jax import Array
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from jaxrg.base import as_partial, check_count
+from jaxrg.checks import check_count
+from jaxrg.closures import as_partial
 from jaxrg.interactions.games import Game, game
 
 ALWAYS_PRESENT = -1

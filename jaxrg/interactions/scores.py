@@ -6,7 +6,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.base import is_traced
+from jaxrg.checks import is_traced
 
 
 def logit(outputs: Array, label: ArrayLike) -> Array:

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxrg.base import PyTree, check_count
+from jaxrg.base import PyTree
+from jaxrg.checks import check_count
 from jaxrg.interactions.and_or import AndOr
 from jaxrg.interactions.indices.generalized import WEIGHTS
 from jaxrg.interactions.indices.shares import SHARES

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from jax import Array
 
-from jaxrg.base import check_count
+from jaxrg.checks import check_count
 
 
 def block_shape(shape: Sequence[int], block: int) -> tuple[int, ...]:

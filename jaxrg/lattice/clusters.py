@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array, lax
 from jax.custom_batching import custom_vmap
 
-from jaxrg.base import check_count, check_shape, is_traced
+from jaxrg.checks import check_count, check_shape, is_traced
 from jaxrg.lattice.geometry import Lattice
 from jaxrg.lattice.tiles import (
     Tiling,

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.base import check_shape
+from jaxrg.checks import check_shape
 from jaxrg.lattice.geometry import Lattice, Offset, inside, shift
 
 Term = tuple[Offset, ...]

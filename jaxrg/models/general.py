@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.base import as_parameter, check_shape
+from jaxrg.checks import as_parameter, check_shape
 from jaxrg.lattice import Operators, evaluate, sublattice_colouring
 from jaxrg.models.observables import reduced_observables
 
@@ -43,7 +43,7 @@ class OperatorModel:
     couplings: Array
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "couplings", as_parameter(self.couplings, "couplings"))
+        object.__setattr__(self, "couplings", as_parameter("couplings", self.couplings))
 
     @property
     def lattice(self):

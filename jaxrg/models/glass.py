@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxrg.base import as_parameter, check_shape
+from jaxrg.checks import as_parameter, check_shape
 from jaxrg.lattice import Lattice, shift
 from jaxrg.models.lattice_pairs import LatticePairs
 from jaxrg.models.observables import Observables, magnetization
@@ -39,7 +39,7 @@ class Glass(LatticePairs):
 
     def __post_init__(self) -> None:
         for name in ("bonds", "coupling", "field"):
-            object.__setattr__(self, name, as_parameter(getattr(self, name), name))
+            object.__setattr__(self, name, as_parameter(name, getattr(self, name)))
 
     def _masked_bonds(self) -> Array:
         expected = (len(self.lattice.bonds), *self.shape)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxrg.base import as_parameter, check_shape
+from jaxrg.checks import as_parameter, check_shape
 from jaxrg.lattice import Lattice, shift
 from jaxrg.models.lattice_pairs import LatticePairs
 from jaxrg.models.observables import Observables, exact_sum, magnetization
@@ -39,8 +39,8 @@ class Ising(LatticePairs):
     field: Array | float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "coupling", as_parameter(self.coupling, "coupling"))
-        object.__setattr__(self, "field", as_parameter(self.field, "field"))
+        object.__setattr__(self, "coupling", as_parameter("coupling", self.coupling))
+        object.__setattr__(self, "field", as_parameter("field", self.field))
 
     def _direction_couplings(self) -> Array:
         coupling = jnp.asarray(self.coupling)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.base import as_parameter, check_count, check_shape, is_traced
+from jaxrg.checks import as_parameter, check_count, check_shape, is_traced
 from jaxrg.lattice import cluster_labels, greedy_colouring
 from jaxrg.models.observables import reduced_observables
 
@@ -51,8 +51,8 @@ class DensePairs(_GraphPairs):
     field: Array | float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "couplings", as_parameter(self.couplings, "couplings"))
-        object.__setattr__(self, "field", as_parameter(self.field, "field"))
+        object.__setattr__(self, "couplings", as_parameter("couplings", self.couplings))
+        object.__setattr__(self, "field", as_parameter("field", self.field))
 
     @property
     def num_sites(self) -> int:
@@ -150,7 +150,7 @@ def dense_pairs(couplings: Array, field: Array | float = 0.0) -> DensePairs:
     Raises:
         ValueError: a matrix that is not square and symmetric with a zero diagonal, or a field of another length.
     """
-    matrix = jnp.asarray(as_parameter(couplings, "couplings"))
+    matrix = jnp.asarray(as_parameter("couplings", couplings))
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"couplings: expected a square matrix, got shape {matrix.shape}")
     is_proper = is_traced(matrix) or (np.array_equal(matrix, matrix.T) and not np.any(np.diag(matrix)))
@@ -186,8 +186,8 @@ def sparse_pairs(
         raise ValueError(
             f"edges: expected two different sites, got site {pairs[pairs[:, 0] == pairs[:, 1]][0, 0]} twice"
         )
-    strengths = jnp.asarray(as_parameter(couplings, "couplings"))
-    fields = jnp.asarray(as_parameter(field, "field")).astype(strengths.dtype)
+    strengths = jnp.asarray(as_parameter("couplings", couplings))
+    fields = jnp.asarray(as_parameter("field", field)).astype(strengths.dtype)
     if strengths.shape not in ((), (len(pairs),)):
         raise ValueError(f"couplings: expected a scalar or shape ({len(pairs)},), got {strengths.shape}")
     if fields.shape not in ((), (num_sites,)):

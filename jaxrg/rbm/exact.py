@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxrg import tables
-from jaxrg.base import check_shape, check_spins
+from jaxrg.checks import check_shape, check_spins
 from jaxrg.rbm.energy import RBM, check_machine, log_two_cosh, transpose, unchecked_visible_hamiltonian
 from jaxrg.sums import LogSumExp, add_log_weights, empty_log_sum
 

@@ -10,7 +10,8 @@ from jax import Array
 from jax.tree_util import Partial
 
 from jaxrg import random
-from jaxrg.base import Sampler, Status, as_parameter, check_spins
+from jaxrg.base import Sampler, Status
+from jaxrg.checks import as_parameter, check_spins
 from jaxrg.rbm.energy import RBM, check_machine, hidden_field, visible_field
 from jaxrg.samplers import SpinInfo, from_kernel
 
@@ -133,5 +134,5 @@ def gibbs_sampler(machine: RBM) -> Sampler:
         ((9,), (4,))
     """
     check_machine(machine)
-    machine = RBM(*(as_parameter(value, name) for name, value in machine._asdict().items()))
+    machine = RBM(*(as_parameter(name, value) for name, value in machine._asdict().items()))
     return from_kernel(Partial(_init_chain, machine), Partial(_kernel, machine), _measure_visible)

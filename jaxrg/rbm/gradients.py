@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxrg.base import check_count, check_spins
+from jaxrg.checks import check_count, check_spins
 from jaxrg.rbm.energy import RBM, check_machine, hidden_field, visible_field
 from jaxrg.rbm.exact import negative_log_likelihood
 from jaxrg.rbm.gibbs import sample_spins

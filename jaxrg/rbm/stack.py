@@ -10,7 +10,8 @@ import optax
 from jax import Array
 
 from jaxrg import training
-from jaxrg.base import Progress, PyTree, check_count, check_spins
+from jaxrg.base import Progress, PyTree
+from jaxrg.checks import check_count, check_spins
 from jaxrg.progress import reporting
 from jaxrg.rbm.energy import RBM, check_machine, hidden_field, init, visible_field
 from jaxrg.rbm.gibbs import sample_spins

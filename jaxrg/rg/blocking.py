@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxrg import random
-from jaxrg.base import check_spins
+from jaxrg.checks import check_spins
 from jaxrg.lattice import block_shape, to_blocks
 
 

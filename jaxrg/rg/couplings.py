@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.base import check_count, check_shape, check_spins, is_traced
+from jaxrg.checks import check_count, check_shape, check_spins, is_traced
 from jaxrg.lattice import Operators, evaluate
 from jaxrg.transforms import num_bits, walsh
 

@@ -12,7 +12,9 @@ from jax import Array
 from jax.tree_util import Partial
 
 from jaxrg import rbm
-from jaxrg.base import Hamiltonian, LogKernel, as_partial, check_count, check_shape
+from jaxrg.base import Hamiltonian, LogKernel
+from jaxrg.checks import check_count, check_shape
+from jaxrg.closures import as_partial
 from jaxrg.lattice import block_shape, to_blocks
 from jaxrg.rbm.energy import hidden_field, log_two_cosh
 from jaxrg.rg.blocking import decimate

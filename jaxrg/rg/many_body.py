@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.base import is_traced
+from jaxrg.checks import is_traced
 from jaxrg.tables import subset_sizes
 from jaxrg.transforms import moebius, num_bits, superset_moebius, superset_zeta, walsh
 

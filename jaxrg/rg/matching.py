@@ -28,7 +28,8 @@ from jax import Array
 from jax.scipy.special import logsumexp
 
 from jaxrg import exact, rbm, tables
-from jaxrg.base import Hamiltonian, as_parameter, check_shape, is_traced
+from jaxrg.base import Hamiltonian
+from jaxrg.checks import as_parameter, check_shape, is_traced
 from jaxrg.lattice import Lattice
 from jaxrg.rbm import RBM
 from jaxrg.rbm.exact import visible_energies
@@ -159,7 +160,7 @@ def bond_machine(lattice: Lattice, coupling: Array | float) -> RBM:
     Returns:
         A machine with ``num_sites`` visible and ``num_bonds`` hidden units and no biases.
     """
-    strength = jnp.asarray(as_parameter(coupling, "coupling"))
+    strength = jnp.asarray(as_parameter("coupling", coupling))
     check_shape("coupling", strength, ())
     edges = lattice.edges()
     # arccosh(e^{2K}) = 2K + ln(1 + sqrt(1 - e^{-4K})), finite where e^{2K} overflows.

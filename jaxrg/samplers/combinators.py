@@ -9,17 +9,9 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
-from jaxrg.base import (
-    Accumulator,
-    Observe,
-    PyTree,
-    Sampler,
-    as_parameter,
-    as_partial,
-    check_count,
-    check_shape,
-    is_traced,
-)
+from jaxrg.base import Accumulator, Observe, PyTree, Sampler
+from jaxrg.checks import as_parameter, check_count, check_shape, is_traced
+from jaxrg.closures import as_partial
 
 
 def thin(sampler: Sampler, num_steps: int) -> Sampler:
@@ -95,7 +87,7 @@ def mixture(samplers: Sequence[Sampler], probabilities: Array | Sequence[float])
         >>> sorted(set(run.info.chosen[0].tolist()))
         [0, 1]
     """
-    weights = jnp.asarray(as_parameter(probabilities, "probabilities"))
+    weights = jnp.asarray(as_parameter("probabilities", probabilities))
     check_shape("probabilities", weights, (len(samplers),))
     if not is_traced(weights) and (np.any(weights < 0) or abs(float(np.sum(weights)) - 1) > 1e-5):
         raise ValueError(f"probabilities: expected values >= 0 that sum to 1, got {weights.tolist()}")

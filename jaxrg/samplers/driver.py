@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.base import Observe, Progress, PyTree, Sampler, Status, as_partial, check_count, is_traced
+from jaxrg.base import Observe, Progress, PyTree, Sampler, Status
+from jaxrg.checks import check_count, is_traced
+from jaxrg.closures import as_partial
 from jaxrg.progress import reporting
 
 NUM_CHUNKS = 50  # progress is reported about this often

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from jaxrg.base import Kernel, PyTree, Sampler, as_partial
+from jaxrg.base import Kernel, PyTree, Sampler
+from jaxrg.closures import as_partial
 
 
 def from_kernel(init: Callable[..., PyTree], kernel: Kernel, measure: Callable) -> Sampler:

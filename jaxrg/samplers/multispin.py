@@ -17,7 +17,8 @@ from jax import Array, lax
 from jax.tree_util import Partial
 
 from jaxrg import random
-from jaxrg.base import Sampler, Status, check_count, check_spins
+from jaxrg.base import Sampler, Status
+from jaxrg.checks import check_count, check_spins
 from jaxrg.models import Ising
 from jaxrg.random import BinaryExpansion
 from jaxrg.samplers import packed

@@ -9,7 +9,8 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
-from jaxrg.base import Model, PyTree, Sampler, check_spins
+from jaxrg.base import Model, PyTree, Sampler
+from jaxrg.checks import check_spins
 from jaxrg.samplers.kernels import from_kernel
 
 

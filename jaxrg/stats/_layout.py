@@ -3,7 +3,8 @@
 import jax
 from jax import Array
 
-from jaxrg.base import PyTree, as_floating
+from jaxrg.base import PyTree
+from jaxrg.checks import as_floating
 from jaxrg.sums import blocked_sum
 
 MIN_SAMPLES = 4  # half the series is the largest lag, so this leaves two lags beside zero

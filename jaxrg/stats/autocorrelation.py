@@ -31,7 +31,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxrg.base import PyTree, check_count
+from jaxrg.base import PyTree
+from jaxrg.checks import check_count
 from jaxrg.stats._layout import as_chains, mean_and_deviations, means_and_deviations
 
 WINDOW_FACTOR = 1.5  # Wolff's S: the assumed ratio of the slowest decay time to tau_int

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from jaxrg.base import Accumulator, PyTree, check_count
+from jaxrg.base import Accumulator, PyTree
+from jaxrg.checks import check_count
 from jaxrg.stats.moments import next_value, zeros_as_floating
 from jaxrg.sums import Double, add, add_double, double, subtract
 

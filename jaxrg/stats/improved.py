@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.base import check_shape, is_traced
+from jaxrg.checks import check_shape, is_traced
 from jaxrg.sums import blocked_sum
 
 

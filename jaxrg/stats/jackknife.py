@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxrg.base import PyTree, check_count
+from jaxrg.base import PyTree
+from jaxrg.checks import check_count
 from jaxrg.stats._layout import as_chains, mean_and_deviations
 from jaxrg.sums import blocked_sum
 

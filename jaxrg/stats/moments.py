@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from jaxrg.base import Accumulator, PyTree, as_floating
+from jaxrg.base import Accumulator, PyTree
+from jaxrg.checks import as_floating
 from jaxrg.sums import Double, add, add_double, double, subtract
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.base import as_floating, check_shape, is_traced
+from jaxrg.checks import as_floating, check_shape, is_traced
 
 
 class ChiSquared(NamedTuple):

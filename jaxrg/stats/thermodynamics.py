@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxrg.base import check_count
+from jaxrg.checks import check_count
 from jaxrg.stats._layout import as_chains, mean_and_deviations
 from jaxrg.stats.autocorrelation import GammaEstimate, gamma_method
 

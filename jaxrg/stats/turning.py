@@ -7,7 +7,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.base import check_count
+from jaxrg.checks import check_count
 
 
 class Turn(NamedTuple):

@@ -12,7 +12,8 @@ import numpy as np
 import optax
 from jax import Array
 
-from jaxrg.base import PyTree, check_count
+from jaxrg.base import PyTree
+from jaxrg.checks import check_count
 from jaxrg.training.epoch import LossFn, check_batches, run_epoch
 
 

@@ -8,7 +8,9 @@ import optax
 from jax import Array
 from jax.tree_util import Partial
 
-from jaxrg.base import PyTree, as_partial, check_count
+from jaxrg.base import PyTree
+from jaxrg.checks import check_count
+from jaxrg.closures import as_partial
 
 LossFn: TypeAlias = Callable[[Array, PyTree, PyTree], Array]
 """``loss = loss_fn(key, params, batch)``: a differentiable scalar."""

@@ -15,7 +15,9 @@ import numpy as np
 import optax
 from jax import Array
 
-from jaxrg.base import Progress, PyTree, as_partial, check_count
+from jaxrg.base import Progress, PyTree
+from jaxrg.checks import check_count
+from jaxrg.closures import as_partial
 from jaxrg.progress import reporting
 from jaxrg.store import Checkpoints, RunFolder, fingerprint, program_fingerprint
 from jaxrg.training.epoch import GradientFn, State, check_batches, run_epoch, update

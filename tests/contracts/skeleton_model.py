@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.base import as_parameter, check_shape
+from jaxrg.checks import as_parameter, check_shape
 from jaxrg.models import Observables, magnetization
 
 
@@ -28,7 +28,7 @@ class TripletRing:
     coupling: Array | float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "coupling", as_parameter(self.coupling, "coupling"))
+        object.__setattr__(self, "coupling", as_parameter("coupling", self.coupling))
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxrg import rbm
-from jaxrg.base import Status, check_spins
+from jaxrg.base import Status
+from jaxrg.checks import check_spins
 from jaxrg.rbm.gibbs import sample_spins
 from jaxrg.tables import all_spins
 

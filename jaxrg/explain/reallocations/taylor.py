@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.base import check_count
+from jaxrg.checks import check_count
 from jaxrg.tables import MAX_BYTES
 
 MAX_DEGREE = 10  # nested forward derivatives double the work with every degree

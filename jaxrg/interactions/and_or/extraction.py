@@ -19,7 +19,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.base import Progress, Status, check_count, is_traced
+from jaxrg.base import Progress, Status
+from jaxrg.checks import check_count, is_traced
 from jaxrg.interactions.and_or._problem import Problem, orders_of, synthesis, zeta_first
 from jaxrg.interactions.and_or._splitting import (
     CHUNK,

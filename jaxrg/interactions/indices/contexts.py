@@ -22,7 +22,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.base import check_count
+from jaxrg.checks import check_count
 from jaxrg.tables import MAX_BYTES, check_bytes, check_table
 from jaxrg.transforms import num_bits
 

@@ -22,7 +22,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.base import check_count
+from jaxrg.checks import check_count
 from jaxrg.interactions.games import Game, bytes_per_mask, check_game, check_values
 from jaxrg.tables import MAX_BYTES
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxrg.base import check_count
+from jaxrg.checks import check_count
 
 # Primitive polynomials over the field of two elements, bit i the coefficient of x**i (tables of any coding text).
 _PRIMITIVE = {2: 7, 3: 11, 4: 19, 5: 37, 6: 67, 7: 137, 8: 285, 9: 529, 10: 1033, 11: 2053, 12: 4179}

@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.base import check_count
+from jaxrg.checks import check_count
 from jaxrg.interactions.games import check_values
 from jaxrg.interactions.indices.contexts import num_subsets_up_to, subsets_up_to
 from jaxrg.interactions.sparse.terms import SparseFit, Terms, held_out_r_squared

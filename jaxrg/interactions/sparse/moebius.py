@@ -8,7 +8,7 @@ degree costs nothing: a term takes at most 2n evaluations, and about :math:`|T| 
 import numpy as np
 from jax import Array
 
-from jaxrg.base import check_count
+from jaxrg.checks import check_count
 from jaxrg.interactions.games import Game, check_game, check_values
 from jaxrg.interactions.sparse.terms import SparseFit, fit_of, host_generator
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.base import check_count
+from jaxrg.checks import check_count
 from jaxrg.interactions.games import check_values
 from jaxrg.interactions.sparse.codes import Code, bch_code, decode
 from jaxrg.interactions.sparse.terms import SparseFit, fit_of, host_generator
