@@ -126,5 +126,4 @@ def index_records(quick: bool) -> list[Record]:
     with jax.enable_x64(True), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # shapiq warns that the chaining index of the empty set is undefined
         repeats = 1 if quick else 3
-        sizes = (10, 8) if quick else (NUM_PLAYERS_MOEBIUS, NUM_PLAYERS_INDICES)
-        return [*_moebius(sizes[0], repeats), *_indices(sizes[1], repeats)]
+        return [*_moebius(NUM_PLAYERS_MOEBIUS, repeats), *_indices(NUM_PLAYERS_INDICES, repeats)]

@@ -33,6 +33,14 @@ class Chain:
         return samplers.run(jax.random.key(2), sampler, state, num_steps).state
 
 
+def observed(chain: Chain, observe: Callable) -> Callable[[], Any]:
+    """The same steps, every one of them observed; the infos are dropped here too."""
+    trace = jax.jit(
+        lambda sampler, state: samplers.run(jax.random.key(2), sampler, state, chain.num_steps, observe=observe).trace
+    )
+    return lambda: jax.block_until_ready(trace(chain.sampler, chain.state))
+
+
 def naive_jax(side: int, coupling: float, num_sweeps: int) -> Callable[[], None]:
     """What most people write first: rolls, an int8 checkerboard mask and `jax.random.uniform`."""
     colour = jnp.asarray(lattice.checkerboard(lattice.hypercubic((side, side))))
@@ -67,10 +75,12 @@ def checkerboards(quick: bool) -> list[dict[str, Any]]:
     repeats = 5 if quick else 15
     square = models.Ising(lattice.hypercubic((side, side)), exact.critical_coupling)
     cube = models.Ising(lattice.hypercubic((64, 64, 64)), CRITICAL_3D)
+    heat_bath_chain = Chain(samplers.multispin_heat_bath(square, num_chains=num_chains), sweeps)
     numba_lattice = NumbaIsing(peer_side, exact.critical_coupling)
     times = medians(
         {
-            "heat_bath": Chain(samplers.multispin_heat_bath(square, num_chains=num_chains), sweeps),
+            "heat_bath": heat_bath_chain,
+            "observed": observed(heat_bath_chain, square.observables),
             "metropolis": Chain(samplers.multispin_metropolis(square, num_chains=num_chains), sweeps),
             "cube": Chain(samplers.multispin_heat_bath(cube, num_chains=num_chains), sweeps),
             "numba": lambda: numba_lattice.sweep(peer_sweeps),
@@ -103,6 +113,7 @@ def checkerboards(quick: bool) -> list[dict[str, Any]]:
         ),
         record("ising2d_metropolis", metropolis, unit),
         record("ising3d_heat_bath", cubic, unit),
+        record("multispin_observation", times["observed"] / times["heat_bath"] - 1, "sweeps/sample"),
     ]
 
 
@@ -115,19 +126,19 @@ def clusters(quick: bool) -> list[dict[str, Any]]:
     chain = Chain(samplers.swendsen_wang(square), sweeps, relax=50 if quick else 200)
     wolff = Chain(samplers.wolff(square), sweeps, relax=50 if quick else 200)
 
-    def observed(sampler, state):
-        return samplers.run(jax.random.key(2), sampler, state, sweeps, observe=square.observables)
+    def with_infos() -> None:
+        jax.block_until_ready(
+            samplers.run(jax.random.key(2), chain.sampler, chain.state, sweeps, observe=square.observables)
+        )
 
-    without_infos = jax.jit(lambda sampler, state: observed(sampler, state).trace)
-    start = chain.sampler, chain.state
     rival = peapods.Ising((side, side), temperatures=np.array([1 / exact.critical_coupling]))
     rival.sample(50 if quick else 200, cluster_update_interval=1, cluster_mode="sw", warmup_ratio=0.0)
     times = medians(
         {
             "jaxrg": chain,
             "wolff": wolff,
-            "infos": lambda: jax.block_until_ready(observed(*start)),
-            "no_infos": lambda: jax.block_until_ready(without_infos(*start)),
+            "infos": with_infos,
+            "no_infos": observed(chain, square.observables),
             # peapods adds cluster updates to single-spin sweeps; the difference of the two is the cluster update.
             "with": lambda: rival.sample(sweeps, cluster_update_interval=1, cluster_mode="sw", warmup_ratio=0.0),
             "without": lambda: rival.sample(sweeps, warmup_ratio=0.0),

@@ -45,16 +45,16 @@ def _by_presence(
     """The four that ask only which inputs are present, from terms about the first baseline and their mean over all."""
     baseline, whole = backgrounds[0], of.occlusion_shares(first.powers)
     return {
-        "Occlusion-1": Pair(by_definition.occlusion(function, sample, baseline), of.reallocate(first, whole)),
+        "Occlusion-1": Pair(by_definition.occlusion(function, sample, baseline).values, of.reallocate(first, whole)),
         "Occlusion-patch": Pair(
-            by_definition.occlusion_patch(function, sample, baseline, assignment),
+            by_definition.occlusion_patch(function, sample, baseline, assignment).values,
             of.reallocate(first, of.patch_shares(first.powers, assignment)),
         ),
         "Prediction Difference": Pair(
-            by_definition.prediction_difference(function, sample, backgrounds), of.reallocate(mean, whole)
+            by_definition.prediction_difference(function, sample, backgrounds).values, of.reallocate(mean, whole)
         ),
         "Shapley": Pair(
-            by_definition.shapley(function, sample, baseline),
+            by_definition.shapley(function, sample, baseline).values,
             of.reallocate(first, of.shapley_shares(first.powers)),
         ),
     }
@@ -101,46 +101,50 @@ def fourteen_pairs(
     neurons = {"output": output, "max_degree": neuron_degree}
 
     def relevance(shares: Callable) -> Array:
-        return of.reallocate_relevance(*network, shares=shares, **neurons)
+        return of.reallocate_relevance(*network, shares=shares, **neurons).values
 
     def differences(shares: Callable, reference: Array) -> Array:
-        return of.reallocate_differences(*network, reference, shares=shares, **neurons)
+        return of.reallocate_differences(*network, reference, shares=shares, **neurons).values
 
     integrated, equal = of.integrated_shares(powers), of.fixed_shares(of.shapley_shares)
     return _by_presence(function, sample, backgrounds, assignment, first, mean) | {
         "Gradient x Input": Pair(
-            by_definition.gradient_times_input(function, sample), of.reallocate(about_zero, of.gradient_shares(powers))
+            by_definition.gradient_times_input(function, sample).values,
+            of.reallocate(about_zero, of.gradient_shares(powers)),
         ),
         "Grad-CAM": Pair(
             by_definition.grad_cam(lambda maps: head_of_means(jnp.mean(maps, axis=(0, 1))), features).scores,
             of.reallocate_grad_cam(head_of_means, features, max_degree=max_degree),
         ),
         "LRP-epsilon": Pair(
-            by_definition.lrp_epsilon(*network, output=output, epsilon=epsilon), relevance(of.epsilon_shares(epsilon))
+            by_definition.lrp_epsilon(*network, output=output, epsilon=epsilon).values,
+            relevance(of.epsilon_shares(epsilon)),
         ),
         "LRP-alpha-beta": Pair(
-            by_definition.lrp_alpha_beta(*network, output=output),
+            by_definition.lrp_alpha_beta(*network, output=output).values,
             relevance(of.alpha_beta_shares()),
         ),
-        "Deep Taylor": Pair(by_definition.deep_taylor(*network, output=output), relevance(of.deep_taylor_shares)),
+        "Deep Taylor": Pair(
+            by_definition.deep_taylor(*network, output=output).values, relevance(of.deep_taylor_shares)
+        ),
         "DeepLIFT Rescale": Pair(
-            by_definition.deeplift_rescale(*network, baseline, output=output),
+            by_definition.deeplift_rescale(*network, baseline, output=output).values,
             differences(of.fixed_shares(of.integrated_shares), baseline),
         ),
         "DeepLIFT RevealCancel": Pair(
-            by_definition.deeplift_reveal_cancel(*network, baseline, output=output),
+            by_definition.deeplift_reveal_cancel(*network, baseline, output=output).values,
             differences(of.reveal_cancel_shares, baseline),
         ),
         "Deep SHAP": Pair(
-            by_definition.deep_shap(*network, backgrounds, output=output),
+            by_definition.deep_shap(*network, backgrounds, output=output).values,
             jnp.mean(jax.vmap(lambda b: differences(equal, b))(backgrounds), axis=0),
         ),
         "Integrated Gradients": Pair(
-            by_definition.integrated_gradients(function, sample, baseline),
+            by_definition.integrated_gradients(function, sample, baseline).values,
             of.reallocate(first, integrated),
         ),
         "Expected Gradients": Pair(
-            by_definition.expected_gradients(function, sample, backgrounds),
+            by_definition.expected_gradients(function, sample, backgrounds).values,
             of.reallocate(mean, integrated),
         ),
     }

@@ -7,7 +7,7 @@ import numpy as np
 from _study import band, order_axis
 from matplotlib.figure import Figure
 
-from jaxrg.plot.style import BLUE, GREY, SERIES, new_figure
+from jaxrg.plot.style import BLUE, GREY, literal, new_figure, series_colours
 
 
 def transfer_by_order(panels: Mapping[str, Mapping[str, Any]]) -> Figure:
@@ -21,7 +21,7 @@ def transfer_by_order(panels: Mapping[str, Mapping[str, Any]]) -> Figure:
         orders = order_axis(axes, len(panel["measured"]) - 1)
         band(axes, orders, panel["ceiling"][1:], panel["ceiling_error"][1:], GREY, label="random split")
         band(axes, orders, panel["measured"][1:], panel["measured_error"][1:], BLUE, label="train against test")
-        axes.set_title(title, fontsize=9)
+        axes.set_title(literal(title), fontsize=9)
         axes.set_ylim(0, 1)
     grid[0, 0].set_ylabel("Jaccard similarity")
     grid[0, 0].legend(fontsize=8)
@@ -41,10 +41,10 @@ def penalty_paths(
     figure, grid = new_figure(1, len(quantities), size=(4.2 * len(quantities), 4.0))
     later = np.asarray(epochs) > 0
     for axes, (key, label) in zip(grid[0], quantities.items(), strict=True):
-        for (name, path), colour in zip(paths.items(), SERIES, strict=False):
+        for (name, path), colour in zip(paths.items(), series_colours(len(paths)), strict=True):
             values = np.asarray(path[key])[:, later]
             error = values.std(0, ddof=1) / np.sqrt(len(values))
-            band(axes, np.asarray(epochs)[later], values.mean(0), error, colour, label=name)
+            band(axes, np.asarray(epochs)[later], values.mean(0), error, colour, label=literal(name))
         axes.set_xscale("log")
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)

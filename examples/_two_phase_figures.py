@@ -9,7 +9,9 @@ from _study import STRENGTH, band, order_axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from jaxrg.plot.style import BLUE, GREY, ORANGE, RED, SERIES, new_figure
+from jaxrg.plot.style import BLUE, GREY, ORANGE, RED, literal, new_figure, series_colours
+
+STYLES = ("--", ":", "-.")
 
 
 def spindles(cases: Mapping[str, Mapping[str, Any]], closed_forms: Mapping[str, np.ndarray]) -> Figure:
@@ -21,11 +23,11 @@ def spindles(cases: Mapping[str, Mapping[str, Any]], closed_forms: Mapping[str, 
     """
     figure, grid = new_figure(1, 1, size=(6.4, 4.2))
     axes = grid[0, 0]
-    for (name, form), style in zip(closed_forms.items(), ("--", ":"), strict=False):
-        axes.plot(order_axis(axes, len(form) - 1), form[1:], style, color=GREY, label=name)
-    for (name, case), colour in zip(cases.items(), SERIES, strict=False):
+    for index, (name, form) in enumerate(closed_forms.items()):
+        axes.plot(order_axis(axes, len(form) - 1), form[1:], STYLES[index % len(STYLES)], color=GREY, label=name)
+    for (name, case), colour in zip(cases.items(), series_colours(len(cases)), strict=True):
         value, error = np.asarray(case["value"])[1:], np.asarray(case["error"])[1:]
-        band(axes, order_axis(axes, len(value)), value, error, colour, marker="o", markersize=4, label=name)
+        band(axes, order_axis(axes, len(value)), value, error, colour, marker="o", markersize=4, label=literal(name))
     axes.set_ylabel(STRENGTH)
     axes.set_ylim(bottom=0)
     axes.set_title("before training; bands: standard deviation over initialisations", fontsize=9)
@@ -79,11 +81,11 @@ def turn_scatter(turns: Mapping[str, Mapping[str, Any]]) -> Figure:
     """
     figure, grid = new_figure(1, 1, size=(5.6, 5.0))
     axes = grid[0, 0]
-    for (name, turn), colour in zip(turns.items(), SERIES, strict=False):
+    for (name, turn), colour in zip(turns.items(), series_colours(len(turns)), strict=True):
         order, gap = np.asarray(turn["order"]), np.asarray(turn["gap"])
         bars = [np.abs(np.stack([ends[1] - ends[0], ends[2] - ends[1]])) for ends in (gap, order)]
         options = {"fmt": "o", "markersize": 4, "capsize": 2, "elinewidth": 0.8}
-        axes.errorbar(gap[1], order[1], xerr=bars[0], yerr=bars[1], color=colour, label=name, **options)
+        axes.errorbar(gap[1], order[1], xerr=bars[0], yerr=bars[1], color=colour, label=literal(name), **options)
     axes.set_xscale("log")
     axes.set_yscale("log")
     ends = np.array([min(axes.get_xlim()[0], axes.get_ylim()[0]), max(axes.get_xlim()[1], axes.get_ylim()[1])])
@@ -105,7 +107,7 @@ def noise_fit(fits: Mapping[str, Mapping[str, Any]]) -> Figure:
     """
     figure, grid = new_figure(len(fits), 2, size=(10.0, 2.9 * len(fits)))
     for row, (name, fit) in zip(grid, fits.items(), strict=True):
-        for index, colour in zip(fit["chosen"], SERIES, strict=False):
+        for index, colour in zip(fit["chosen"], series_colours(len(fit["chosen"])), strict=True):
             measured, errors = np.asarray(fit["measured"])[index, 1:], np.asarray(fit["errors"])[index, 1:]
             orders = order_axis(row[0], len(measured))
             label = f"epoch {fit['epochs'][index]}"

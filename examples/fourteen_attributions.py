@@ -209,7 +209,7 @@ def first_order_gaps() -> tuple[float, float]:
         sample, weight = jnp.asarray(random.normal(size=4)), jnp.asarray(random.normal(size=(4, 3)) / 2)
         quadratic = polynomial([0.0, 1.0, 0.4])
         function = lambda x: jnp.sum(quadratic(x @ weight))  # noqa: E731
-        original = attributions.gradient_times_input(function, sample)
+        original = attributions.gradient_times_input(function, sample).values
         gaps = []
         for sign, there, origin in ((-1, jnp.zeros(4), sample), (1, sample, jnp.zeros(4))):
             values = jax.jit(lambda x, b: reallocations.taylor_terms(function, x, b, max_degree=2).values)(

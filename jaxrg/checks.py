@@ -68,7 +68,13 @@ def _from_host(name: str, value: Any) -> Array:
         if host.min() < limits.min or host.max() > limits.max:
             raise ValueError(f"{name}: expected integers that fit {dtype}, got {host.min()} to {host.max()}")
     # A dtype of its own keeps a Python number from becoming weakly typed, which would compile everything twice.
-    return jnp.asarray(host.astype(dtype), dtype)
+    return _constant(host.astype(dtype))
+
+
+def _constant(host: np.ndarray) -> Array:
+    """An array that stays a value to look at inside ``jit``, where ``jnp.asarray`` would give a tracer."""
+    with jax.ensure_compile_time_eval():
+        return jnp.asarray(host, host.dtype)
 
 
 def as_floating(name: str, value: Any) -> Array:
@@ -82,7 +88,7 @@ def as_floating(name: str, value: Any) -> Array:
     if isinstance(value, PLAIN) and not is_traced(value):
         host = value if isinstance(value, np.ndarray) else _as_host(name, value)
         if host.dtype.kind in "iu":  # wider than JAX's integers, perhaps, but not than its floats
-            return jnp.asarray(host.astype(jnp.result_type(float)))
+            return _constant(host.astype(jnp.result_type(float)))
     array = as_array(name, value)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         return jax.lax.convert_element_type(array, jnp.result_type(float))
@@ -97,6 +103,30 @@ def _as_host(name: str, value: Any) -> np.ndarray:
         return np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name}: expected numbers of one shape, got a ragged {type(value).__name__}") from error
+
+
+def as_floating_alike(**values: Any) -> list[Array]:
+    """Real numbers of several names as by `as_floating`, all in the widest of their dtypes.
+
+    Raises:
+        ValueError: as `as_floating`, with the name of the one that is wrong.
+    """
+    arrays = [as_floating(name, value) for name, value in values.items()]
+    widest = max((array.dtype for array in arrays), key=lambda dtype: jnp.finfo(dtype).bits)
+    return [jax.lax.convert_element_type(array, widest) for array in arrays]
+
+
+def as_table(name: str, value: Any) -> Array:
+    """A function of all subsets of n players, or states of n spins, along the last axis: floats ``[..., 2**n]``.
+
+    Raises:
+        ValueError: as `as_floating`, or a last axis whose length is no power of two.
+    """
+    table = as_floating(name, value)
+    length = table.shape[-1] if table.ndim else 0
+    if length == 0 or length & (length - 1):
+        raise ValueError(f"{name}: expected a last axis of length 2**n, got {length if table.ndim else 'one number'}")
+    return table
 
 
 def as_integers(name: str, value: Any, *, minimum: int | None = None, maximum: int | None = None) -> Array:
@@ -125,6 +155,8 @@ def as_labels(name: str, value: Any, num_classes: int, shape: Sequence[int] | No
         ValueError: no integers, another shape than asked for, or labels out of range that can be seen.
     """
     labels = as_integers(name, value, minimum=0, maximum=num_classes - 1)
+    if labels.dtype.itemsize < 4:  # which may not hold num_classes
+        labels = jax.lax.convert_element_type(labels, jnp.int32)
     if shape is not None:
         check_shape(name, labels, tuple(shape))
     return jnp.where((labels < 0) | (labels >= num_classes), num_classes, labels) if is_traced(labels) else labels
@@ -198,6 +230,30 @@ def check_spins(name: str, spins: Any, shape: tuple[int, ...] | None = None) -> 
         raise ValueError(f"{name}: expected spins +1 or -1, got {wrong}")
 
 
+def as_spins(name: str, value: Any, shape: tuple[int, ...] | None = None) -> Array:
+    """Spins +1 and -1 as a signed array, of this shape; integers stay integers, half precision becomes single.
+
+    Raises:
+        ValueError: another shape, booleans or unsigned integers, which hold no -1, or other values that can be seen.
+    """
+    array = as_array(name, value)
+    if array.dtype == jnp.bool_ or jnp.issubdtype(array.dtype, jnp.unsignedinteger):
+        raise ValueError(f"{name}: expected spins +1 or -1 of a signed type, got {array.dtype}")
+    check_spins(name, array, shape)
+    return as_floating(name, array) if jnp.issubdtype(array.dtype, jnp.floating) else array
+
+
+def as_sides(name: str, value: Any, *, minimum: int = 1) -> tuple[int, ...]:
+    """Sides of a lattice or of a configuration as a tuple of ints, each at least ``minimum``.
+
+    Raises:
+        ValueError: no sequence, as one number is none, or a side that is no such integer.
+    """
+    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str | bytes):
+        raise ValueError(f"{name}: expected a sequence of sides such as (16,) or (16, 16), got {kind_of(value)}")
+    return tuple(as_count(name, side, minimum=minimum) for side in value)
+
+
 def check_key(name: str, key: Any) -> None:
     """Raise ValueError unless ``key`` is one typed key, as `jax.random.key` makes them."""
     if not isinstance(key, Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
@@ -210,3 +266,22 @@ def check_function(name: str, fn: Any, *, of: str) -> None:
     """Raise ValueError unless ``fn`` can be called; ``of`` says of what it is a function."""
     if not callable(fn):
         raise ValueError(f"{name}: expected a function of {of}, got {kind_of(fn)}")
+
+
+def as_operands(**values: Any) -> tuple[Array, ...]:
+    """Real numbers to be worked on elementwise, as floats of one type whose shapes broadcast.
+
+    Raises:
+        ValueError: no real numbers, or shapes that do not go together.
+    """
+    arrays = {name: as_floating(name, value) for name, value in values.items()}
+    shapes = {name: array.shape for name, array in arrays.items()}
+    try:
+        ndim = len(np.broadcast_shapes(*shapes.values()))
+    except ValueError as error:
+        raise ValueError(f"{', '.join(shapes)}: expected shapes that go together, got {shapes}") from error
+    dtype = jnp.result_type(*(array.dtype for array in arrays.values()))
+    return tuple(
+        (array if array.ndim in (0, ndim) else array.reshape((1,) * (ndim - array.ndim) + array.shape)).astype(dtype)
+        for array in arrays.values()
+    )

@@ -3,6 +3,7 @@
 import dataclasses
 import dis
 import functools
+import hashlib
 import inspect
 import types
 from collections.abc import Callable
@@ -17,32 +18,22 @@ from jax.tree_util import Partial
 
 ARRAYS = (Array, np.ndarray, np.generic, bool, int, float, complex)
 CONSTANTS = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), np.dtype, np.generic, range)
-LIBRARIES = ("builtins", "functools", "jax", "jaxlib", "jaxrg", "math", "numpy", "operator", "optax")
+LIBRARIES = ("builtins", "equinox", "flax", "functools", "jax", "jaxlib", "jaxrg", "math", "numpy", "operator", "optax")
 MAX_DEPTH = 8  # of functions that refer to functions
 
 
 def as_partial(fn: Callable) -> Partial:
     """A function as a pytree whose leaves are the arrays it holds, so that new values of them do not compile anew.
 
-    Of a method of a pytree of arrays the leaves are those of the pytree; of a lambda or an inner function, the floating
-    arrays and tracers it closes over. Two such functions of one line of code are one to a jitted caller if all else
-    they refer to is immutable and the same; where anything could have changed since, each is compiled for itself.
+    Of a network that is a pytree, of a method of one and of a `functools.partial` the leaves are their floating arrays;
+    of a lambda or an inner function, the floating arrays and tracers it closes over. Two such functions of one line of
+    code are one to a jitted caller if all else they refer to is the same; where something could have changed that
+    cannot be compared, as in an object of a class of one's own, each is compiled for itself.
     """
-    if isinstance(fn, Partial):
-        return fn
-    if inspect.ismethod(fn):
-        if all(isinstance(leaf, ARRAYS) for leaf in jax.tree.leaves(fn.__self__)):
-            return Partial(fn.__func__, fn.__self__)
-    elif isinstance(fn, types.FunctionType) and "<" in fn.__qualname__:  # <lambda> or <locals>: made anew at each call
-        try:
-            return _open_function(fn, 0)
-        except _MayChange:
-            pass
     try:
-        hash(fn)
-    except TypeError:  # as of a method of a dataclass with arrays
+        return _open_callable(fn, 0)
+    except _MayChange:
         return Partial(_Callable(fn))
-    return Partial(fn)
 
 
 class _MayChange(Exception):
@@ -62,7 +53,7 @@ class _Same:
 
 
 class _Callable:
-    """A function without a hash of its own, compared by identity."""
+    """A function that may change behind its name: compared by identity, and a new one at every `as_partial`."""
 
     def __init__(self, fn: Callable) -> None:
         self.fn = fn
@@ -71,60 +62,112 @@ class _Callable:
         return self.fn(*args, **kwargs)
 
 
+class _Contents:
+    """A pytree without its floating arrays."""
+
+    def __init__(self, tree: Any, depth: int, references: tuple = ()) -> None:
+        leaves, self.treedef = jax.tree.flatten(tree)
+        self.constants = tuple((_is_leaf(leaf), None if _is_leaf(leaf) else leaf) for leaf in leaves)
+        self.arrays = [leaf for leaf in leaves if _is_leaf(leaf)]
+        constants = (_identity(leaf, depth) for is_array, leaf in self.constants if not is_array)
+        self.identity = (self.treedef, *references, *constants, *(is_array for is_array, _ in self.constants))
+
+    def filled(self, arrays: list) -> Any:
+        """The tree, with these arrays."""
+        given = iter(arrays)
+        return jax.tree.unflatten(
+            self.treedef, [next(given) if is_array else leaf for is_array, leaf in self.constants]
+        )
+
+
 class _Code:
     """An inner function without the arrays it closes over, which come before its arguments."""
 
-    def __init__(self, fn: types.FunctionType, treedef: Any, constants: tuple, identity: tuple) -> None:
+    def __init__(self, fn: types.FunctionType, contents: _Contents) -> None:
         self.parts = (fn.__code__, fn.__globals__, fn.__name__, fn.__defaults__)
-        self.keywords, self.treedef, self.constants = fn.__kwdefaults__, treedef, constants
-        self.identity = (*map(_Same.of, self.parts[:2]), treedef, identity)
+        self.keywords, self.contents = fn.__kwdefaults__, contents
+        self.identity = (*map(_Same.of, self.parts[:2]), contents.identity)
 
     def __call__(self, arrays: list, *args: Any, **kwargs: Any) -> Any:
-        given = iter(arrays)
-        leaves = [next(given) if is_array else leaf for is_array, leaf in self.constants]
-        cells = tuple(types.CellType(value) for value in jax.tree.unflatten(self.treedef, leaves))
+        cells = tuple(types.CellType(value) for value in self.contents.filled(arrays))
         fn = types.FunctionType(*self.parts, cells)
         fn.__kwdefaults__ = self.keywords
         return fn(*args, **kwargs)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Code) and self.identity == other.identity
+        return type(other) is type(self) and self.identity == other.identity
 
     def __hash__(self) -> int:
         return hash(self.identity)
 
 
+class _Bound(_Code):
+    """A function with its first arguments and keywords, less their arrays."""
+
+    def __init__(self, contents: _Contents) -> None:
+        self.contents, self.identity = contents, contents.identity
+
+    def __call__(self, arrays: list, *args: Any, **kwargs: Any) -> Any:
+        fn, first, keywords = self.contents.filled(arrays)
+        return fn(*first, *args, **keywords | kwargs)
+
+
+def _open_callable(fn: Callable, depth: int) -> Partial:
+    """The function as a `Partial` of its arrays, or `_MayChange`."""
+    if isinstance(fn, Partial):
+        return fn
+    if isinstance(fn, functools.partial):
+        return _bind(_open_callable(fn.func, depth + 1), *fn.args, **fn.keywords)
+    if inspect.ismethod(fn):
+        owner = fn.__self__
+        if all(isinstance(leaf, ARRAYS) for leaf in jax.tree.leaves(owner)):
+            return Partial(fn.__func__, owner)
+        if not jax.tree_util.all_leaves([owner]):
+            return _bind(fn.__func__, owner)
+        if not isinstance(owner, type) and type(owner).__hash__ is object.__hash__ and not _is_of_library(fn):
+            raise _MayChange
+    elif not jax.tree_util.all_leaves([fn]):  # a network that is a pytree
+        return _bind(fn)
+    elif isinstance(fn, types.FunctionType) and not (_is_of_library(fn) and "<" not in fn.__qualname__):
+        return _open_function(fn, depth)
+    elif type(fn).__hash__ is object.__hash__ and not (_is_of_library(fn) or hasattr(fn, "lower")):
+        raise _MayChange  # an object of a class of one's own, whose attributes may be assigned to
+    try:
+        hash(fn)
+    except TypeError as error:  # as of a method of a dataclass with arrays
+        raise _MayChange from error
+    return Partial(fn)
+
+
+def _bind(fn: Callable, *args: Any, **keywords: Any) -> Partial:
+    contents = _Contents((fn, args, keywords), 0)
+    return Partial(_Bound(contents), contents.arrays)
+
+
 def _open_function(fn: types.FunctionType, depth: int) -> Partial:
     """The function as a `Partial` of its floating arrays and tracers, or `_MayChange`."""
     try:
-        contents = [_open_value(cell.cell_contents, depth) for cell in fn.__closure__ or ()]
+        cells = [_open_value(cell.cell_contents, depth) for cell in fn.__closure__ or ()]
     except ValueError as error:  # a cell that is still empty
         raise _MayChange from error
-    leaves, treedef = jax.tree.flatten(contents)
-    is_array = [isinstance(leaf, Array) and _is_leaf(leaf) for leaf in leaves]
-    arrays = [leaf for leaf, moves in zip(leaves, is_array, strict=True) if moves]
-    constants = tuple((moves, None if moves else leaf) for leaf, moves in zip(leaves, is_array, strict=True))
-    identity = (*_references(fn, depth), *(_identity(leaf, depth) for moves, leaf in constants if not moves))
-    return Partial(_Code(fn, treedef, constants, identity), arrays)
+    contents = _Contents(cells, depth, _references(fn, depth))
+    return Partial(_Code(fn, contents), contents.arrays)
 
 
-def _is_leaf(array: Array) -> bool:
-    """Integers and booleans stay constants, which an index or a mask may have to be."""
-    return isinstance(array, Tracer) or jnp.issubdtype(array.dtype, jnp.floating)
+def _is_leaf(value: Any) -> bool:
+    """Integers and booleans stay constants, which an index or a mask may have to be; so do NumPy's arrays."""
+    return isinstance(value, Tracer) or (isinstance(value, Array) and jnp.issubdtype(value.dtype, jnp.floating))
 
 
 def _open_value(value: Any, depth: int) -> Any:
     """A closed-over value as a pytree that nothing can change any more, or `_MayChange`."""
     if isinstance(value, types.FunctionType):
         return _open_function(value, depth + 1) if "<" in value.__qualname__ else value
-    if inspect.ismethod(value):
-        partial = as_partial(value)
-        if partial.args:
-            return partial
-        raise _MayChange
+    if inspect.ismethod(value) or isinstance(value, functools.partial):
+        return _open_callable(value, depth + 1)
     if isinstance(value, list | dict):
         leaves = jax.tree.leaves(value)
-        if leaves and all(isinstance(leaf, Array) and _is_leaf(leaf) for leaf in leaves):
+        if leaves and all(map(_is_leaf, leaves)):
             return jax.tree.map(lambda leaf: leaf, value)
         raise _MayChange  # a list of other things may be one that the function writes to
     if isinstance(value, tuple) and type(value) is tuple:
@@ -138,12 +181,17 @@ def _identity(value: Any, depth: int) -> Any:
         return (type(value), repr(value))
     if isinstance(value, type | types.BuiltinFunctionType | np.ufunc | Array) or _is_of_library(value):
         return _Same.of(value)
+    if isinstance(value, np.ndarray):
+        return (value.shape, value.dtype.str, hashlib.sha256(value.tobytes()).digest())
     if isinstance(value, types.FunctionType) and depth < MAX_DEPTH:
         if value.__closure__:
             raise _MayChange
         return (_Same.of(value), *_references(value, depth + 1))
     if isinstance(value, tuple):
         return tuple(_identity(part, depth) for part in value)
+    leaves, treedef = jax.tree.flatten(value)
+    if not jax.tree_util.treedef_is_leaf(treedef) and all(isinstance(leaf, Array) for leaf in leaves):
+        return (treedef, *map(_Same.of, leaves))  # parameters as they are now
     raise _MayChange
 
 

@@ -4,6 +4,9 @@ A table of ``2**n`` values is indexed by integers whose bit ``i`` (least signifi
 present, or whether spin ``i`` is +1. Each transform is ``n`` butterflies of ``2**n`` additions. Rounding grows with
 ``n``: in float32 the Möbius transform loses 4e-6 at n = 10 and 9e-5 at n = 20, so use float64 where differences matter.
 
+Tables may be lists and NumPy arrays. Integers of 32 bits and more are summed exactly by all but `walsh`; smaller ones,
+unsigned ones and booleans become floats, half precision becomes single.
+
 Every transform is linear and works on the last axis, under ``jit``, ``vmap`` and ``grad``. Compiled with its argument
 donated, ``jax.jit(moebius, donate_argnums=0)``, it runs in place: n = 30 in float32 within 5 GB.
 """
@@ -15,7 +18,9 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
+
+from jaxrg.checks import as_array, as_floating
 
 # Bytes of a table transformed at a time: half of a common second-level cache of a CPU core, and a third of an H100's.
 CPU_BLOCK_BYTES = 2**19
@@ -29,9 +34,16 @@ def num_bits(values: Array) -> int:
     """The ``n`` of a table with ``2**n`` entries along its last axis.
 
     Raises:
-        ValueError: the length is not a power of two.
+        ValueError: one number, or a length that is not a power of two.
+
+    Example:
+        >>> num_bits([0.0, 1.0, 1.0, 3.0])
+        2
     """
-    length = values.shape[-1]
+    shape = values.shape if hasattr(values, "shape") else as_array("values", values).shape
+    if not shape:
+        raise ValueError("values: expected a table with a last axis of length 2**n, got one number")
+    length = shape[-1]
     n = length.bit_length() - 1
     if length != 2**n:
         raise ValueError(f"values: expected a last axis of length 2**n, got {length}")
@@ -71,21 +83,14 @@ def _blocked(values: Array, butterfly: Butterfly, num_low_bits: int) -> Array:
     return jax.lax.fori_loop(0, row_length // width, transform_panel, table).reshape(values.shape)
 
 
-def _check_dtype(values: Array, *, is_halved: bool) -> None:
-    if jnp.issubdtype(values.dtype, jnp.inexact):
-        return
-    if is_halved or not jnp.issubdtype(values.dtype, jnp.signedinteger) or values.dtype.itemsize < 4:
-        expected = (
-            "floating values" if is_halved else "floating values, or integers of 32 bits and more that hold the sums"
-        )
-        raise ValueError(f"values: expected {expected}, got {values.dtype}")
-
-
 def _butterflies(values: Array, butterfly: Butterfly) -> Array:
     """One butterfly along every bit of the last axis; large tables in blocks that stay in a cache."""
-    _check_dtype(values, is_halved=butterfly is _walsh)
-    num_bits(values)
-    return _compiled_butterflies(values, butterfly, CPU_BLOCK_BYTES)
+    table = as_array("values", values)
+    is_summed = jnp.issubdtype(table.dtype, jnp.signedinteger) and table.dtype.itemsize >= 4
+    if butterfly is _walsh or not is_summed:
+        table = as_floating("values", table)
+    num_bits(table)
+    return _compiled_butterflies(table, butterfly, CPU_BLOCK_BYTES)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
@@ -215,21 +220,30 @@ def over_devices(transform: Callable[[Array], Array], values: Array, mesh: Mesh,
     Raises:
         ValueError: another function, several tables, a number of devices that is no power of two or above 2**n.
     """
-    if transform not in BUTTERFLIES:
+    if not callable(transform) or transform not in BUTTERFLIES:
         known = ", ".join(known.__name__ for known in BUTTERFLIES)
         raise ValueError(f"transform: expected one of {known}, got {transform!r}")
-    if values.ndim != 1:
-        raise ValueError(f"values: expected one table [2**n], got shape {values.shape}")
-    num_devices, n = mesh.shape[axis_name], num_bits(values)
+    table = as_array("values", values)
+    if table.ndim != 1:
+        raise ValueError(f"values: expected one table [2**n], got shape {table.shape}")
+    if not isinstance(mesh, Mesh | AbstractMesh) or axis_name not in mesh.shape:
+        raise ValueError(f"axis_name: expected an axis of the mesh, got {axis_name!r} and {mesh!r}")
+    num_devices, n = mesh.shape[axis_name], num_bits(table)
     num_high_bits = num_devices.bit_length() - 1
     if num_devices != 2**num_high_bits or num_high_bits > n:
         raise ValueError(f"mesh: expected a power of two of at most {2**n} devices, got {num_devices}")
-    butterfly = BUTTERFLIES[transform]
+    spread = jax.device_put(table, NamedSharding(mesh, PartitionSpec(axis_name)))
+    return _over_devices(spread, transform, mesh, axis_name)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _over_devices(values: Array, transform: Callable[[Array], Array], mesh: Mesh, axis_name: str) -> Array:
+    butterfly, num_devices = BUTTERFLIES[transform], mesh.shape[axis_name]
 
     def local(shard: Array) -> Array:
         shard = transform(shard)
         device = jax.lax.axis_index(axis_name)
-        for bit in range(num_high_bits):
+        for bit in range(num_devices.bit_length() - 1):
             swap = [(source, source ^ 2**bit) for source in range(num_devices)]
             partner = jax.lax.ppermute(shard, axis_name, swap)
             has_bit = (device >> bit) & 1 == 1
@@ -238,5 +252,4 @@ def over_devices(transform: Callable[[Array], Array], values: Array, mesh: Mesh,
         return shard
 
     spec = PartitionSpec(axis_name)
-    spread = jax.device_put(values, NamedSharding(mesh, spec))
-    return jax.shard_map(local, mesh=mesh, in_specs=spec, out_specs=spec)(spread)
+    return jax.shard_map(local, mesh=mesh, in_specs=spec, out_specs=spec)(values)

@@ -1,12 +1,15 @@
 """Figures of interactions: drawn, labelled, and showing the numbers they were given."""
 
+import io
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from jaxrg.explain import Decomposition
 from jaxrg.interactions import InteractionView, OrderStrengths, label_table, merge_and_or
-from jaxrg.plot import interaction_figures
+from jaxrg.plot import interaction_figures, interaction_heat_map
 
 TABLE = np.array([0.5, 1.0, -2.0, 0.25, 0.0, 4.0, -1.0, 0.125])
 NAMES = ("age", "sex", "a feature with quite a long name")
@@ -35,11 +38,101 @@ FIGURES = {  # drawn by test_plot.py
     "interaction_upset": lambda: interaction_figures.interaction_upset(merged()),
     "upset_of_one_kind": lambda: interaction_figures.interaction_upset(labelled(), count=2),
     "interaction_network": lambda: interaction_figures.interaction_network(labelled()),
-    "interaction_heat_map": lambda: interaction_figures.interaction_heat_map(IMAGE, ASSIGNMENT, merged()),
-    "heat_map_in_colour": lambda: interaction_figures.interaction_heat_map(
+    "interaction_heat_map": lambda: interaction_heat_map(IMAGE, ASSIGNMENT, merged()),
+    "heat_map_in_colour": lambda: interaction_heat_map(
         np.stack([IMAGE] * 3, -1), ASSIGNMENT, labelled().top(2), count=1
     ),
 }
+
+
+def view_of(values, names) -> InteractionView:
+    return label_table(jnp.asarray(values), names=names)
+
+
+VIEW_FIGURES = (
+    interaction_figures.interaction_waterfall,
+    interaction_figures.interaction_upset,
+    interaction_figures.interaction_network,
+)
+UNUSUAL_VIEWS = {
+    "zeros": view_of(np.zeros(8), NAMES),
+    "nobody": view_of([1.5], ()),
+    "one": view_of([1.0, 2.0], ("a",)),
+    "constant": view_of([5.0, 0.0], ("a",)),
+    "large": view_of([0.0, 1e29, -1e29, 2.0], ("a", "b")),
+    "tiny": view_of([0.0, 1e-30, -1e-35, 0.0], ("a", "b")),
+    "dollars": view_of([0.0, 1.0, 2.0, 3.0], ("$5", r"from $1 to \$10 ^{$")),
+    "no rows": labelled().rows(np.array([], int)),
+}
+
+
+@pytest.mark.parametrize("figure", VIEW_FIGURES)
+@pytest.mark.parametrize("name", UNUSUAL_VIEWS)
+def test_unusual_views_are_drawn(figure, name):
+    drawn = figure(UNUSUAL_VIEWS[name])
+    drawn.savefig(io.BytesIO(), dpi=30)
+    texts = [text.get_text() for axes in drawn.axes for text in (axes.title, *axes.texts)]
+    assert not any("nan" in text for text in texts)
+
+
+def test_dollars_are_drawn_as_they_are():
+    """Matplotlib reads text between two dollars as mathematics, and shows escaped ones as dollars."""
+    name = UNUSUAL_VIEWS["dollars"].names[1]
+    for figure in VIEW_FIGURES:
+        drawn = figure(UNUSUAL_VIEWS["dollars"], unit="US$ / $")
+        texts = [text for axes in drawn.axes for text in axes.findobj(Text) if "$" in text.get_text()]
+        assert texts
+        for text in texts:
+            shown, is_mathematics = text._preprocess_math(text.get_text())
+            assert is_mathematics is False
+            assert "\\$" not in shown.replace(r"\$10", "$10")
+        assert any(name in text._preprocess_math(text.get_text())[0].replace("\n", " ") for text in texts)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_what_no_bar_can_show_is_refused(value):
+    view = labelled()._replace(values=np.full(8, value))
+    for figure in VIEW_FIGURES:
+        with pytest.raises(ValueError, match="view: expected finite numbers up to"):
+            figure(view)
+
+
+def test_too_many_bars_are_refused_and_many_players_left_out_in_words():
+    members = np.eye(300, dtype=bool)
+    view = labelled()._replace(
+        subsets=members, values=np.arange(300.0), kinds=np.zeros(300, "<U3"), names=tuple(map(str, range(300)))
+    )
+    with pytest.raises(ValueError, match="count: expected 0 to 200 to draw, got 300"):
+        interaction_figures.interaction_waterfall(view, count=10**6)
+    with pytest.raises(ValueError, match="view: players: expected 0 to 200 to draw, got 300"):
+        interaction_figures.interaction_network(view)
+    dots = interaction_figures.interaction_upset(view, count=5).axes[1]
+    assert "295 players take no part" in dots.get_xlabel()
+    with pytest.raises(ValueError, match="view: expected label, label_table or merge_and_or"):
+        interaction_figures.interaction_upset(TABLE)  # type: ignore[arg-type]
+
+
+def test_a_network_of_zeros_says_so():
+    title = interaction_figures.interaction_network(UNUSUAL_VIEWS["zeros"]).axes[0].get_title()
+    assert title.endswith("all of them zero")
+
+
+@pytest.mark.parametrize(
+    ("strengths", "message"),
+    [
+        (OrderStrengths(*[np.ones((0, 3))] * 3), r"positive: expected shape \[n \+ 1\] or \[samples, n \+ 1\]"),
+        (OrderStrengths(*[np.full(3, np.inf)] * 3), "strengths.positive: expected numbers"),
+        (np.ones(3), "strengths.positive: expected"),
+    ],
+)
+def test_strengths_that_are_none_are_refused(strengths, message):
+    with pytest.raises(ValueError, match=message):
+        interaction_figures.order_spectrum(strengths)
+
+
+def test_spectra_of_nobody_and_of_runs_that_diverged_are_drawn():
+    for part in (np.zeros(1), np.array([[0.0, 1.0, np.nan]] * 3)):
+        interaction_figures.order_spectrum(OrderStrengths(*[part] * 3)).savefig(io.BytesIO(), dpi=30)
 
 
 def test_the_waterfall_ends_at_the_value_of_all_players():
@@ -72,7 +165,7 @@ def test_the_network_has_one_line_for_each_pair_there_is():
 
 
 def test_the_heat_map_paints_players_with_their_share():
-    figure = interaction_figures.interaction_heat_map(IMAGE, ASSIGNMENT, labelled(), count=1)
+    figure = interaction_heat_map(IMAGE, ASSIGNMENT, labelled(), count=1)
     shares = figure.axes[1].images[0].get_array()
     attributions = labelled().attributions()
     assert attributions.sum() == pytest.approx(TABLE[1:].sum())
@@ -83,7 +176,29 @@ def test_the_heat_map_paints_players_with_their_share():
 
 
 def test_an_assignment_of_other_players_is_refused():
-    with pytest.raises(ValueError, match=r"assignment: expected players -1 ... 2 of shape \(2, 4\), got up to 3"):
-        interaction_figures.interaction_heat_map(IMAGE, np.full((2, 4), 3), labelled())
+    with pytest.raises(ValueError, match=r"assignment: expected players -1 ... 2 of shape \(2, 4\), got int64 0 ... 3"):
+        interaction_heat_map(IMAGE, np.full((2, 4), 3), labelled())
     with pytest.raises(ValueError, match=r"of shape \(4, 2\)"):
-        interaction_figures.interaction_heat_map(IMAGE, ASSIGNMENT.T, labelled())
+        interaction_heat_map(IMAGE, ASSIGNMENT.T, labelled())
+
+
+@pytest.mark.parametrize(
+    ("image", "assignment", "message"),
+    [
+        (IMAGE, ASSIGNMENT - 1, "assignment: expected players -1 ... 2"),
+        (IMAGE, ASSIGNMENT.astype(float), "got float64"),
+        (IMAGE * np.nan, ASSIGNMENT, "image: expected finite numbers"),
+        (IMAGE[..., None], ASSIGNMENT, "image: expected .rows, columns., or three or four channels"),
+        (np.stack([2 * IMAGE] * 3, -1), ASSIGNMENT, r"image: expected channels in \[0, 1\]"),
+        (np.zeros((0, 4)), np.zeros((0, 4), int), "image: expected"),
+    ],
+)
+def test_what_is_no_image_with_players_is_refused(image, assignment, message):
+    with pytest.raises(ValueError, match=message):
+        interaction_heat_map(image, assignment, labelled())
+
+
+def test_bytes_and_lists_are_images():
+    colours = (255 * np.stack([IMAGE] * 3, -1)).astype(np.uint8)
+    for image, players in ((colours, ASSIGNMENT), (IMAGE.tolist(), ASSIGNMENT.tolist())):
+        interaction_heat_map(image, players, labelled(), count=1).savefig(io.BytesIO(), dpi=30)

@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from jaxrg import progress
@@ -25,3 +26,11 @@ def test_a_driver_takes_a_function_true_or_nothing(capsys):
             report(1, 2, "half")
     assert seen == [(1, 2, "half")]
     assert capsys.readouterr().out.count("driving") == 1
+
+
+def test_what_is_neither_is_refused():
+    with (
+        pytest.raises(ValueError, match=r"progress: expected True, False, None or a function of .*, got 3"),
+        progress.reporting(3, "driving"),
+    ):
+        pass

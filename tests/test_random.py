@@ -158,7 +158,7 @@ def test_raw_keys_and_wrong_indices_are_refused():
     sites = jnp.arange(4, dtype=jnp.uint32)
     with pytest.raises(ValueError, match="key: expected a typed key"):
         random.bits(jnp.zeros(2, jnp.uint32), sites, 1)
-    with pytest.raises(ValueError, match="key: expected a single key"):
+    with pytest.raises(ValueError, match="key: expected one key"):
         random.bits(jax.random.split(jax.random.key(0)), sites, 1)
     with pytest.raises(ValueError, match="sites: expected uint32"):
         random.bits(jax.random.key(0), sites.astype(jnp.int32), 1)

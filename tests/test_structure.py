@@ -142,8 +142,13 @@ def code_blocks(page: str) -> list[str]:
     return [block.split("```")[0] for block in blocks]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
-def test_the_code_of_a_page_runs(page):
+# The page for choosers trains two networks.
+PAGES = ["README.md", "docs/architecture.md", pytest.param("docs/choosing.md", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_code_of_a_page_runs(page, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # some save figures
     blocks = code_blocks(page)
     assert blocks, f"{page}: expected a python block"
     for block in blocks:

@@ -108,13 +108,27 @@ def test_a_table_of_another_length_is_refused():
         transforms.zeta(jnp.zeros(6))
 
 
-@pytest.mark.parametrize(
-    ("transform", "dtype"),
-    [(transforms.walsh, jnp.int32), (transforms.zeta, jnp.int8), (transforms.moebius, jnp.uint32)],
-)
-def test_integers_that_would_round_or_wrap_are_refused(transform, dtype):
-    with pytest.raises(ValueError, match=f"values: expected floating values.*, got {jnp.dtype(dtype).name}"):
-        transform(jnp.ones(4, dtype))
+@pytest.mark.parametrize("transform", [transforms.walsh, transforms.zeta])
+@pytest.mark.parametrize("dtype", [jnp.bool_, jnp.int8, jnp.uint32, jnp.int32, jnp.float16])
+def test_numbers_of_any_type_are_transformed_without_wrapping(transform, dtype):
+    table = np.array([1, 1, 0, 1] if dtype == jnp.bool_ else [100, 100, 7, 90])
+    signs = np.array([[(-1) ** (s & ~state).bit_count() for state in range(4)] for s in range(4)])
+    walsh = signs @ table / 4
+    zeta = [table[0], table[0] + table[1], table[0] + table[2], table.sum()]
+    found = transform(jnp.asarray(table, dtype))
+    np.testing.assert_array_equal(found, walsh if transform is transforms.walsh else zeta)
+    is_exact = transform is transforms.zeta and dtype == jnp.int32
+    assert found.dtype == (jnp.int32 if is_exact else jnp.float32)
+    np.testing.assert_array_equal(transform(table.tolist()), found)
+
+
+def test_one_number_is_no_table():
+    for call in (transforms.num_bits, transforms.walsh):
+        with pytest.raises(ValueError, match=r"values: expected a table with a last axis of length .* got one number"):
+            call(3.0)
+    assert transforms.num_bits([[0.0, 1.0], [2.0, 3.0]]) == 1
+    with pytest.raises(ValueError, match=r"values: expected real numbers, got '0.5'"):
+        transforms.moebius("0.5")
 
 
 def test_integers_wide_enough_are_exact():

@@ -3,6 +3,7 @@
 import jax
 
 from benchmarks.calls import Call
+from jaxrg import transforms
 
 
 def table(seed: int) -> dict:
@@ -10,5 +11,16 @@ def table(seed: int) -> dict:
 
 
 CALLS = [
-    Call("transforms.walsh", table),
+    *(Call(f"transforms.{name}", table) for name in ("zeta", "moebius", "superset_zeta", "superset_moebius", "walsh")),
+    Call("transforms.inverse_walsh", lambda seed: {"coefficients": table(seed)["values"]}),
+    Call("transforms.num_bits", table),
+    Call(
+        "transforms.over_devices",
+        lambda seed: {
+            "transform": transforms.walsh,
+            **table(seed),
+            "mesh": jax.make_mesh((1,), ("subsets",)),
+            "axis_name": "subsets",
+        },
+    ),
 ]

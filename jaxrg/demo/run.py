@@ -1,39 +1,124 @@
 """The five chapters in order, with progress, results that survive an interruption, and one page at the end."""
 
-import time
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 import jaxrg
 from jaxrg.base import Progress
-from jaxrg.demo import block_spins, digits, exact_map, network_report, report, stack, thermodynamics
-from jaxrg.demo.workspace import Workspace
-from jaxrg.progress import bar
+from jaxrg.demo import (
+    block_spins,
+    block_spins_report,
+    digits,
+    exact_map,
+    exact_map_report,
+    network_report,
+    page,
+    stack,
+    stack_report,
+    thermodynamics,
+    thermodynamics_report,
+)
+from jaxrg.demo.text import listed, paragraph
+from jaxrg.demo.workspace import RESULTS, Workspace
+from jaxrg.progress import bar, terminal
 from jaxrg.store import write_json
 
-RESULTS = "results.json"
+
+class Part(NamedTuple):
+    """A chapter: what computes it, and the module that shows it by ``tables``, ``verdicts`` and ``section``."""
+
+    name: str
+    label: str
+    compute: Callable[[Progress], dict[str, Any]]
+    report: ModuleType
 
 
-def _table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    printed = Table(title=title, title_justify="left", box=None, padding=(0, 1))
-    for index, name in enumerate(header):
-        printed.add_column(name, justify="left" if index == 0 else "right", no_wrap=True)
-    for row in rows:
-        printed.add_row(*map(str, row))
-    console.print(printed)
-    console.print()
+def _parts(workspace: Workspace, seed: int, is_smoke: bool) -> list[Part]:
+    names = ("scan", "map", "samples", "stack", "blocks", "digits")
+    keys = dict(zip(names, jax.random.split(jax.random.key(seed), len(names)), strict=True))
+
+    @functools.cache
+    def samples() -> np.ndarray:
+        return workspace.array("samples", lambda: stack.sample(keys["samples"], is_smoke=is_smoke))
+
+    size = {"is_smoke": is_smoke}
+    folder = workspace.folder / "checkpoints"
+    return [
+        Part(
+            "thermodynamics",
+            "1/5 sampling across temperatures",
+            lambda progress: thermodynamics.chapter(keys["scan"], progress=progress, **size),
+            thermodynamics_report,
+        ),
+        Part(
+            "exact_map",
+            "2/5 training by exact gradients",
+            lambda progress: exact_map.chapter(keys["map"], progress=progress, **size),
+            exact_map_report,
+        ),
+        Part(
+            "stack",
+            "3/5 the stack and its control",
+            lambda progress: stack.chapter(keys["stack"], samples(), folder, progress=progress, **size),
+            stack_report,
+        ),
+        Part(
+            "block_spins",
+            "4/5 block spins",
+            lambda progress: block_spins.chapter(keys["blocks"], samples(), stack.COUPLING, progress=progress),
+            block_spins_report,
+        ),
+        Part(
+            "interactions",
+            "5/5 a classifier's interactions",
+            lambda progress: digits.chapter(keys["digits"], progress=progress, **size),
+            network_report,
+        ),
+    ]
+
+
+def _say(console: Console, *lines: str) -> None:
+    """Print lines as they are: no markup, no colours, and no breaks but the terminal's own."""
+    console.print("\n".join(lines), markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def _width(console: Console) -> int | None:
+    """Of a terminal, or as the environment says; a file or a pipe takes lines of any length."""
+    return console.width if console.is_terminal or "COLUMNS" in console._environ else None
+
+
+def _intro(workspace: Workspace, seed: int, is_smoke: bool) -> str:
+    """How the page was made, how long that took, where and when."""
+    seconds = sum(made["seconds"] for made in workspace.made.values())
+    places = listed(list(dict.fromkeys(made["where"] for made in workspace.made.values())))
+    last = max(made["when"] for made in workspace.made.values())
+    changed = (
+        f"<p><b class='no'>Not as they were computed:</b> the files of the chapters {listed(workspace.changed)} "
+        "have been changed since they were written.</p>"
+        if workspace.changed
+        else ""
+    )
+    took = f"{seconds // 60:.0f} min {seconds % 60:.0f} s" if seconds >= 60 else f"{seconds:.0f} s"
+    return (
+        f"<p>Made by <code>jaxrg demo --seed {seed}{' --smoke' if is_smoke else ''}</code>, jaxrg {jaxrg.__version__}. "
+        f"The chapters took {took} on {places}, and were finished on {last}. All numbers are in "
+        f"<a href='{RESULTS}'>{RESULTS}</a>.</p>{changed}"
+    )
 
 
 def run_demo(out: Path, *, seed: int = 0, is_smoke: bool = False, console: Console | None = None) -> dict[str, Any]:
     """Run every chapter that is not finished in ``out``, then write ``results.json``, the figures and ``index.html``.
 
     Args:
-        out: folder of this run; new, empty, or of an interrupted run with the same settings.
+        out: folder of this run; new, empty, or of an interrupted run with the same settings. One that is finished is
+            shown again, even if nothing can be written there.
         seed: of all random numbers.
         is_smoke: tiny sizes, to see that everything works.
         console: where to print; the terminal by default.
@@ -44,96 +129,58 @@ def run_demo(out: Path, *, seed: int = 0, is_smoke: bool = False, console: Conso
     Raises:
         FolderError: ``out`` holds something else.
         ModuleNotFoundError: the data of a chapter are not installed.
+        DamagedFileError: the file of a finished chapter does not hold what was written.
+        OSError: the disk is full, or fails otherwise.
     """
     digits.check_data()
-    console = Console() if console is None else console
+    console = terminal() if console is None else console
     workspace = Workspace(out, {"seed": seed, "smoke": is_smoke, "jaxrg": jaxrg.__version__})
     if workspace.is_resumed:
-        console.print(f"Going on with the run in {out}.")
-    keys = dict(
-        zip(
-            ("scan", "map", "samples", "stack", "blocks", "digits"),
-            jax.random.split(jax.random.key(seed), 6),
-            strict=True,
-        )
-    )
-    start = time.monotonic()
+        _say(console, f"Going on with the run in {workspace.folder}.")
+    results: dict[str, Any] = {"settings": workspace.settings}
+    answers = []
+    parts = _parts(workspace, seed, is_smoke)
+    for part in parts:
 
-    def chapter(name: str, label: str, compute: Callable[[Progress], dict[str, Any]]) -> dict[str, Any]:
-        def under_a_bar() -> dict[str, Any]:
-            with bar(label, console) as progress:
-                return compute(progress)
+        def under_a_bar(part: Part = part) -> dict[str, Any]:
+            with bar(part.label, console) as progress:
+                return part.compute(progress)
 
-        return workspace.chapter(name, under_a_bar)
-
-    scan = chapter(
-        "thermodynamics",
-        "1/5 sampling across temperatures",
-        lambda progress: thermodynamics.chapter(keys["scan"], is_smoke=is_smoke, progress=progress),
-    )
-    _table(
-        console,
-        "1. The Ising model across temperatures",
-        report.THERMODYNAMICS_HEADER,
-        report.thermodynamics_rows(scan),
-    )
-    console.print(
-        f"{scan['num_scores']} z-scores against exact values: largest {scan['largest_score']:.1f}, "
-        f"mean square {scan['mean_square_score']:.2f} (1 expected)\n"
-    )
-
-    exact = chapter(
-        "exact_map",
-        "2/5 exact training and the exact map",
-        lambda progress: exact_map.chapter(keys["map"], is_smoke=is_smoke, progress=progress),
-    )
-    _table(console, "2. The exact map", ("quantity", "before training", "after training"), report.exact_map_rows(exact))
-
-    samples = workspace.array("samples", lambda: stack.sample(keys["samples"], is_smoke=is_smoke))
-    learned = chapter(
-        "stack",
-        "3/5 the stack and its shuffled control",
-        lambda progress: stack.chapter(
-            keys["stack"], samples, workspace.path("checkpoints"), is_smoke=is_smoke, progress=progress
-        ),
-    )
-    _table(console, "3. Receptive fields by level (lattice spacings)", report.STACK_HEADER, report.stack_rows(learned))
-
-    blocks = chapter(
-        "block_spins",
-        "4/5 block spins and their couplings",
-        lambda progress: block_spins.chapter(keys["blocks"], samples, stack.COUPLING, progress=progress),
-    )
-    _table(console, "4. Couplings measured before and after blocking", *report.couplings_rows(blocks))
-
-    network = chapter(
-        "interactions",
-        "5/5 a classifier's interactions",
-        lambda progress: digits.chapter(keys["digits"], is_smoke=is_smoke, progress=progress),
-    )
-    _table(console, "5. Interactions by order through training", network_report.HEADER, network_report.rows(network))
-    _table(console, "   Couplings of block spins by the same transform", *network_report.couplings_rows(network))
-
-    results = {
-        "settings": workspace.settings,
-        "thermodynamics": scan,
-        "exact_map": exact,
-        "stack": learned,
-        "block_spins": blocks,
-        "interactions": network,
-    }
-    sections = [
-        report.thermodynamics_section(workspace, scan),
-        report.exact_map_section(workspace, exact),
-        report.stack_section(workspace, learned),
-        report.block_spins_section(workspace, blocks),
-        network_report.section(workspace, network),
-    ]
-    intro = (
-        f"Made by <code>jaxrg demo --seed {seed}{' --smoke' if is_smoke else ''}</code>, jaxrg {jaxrg.__version__}, "
-        f"jax {jax.__version__}. All numbers are in <a href='{RESULTS}'>{RESULTS}</a>."
-    )
-    report.write_page(workspace, sections, intro)
-    write_json(workspace.path(RESULTS), results)
-    console.print(f"Wrote {workspace.path('index.html')} after {time.monotonic() - start:.0f} s.")
+        chapter = results[part.name] = workspace.chapter(part.name, under_a_bar)
+        with workspace.check_shown(part.name):
+            for table in part.report.tables(chapter):
+                _say(console, *table.lines(_width(console)), "")
+            answers.append((part.name, part.report.verdicts(chapter)))
+    for _, verdicts in answers:
+        for verdict in verdicts:
+            _say(console, *paragraph(f"{verdict.question} {verdict.answer}: {verdict.numbers}.", _width(console)))
+    if workspace.changed:
+        _say(console, f"Changed since they were computed: chapters {listed(workspace.changed)}.")
+    _write(workspace, parts, results, answers, _intro(workspace, seed, is_smoke), console)
     return results
+
+
+def _sections(workspace: Workspace, parts: list[Part], results: dict[str, Any]) -> list[str]:
+    """The chapters of the page; their figures are written on the way."""
+    sections = []
+    for part in parts:
+        with workspace.check_shown(part.name):
+            sections.append(part.report.section(workspace, results[part.name]))
+    return sections
+
+
+def _write(
+    workspace: Workspace, parts: list[Part], results: dict[str, Any], answers: list, intro: str, console
+) -> None:
+    """Figures, page and results; what an earlier run has finished stays as it is where nothing can be written."""
+    try:
+        sections = _sections(workspace, parts, results)
+        path = workspace.page(page.page_html(intro, page.summary_html(answers), sections))
+        write_json(workspace.path(RESULTS), results)
+    except OSError as error:
+        if not workspace.is_finished:
+            raise
+        _say(console, f"The page in {workspace.folder} stays as it was: it cannot be written ({error.strerror}).")
+        return
+    seconds = sum(made["seconds"] for made in workspace.made.values())
+    _say(console, f"Wrote {path}; its chapters took {seconds:.0f} s.")

@@ -35,6 +35,7 @@ MOMENTUM = 0.9
 FULL = Scale(40, (400, 100, 25), 1024, 20, 200, 50)
 SMOKE = Scale(16, (32, 16, 8), 128, 8, 50, 2)
 NUM_PICTURES = 3
+NUM_ARRANGEMENTS = 20  # of the sites of the control, whose scatter is known to a sixth then
 
 
 def sample(key, *, is_smoke: bool) -> np.ndarray:
@@ -50,11 +51,13 @@ def sample(key, *, is_smoke: bool) -> np.ndarray:
     return np.asarray(configurations).reshape(-1, scale.side, scale.side)
 
 
-def shuffle_sites(key, samples: np.ndarray) -> np.ndarray:
-    """The same samples with one permutation of the sites: every statistic but the geometry stays."""
-    flat = samples.reshape(len(samples), -1)
-    order = np.asarray(jax.random.permutation(key, flat.shape[1]))
-    return flat[:, order].reshape(samples.shape)
+def shuffled_sites(key, num_sites: int) -> np.ndarray:
+    """The permutation of the control: every statistic of the samples but the geometry stays."""
+    return np.asarray(jax.random.permutation(key, num_sites))
+
+
+def _at(order: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    return samples.reshape(len(samples), -1)[:, order].reshape(samples.shape)
 
 
 def optimizer() -> optax.GradientTransformation:
@@ -78,19 +81,49 @@ def train(key, samples: np.ndarray, folder: Path, *, is_smoke: bool, progress: P
     return stack
 
 
-def describe(stack: tuple[rbm.RBM, ...], side: int) -> list[dict[str, Any]]:
-    """Locality of the receptive fields at every level, in lattice spacings."""
+def _error_of_mean(values: np.ndarray, weights: np.ndarray) -> float:
+    """Standard error of a weighted mean over units; NaN for fewer than two that count."""
+    is_live = weights > 0
+    count = int(is_live.sum())
+    if count < 2:
+        return float("nan")
+    values, weights = values[is_live].astype(np.float64), weights[is_live].astype(np.float64)
+    weights = weights / weights.sum()
+    squares = np.sum(weights**2 * (values - weights @ values) ** 2)
+    return float(np.sqrt(squares * count / (count - 1)))
+
+
+def _spread_of_arrangements(fields: np.ndarray, side: int) -> float:
+    """Standard deviation of a level's radius over random arrangements of the sites."""
+    generator = np.random.default_rng(0)
+    orders = [generator.permutation(len(fields)) for _ in range(NUM_ARRANGEMENTS)]
+    return float(
+        np.std([float(rbm.locality(jnp.asarray(fields[order]), (side, side)).mean_radius) for order in orders])
+    )
+
+
+def describe(stack: tuple[rbm.RBM, ...], side: int, *, is_shuffled: bool = False) -> list[dict[str, Any]]:
+    """Locality of the receptive fields at every level, in lattice spacings.
+
+    Errors are over units; those of a control hold its arrangement of the sites too, which is one of many.
+    """
     levels = []
     for fields in rbm.receptive_fields(stack):
         found = rbm.locality(fields, (side, side))
+        radius, participation = np.asarray(found.radius), np.asarray(found.participation)
+        is_live = np.isfinite(radius)
+        arrangement = _spread_of_arrangements(np.asarray(fields), side) if is_shuffled else 0.0
+        weights = np.where(is_live, np.sum(np.asarray(fields, np.float64) ** 2, axis=0), 0)
         levels.append(
             {
                 "num_units": fields.shape[1],
-                "num_live_units": int(np.isfinite(np.asarray(found.radius)).sum()),
+                "num_live_units": int(is_live.sum()),
                 "radius": float(found.mean_radius),
+                "radius_error": float(np.hypot(_error_of_mean(radius, weights), arrangement)),
                 "participation": float(found.mean_participation),
+                "participation_error": _error_of_mean(participation, weights),
                 "uniform_radius": float(found.uniform_radius),
-                "median_radius": float(np.nanmedian(np.asarray(found.radius))),
+                "median_radius": float(np.median(radius[is_live])) if is_live.any() else np.nan,
             }
         )
     return levels
@@ -105,13 +138,16 @@ def reconstructions(key, stack: tuple[rbm.RBM, ...], samples: np.ndarray) -> dic
     signs = np.where(np.asarray(means) >= 0, 1, -1)
     flat = np.asarray(flat)
     overlap = (signs * flat).mean(axis=1)
-    magnetizations = np.corrcoef(flat.mean(axis=1), np.asarray(means).mean(axis=1))[0, 1]
+    magnetization, kept = flat.mean(axis=1), np.asarray(means).mean(axis=1)
+    # A dead stack gives everything the same mean, which correlates with nothing.
+    is_moving = min(magnetization.std(), kept.std()) > 0
+    correlation = np.corrcoef(magnetization, kept)[0, 1] if is_moving else np.nan
     shape = (NUM_PICTURES, *samples.shape[1:])
     return {
         "num_samples": count,
         "overlap": float(overlap.mean()),
         "overlap_error": float(overlap.std(ddof=1) / np.sqrt(count)),
-        "magnetization_correlation": float(magnetizations),
+        "magnetization_correlation": float(correlation),
         "originals": flat[:NUM_PICTURES].reshape(shape),
         "means": np.asarray(means)[:NUM_PICTURES].reshape(shape),
     }
@@ -141,8 +177,10 @@ def chapter(key, samples: np.ndarray, folder: Path, *, is_smoke: bool, progress:
         progress(index * total + done, 2 * total, text)
 
     stack = train(train_key, samples, folder / "stack", is_smoke=is_smoke, progress=partial(part, 0))
-    shuffled = shuffle_sites(shuffle_key, samples)
+    order = shuffled_sites(shuffle_key, side * side)
+    shuffled = _at(order, samples)
     control = train(train_key, shuffled, folder / "control", is_smoke=is_smoke, progress=partial(part, 1))
+    control_back = reconstructions(reconstruct_key, control, shuffled)
     return {
         "coupling": COUPLING,
         "side": side,
@@ -151,9 +189,13 @@ def chapter(key, samples: np.ndarray, folder: Path, *, is_smoke: bool, progress:
         "num_epochs": (SMOKE if is_smoke else FULL).num_epochs,
         "l1_strength": L1_STRENGTH,
         "levels": describe(stack, side),
-        "control_levels": describe(control, side),
+        "control_levels": describe(control, side, is_shuffled=True),
         "reconstruction": reconstructions(reconstruct_key, stack, samples),
-        "control_reconstruction_overlap": reconstructions(reconstruct_key, control, shuffled)["overlap"],
+        "control_reconstruction_overlap": control_back["overlap"],
+        "control_reconstruction_overlap_error": control_back["overlap_error"],
+        "control_magnetization_correlation": control_back["magnetization_correlation"],
+        # Each site back in its place, to be seen beside the samples.
+        "control_means": _at(np.argsort(order), control_back["means"]),
         "fields": fields_to_draw(stack, side),
         "control_fields": fields_to_draw(control, side),
     }

@@ -12,8 +12,9 @@ from jax.tree_util import Partial
 
 from jaxrg import tables
 from jaxrg.base import Hamiltonian, LogKernel
+from jaxrg.checks import check_function
 from jaxrg.closures import as_partial
-from jaxrg.exact.enumeration import checked_shape, energy_dtype, states_of
+from jaxrg.exact.enumeration import checked_hamiltonian, checked_shape, energy_dtype, states_of
 from jaxrg.sums import add_log_weights, empty_log_sum
 
 PAIRS_AT_ONCE = 2**18  # of a coarse and a fine state: 2 MB of float64 for each temporary
@@ -102,9 +103,12 @@ def coarse_grain(
     """
     fine = checked_shape(shape, copies=2)
     coarse = checked_shape(coarse_shape, name="coarse_shape", copies=COPIES)
+    energy = checked_hamiltonian(hamiltonian)
+    check_function("log_kernel", log_kernel, of="a coarse and a fine configuration")
     log_kernel = as_partial(log_kernel)
     weight = jax.eval_shape(log_kernel, *(jax.ShapeDtypeStruct(sides, jnp.int8) for sides in (coarse, fine)))
     if getattr(weight, "shape", None) != ():
         raise ValueError(f"log_kernel: expected a scalar for one pair of configurations, got {weight}")
-    size = max(1, PAIRS_AT_ONCE >> math.prod(coarse)) if chunk_size is None else chunk_size
-    return _coarse_grain(as_partial(hamiltonian), fine, log_kernel, coarse, size)
+    by_default = max(1, PAIRS_AT_ONCE >> math.prod(coarse))
+    size = by_default if chunk_size is None else tables.checked_chunk_size(chunk_size)
+    return _coarse_grain(energy, fine, log_kernel, coarse, size)

@@ -1,10 +1,10 @@
 r"""Sums over all 2^n configurations of n spins, streamed so that memory holds one chunk of them at a time.
 
 A Hamiltonian is any function of one configuration, int8 spins ``[*shape]`` to a scalar, with P(s) = exp(-H)/Z; +inf
-forbids a state. A bound method of a pytree of couplings, such as ``model.hamiltonian``, is compiled once for all
-couplings; a lambda is compiled anew each time it is written. Everything can be differentiated with respect to the
-couplings, to every order, with the memory of one chunk. Spin ``i`` of a state's index is site ``i`` in row-major order,
-as in `jaxrg.tables`.
+forbids a state, NaN stays NaN. A bound method of a pytree of couplings, such as ``model.hamiltonian``, and a lambda of
+arrays are compiled once for all their values. Everything can be differentiated with respect to the couplings, to every
+order, with the memory of one chunk. Spin ``i`` of a state's index is site ``i`` in row-major order, as in
+`jaxrg.tables`.
 
 All functions raise ValueError for more spins than `jaxrg.tables` counts or whose tables it holds, a Hamiltonian that is
 not scalar, and a chunk that is no power of two.
@@ -23,18 +23,23 @@ from jax.tree_util import Partial
 
 from jaxrg import tables
 from jaxrg.base import Hamiltonian, PyTree
-from jaxrg.checks import check_count
+from jaxrg.checks import as_sides, check_function
 from jaxrg.closures import as_partial
 from jaxrg.sums import add_log_weights, empty_log_sum
 
 
 def checked_shape(shape: Sequence[int], *, name: str = "shape", copies: int = 0) -> tuple[int, ...]:
     """The sides as a tuple, or ValueError when their states are too many to count, or for so many tables of them."""
-    for side in shape:
-        check_count(name, side)
-    tables.check_num_bits(math.prod(shape), name=name)
-    tables.check_table(math.prod(shape), copies=copies, name=name)
-    return tuple(int(side) for side in shape)
+    sides = as_sides(name, shape)
+    tables.check_num_bits(math.prod(sides), name=name)
+    tables.check_table(math.prod(sides), copies=copies, name=name)
+    return sides
+
+
+def checked_hamiltonian(hamiltonian: Hamiltonian) -> Partial:
+    """The Hamiltonian as a pytree, or ValueError when it is no function."""
+    check_function("hamiltonian", hamiltonian, of="one configuration")
+    return as_partial(hamiltonian)
 
 
 def states_of(index: Array, shape: tuple[int, ...]) -> Array:
@@ -47,7 +52,11 @@ def energy_dtype(hamiltonian: Hamiltonian, shape: tuple[int, ...]) -> Any:
     energy = jax.eval_shape(hamiltonian, jax.ShapeDtypeStruct(shape, jnp.int8))
     if getattr(energy, "shape", None) != ():
         raise ValueError(f"hamiltonian: expected a scalar for one configuration {shape}, got {energy}")
-    return energy.dtype if jnp.issubdtype(energy.dtype, jnp.floating) else jnp.result_type(float)
+    if jnp.issubdtype(energy.dtype, jnp.complexfloating):
+        raise ValueError(f"hamiltonian: expected a real energy, got {energy.dtype}")
+    if not jnp.issubdtype(energy.dtype, jnp.floating):
+        return jnp.result_type(float)
+    return np.promote_types(energy.dtype, np.float32)  # sums over all states need more than half precision
 
 
 @functools.partial(jax.jit, static_argnames=("shape", "chunk_size"))
@@ -80,7 +89,7 @@ def log_partition(hamiltonian: Hamiltonian, shape: Sequence[int], *, chunk_size:
         >>> round(float(log_partition(lambda s: -0.5 * jnp.float32(s[0] * s[1]), (2,))), 5)  # ln(4 cosh ½)
         1.50641
     """
-    return _log_partition(as_partial(hamiltonian), checked_shape(shape), chunk_size)
+    return _log_partition(checked_hamiltonian(hamiltonian), checked_shape(shape), tables.checked_chunk_size(chunk_size))
 
 
 @functools.partial(jax.jit, static_argnames=("shape", "chunk_size"))
@@ -94,9 +103,13 @@ def _expectation(hamiltonian: Partial, observe: Partial, shape: tuple[int, ...],
     def add(carry, index):
         total, sums = carry
         spins = states_of(index, shape)
-        total, factor, weights = add_log_weights(total, -jax.vmap(hamiltonian)(spins).astype(dtype))
+        energies = jax.vmap(hamiltonian)(spins).astype(dtype)
+        total, factor, weights = add_log_weights(total, -energies)
 
         def accumulate(old: Array, values: Array) -> Array:
+            # A forbidden state counts for nothing, also where the observable is infinite or NaN there.
+            is_forbidden = jnp.reshape(energies == jnp.inf, (-1, *[1] * (values.ndim - 1)))
+            values = jnp.where(is_forbidden, jnp.zeros_like(values), values)
             new = jnp.tensordot(weights.astype(old.dtype), values.astype(old.dtype), 1, precision=lax.Precision.HIGHEST)
             return old * factor.astype(old.dtype) + new
 
@@ -133,7 +146,9 @@ def expectation(
         >>> round(float(mean), 5)  # tanh ½
         0.46212
     """
-    return _expectation(as_partial(hamiltonian), as_partial(observe), checked_shape(shape), chunk_size)
+    check_function("observe", observe, of="one configuration")
+    chunk = tables.checked_chunk_size(chunk_size)
+    return _expectation(checked_hamiltonian(hamiltonian), as_partial(observe), checked_shape(shape), chunk)
 
 
 @functools.partial(jax.jit, static_argnames="shape")
@@ -149,7 +164,7 @@ def energies(hamiltonian: Hamiltonian, shape: Sequence[int]) -> Array:
         >>> energies(lambda s: -0.5 * jnp.float32(s[0] * s[1]), (2,)).tolist()
         [-0.5, 0.5, 0.5, -0.5]
     """
-    return _energies(as_partial(hamiltonian), checked_shape(shape, copies=1))
+    return _energies(checked_hamiltonian(hamiltonian), checked_shape(shape, copies=1))
 
 
 def distribution(hamiltonian: Hamiltonian, shape: Sequence[int]) -> Array:
@@ -159,4 +174,9 @@ def distribution(hamiltonian: Hamiltonian, shape: Sequence[int]) -> Array:
         >>> distribution(lambda s: jnp.float32(0.0), (2,)).tolist()
         [0.25, 0.25, 0.25, 0.25]
     """
-    return jax.nn.softmax(-_energies(as_partial(hamiltonian), checked_shape(shape, copies=3)))
+    return _distribution(checked_hamiltonian(hamiltonian), checked_shape(shape, copies=3))
+
+
+@functools.partial(jax.jit, static_argnames="shape")
+def _distribution(hamiltonian: Partial, shape: tuple[int, ...]) -> Array:
+    return jax.nn.softmax(-_energies(hamiltonian, shape))

@@ -16,33 +16,28 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from jaxrg.checks import check_count, is_traced
+from jaxrg.checks import as_sides, is_traced
 from jaxrg.exact.arguments import as_scalar, slope
 
 
-def _check_sides(shape: Sequence[int]) -> tuple[int, int]:
-    """The longer and the shorter side: the cost grows with the second only."""
-    if len(shape) != 2:
-        raise ValueError(f"shape: expected 2 sides, got {len(shape)}")
-    for side in shape:
-        check_count("shape", side, minimum=2)
-    return max(int(side) for side in shape), min(int(side) for side in shape)
-
-
-def _modes(strength: Array, momenta: np.ndarray, length: int) -> tuple[Array, Array]:
-    r"""Of the modes at these momenta, ln Π e^{mγ/2}(1 - e^{-mγ}) without its factor e^{2K} a site, and ln Π coth(mγ/2).
+def _modes(strength: Array, length: int, width: int) -> tuple[Array, Array]:
+    r"""Of the odd and the even modes ``[2]``, ln Π e^{mγ/2}(1 - e^{-mγ}) without its factor e^{2K} a site, and
+    ln Π coth(mγ/2); without the even mode whose gap closes.
 
     With ``decay`` = e^{-2K} and ``half`` = e^{-2K} sinh 2K, all bounded, ``root`` = e^{-4K} sinh(2K) e^γ.
     """
+    momenta = np.pi * np.arange(2 * width).reshape(width, 2).T[::-1] / width
+    is_counted = momenta > 0
     decay = jnp.exp(-2 * strength)
     half = -0.5 * jnp.expm1(-4 * strength)
     gap = decay - half
-    sines = jnp.asarray(np.sin(momenta / 2) ** 2, strength.dtype)
+    sines = jnp.asarray(np.where(is_counted, np.sin(momenta / 2) ** 2, 1), strength.dtype)
     distance = gap * gap + 2 * decay * half * sines
     root = distance + decay * half + jnp.sqrt(distance) * jnp.sqrt(distance + 2 * decay * half)
     wrapped = lax.integer_pow(decay * half / root, length)  # e^{-mγ}
     minus, plus = jnp.log1p(-wrapped), jnp.log1p(wrapped)
-    return jnp.sum(0.5 * length * jnp.log(2 * root) + minus), jnp.sum(plus - minus)
+    logs = jnp.where(is_counted, 0.5 * length * jnp.log(2 * root) + minus, 0)
+    return jnp.sum(logs, axis=1), jnp.sum(jnp.where(is_counted, plus - minus, 0), axis=1)
 
 
 def torus_log_partition(coupling: ArrayLike, shape: Sequence[int]) -> Array:
@@ -80,24 +75,30 @@ def torus_log_partition(coupling: ArrayLike, shape: Sequence[int]) -> Array:
     Reference:
         Kaufman, Phys. Rev. 76, 1232 (1949); Ferdinand & Fisher, Phys. Rev. 185, 832 (1969).
     """
-    length, width = _check_sides(shape)
+    return _log_partition(*_checked(coupling, shape))
+
+
+def _checked(coupling: ArrayLike, shape: Sequence[int]) -> tuple[Array, int, int]:
+    """The coupling, and the longer and the shorter side: the cost grows with the second only."""
+    sides = as_sides("shape", shape, minimum=2)
+    if len(sides) != 2:
+        raise ValueError(f"shape: expected 2 sides, got {len(sides)}")
+    length, width = max(sides), min(sides)
     coupling = as_scalar(coupling, "coupling")
-    if length % 2 or width % 2:
-        if not is_traced(coupling) and float(coupling) < 0:
-            raise ValueError(f"coupling: expected K >= 0 on a torus with an odd side, got {coupling} on {tuple(shape)}")
-        # A factor, so that the derivatives are nan as well.
-        coupling = coupling * jnp.where(coupling < 0, jnp.nan, 1)
-    return _log_partition(coupling, length, width)
+    if (length % 2 or width % 2) and not is_traced(coupling) and float(coupling) < 0:
+        raise ValueError(f"coupling: expected K >= 0 on a torus with an odd side, got {coupling} on {sides}")
+    return coupling, length, width
 
 
 @functools.partial(jax.jit, static_argnames=("length", "width"))
 def _log_partition(coupling: Array, length: int, width: int) -> Array:
+    if length % 2 or width % 2:
+        # A factor, so that the derivatives are nan as well.
+        coupling = coupling * jnp.where(coupling < 0, jnp.nan, 1)
     # Not abs: its derivative at zero would be zero to every order.
     strength = coupling * jnp.where(coupling < 0, -1, 1)
 
-    momenta = np.pi * np.arange(2 * width) / width
-    log_odd, ratio_odd = _modes(strength, momenta[1::2], length)
-    log_even, ratio_even = _modes(strength, momenta[2::2], length)
+    (log_odd, log_even), (ratio_odd, ratio_even) = _modes(strength, length, width)
 
     # e^{±γ_0/2} with the other modes' factors removed: the second is the larger below Kc, the first above.
     decay = jnp.exp(-2 * strength)
@@ -121,7 +122,12 @@ def torus_energy(coupling: ArrayLike, shape: Sequence[int]) -> Array:
         >>> round(float(torus_energy(0.4406868, (4, 4))), 4)
         -1.5656
     """
-    return -slope(torus_log_partition, as_scalar(coupling, "coupling"), _check_sides(shape)) / math.prod(shape)
+    return _energy(*_checked(coupling, shape))
+
+
+@functools.partial(jax.jit, static_argnames=("length", "width"))
+def _energy(coupling: Array, length: int, width: int) -> Array:
+    return -slope(lambda value: _log_partition(value, length, width), coupling) / (length * width)
 
 
 def torus_specific_heat(coupling: ArrayLike, shape: Sequence[int]) -> Array:
@@ -135,5 +141,9 @@ def torus_specific_heat(coupling: ArrayLike, shape: Sequence[int]) -> Array:
         >>> round(float(torus_specific_heat(0.4406868, (4, 4))), 3)
         0.783
     """
-    coupling = as_scalar(coupling, "coupling")
-    return -coupling * coupling * slope(torus_energy, coupling, _check_sides(shape))
+    return _specific_heat(*_checked(coupling, shape))
+
+
+@functools.partial(jax.jit, static_argnames=("length", "width"))
+def _specific_heat(coupling: Array, length: int, width: int) -> Array:
+    return -coupling * coupling * slope(lambda value: _energy(value, length, width), coupling)

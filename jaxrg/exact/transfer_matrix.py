@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from jaxrg.checks import check_count
+from jaxrg.checks import as_count
 from jaxrg.exact.arguments import as_coupling, as_scalar
+from jaxrg.lattice.geometry import as_boundaries
 from jaxrg.tables import all_spins
 
 MAX_WIDTH = 16
@@ -41,11 +41,12 @@ def as_couplings(coupling: ArrayLike, field: ArrayLike) -> tuple[Array, Array, A
     return (coupling, coupling, field) if coupling.ndim == 0 else (coupling[0], coupling[1], field)
 
 
-def check_width(width: int, *, periodic: bool, maximum: int = MAX_WIDTH) -> None:
-    """Raise ValueError unless a row has between one site (two where periodic) and ``maximum`` sites."""
-    check_count("width", width, minimum=2 if periodic else 1)
-    if width > maximum:
-        raise ValueError(f"width: expected at most {maximum} sites, got {width} (2**{width} states of a row)")
+def check_width(width: int, *, periodic: bool, maximum: int = MAX_WIDTH) -> int:
+    """The width as an int, or ValueError unless it is between one site (two where periodic) and ``maximum``."""
+    sites = as_count("width", width, minimum=2 if periodic else 1)
+    if sites > maximum:
+        raise ValueError(f"width: expected at most {maximum} sites, got {sites} (2**{sites} states of a row)")
+    return sites
 
 
 def _row_weights(coupling: Array, field: Array, width: int, periodic: bool) -> tuple[Array, Array]:
@@ -146,13 +147,11 @@ def strip_log_partition(
     Reference:
         Kramers & Wannier, Phys. Rev. 60, 252 (1941).
     """
-    wraps = (periodic, periodic) if isinstance(periodic, (bool, np.bool_)) else tuple(periodic)
-    if len(shape) != 2 or len(wraps) != 2:
-        raise ValueError(f"shape: expected 2 sides and a flag periodic for each, got {tuple(shape)} and {wraps}")
-    for side, wrap in zip(shape, wraps, strict=True):
-        check_count("shape", side, minimum=2 if wrap else 1)
+    lengths, wraps = as_boundaries(shape, periodic)
+    if len(lengths) != 2:
+        raise ValueError(f"shape: expected 2 sides, got {lengths}")
     along, across, field = as_couplings(coupling, field)
-    sides = [(int(shape[0]), bool(wraps[0]), along), (int(shape[1]), bool(wraps[1]), across)]
+    sides = [(lengths[0], wraps[0], along), (lengths[1], wraps[1], across)]
     (width, closed_across, across), (length, closed_along, along) = sorted(sides, key=lambda side: side[0])
     check_width(width, periodic=closed_across, maximum=MAX_TRACE_WIDTH if closed_along else MAX_WIDTH)
 

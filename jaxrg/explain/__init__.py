@@ -46,6 +46,7 @@ from jaxrg.explain.orders import (
     mean_order,
 )
 from jaxrg.explain.penalties import high_order_share, mixed_difference_penalty
+from jaxrg.explain.sparsity import SparsityConditions, sparsity_conditions
 
 __all__ = [
     "Ambiguity",
@@ -55,6 +56,7 @@ __all__ = [
     "NoiseFloor",
     "NullComparison",
     "SampledOrders",
+    "SparsityConditions",
     "Transfer",
     "attributions",
     "bottleneck_curve",
@@ -85,6 +87,7 @@ __all__ = [
     "sample_transfer",
     "shuffled_within_sizes",
     "sorted_strengths",
+    "sparsity_conditions",
     "sparsity_curve",
     "two_phase",
 ]

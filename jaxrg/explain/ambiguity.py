@@ -5,15 +5,17 @@ random amount pick a corner of that face (nearly) at random, and several draws s
 only some of the draws have is a choice of the solver and not a property of the network.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
-from jaxrg.checks import check_count
-from jaxrg.explain.evidence import salient_sets
+from jaxrg.checks import as_count, as_table, check_key, check_number
+from jaxrg.explain.evidence import Decomposition, as_decomposition, as_fraction, salient_sets
 from jaxrg.interactions.and_or import AndOr, extract
 from jaxrg.interactions.view import SALIENT_FRACTION
 
@@ -32,7 +34,7 @@ class Ambiguity(NamedTuple):
 
 def extraction_ambiguity(
     key: Array,
-    values: Array,
+    values: ArrayLike,
     optimum: AndOr,
     *,
     num_draws: int = 8,
@@ -60,24 +62,35 @@ def extraction_ambiguity(
     Raises:
         ExtractionError: a draw did not converge.
     """
-    check_count("num_draws", num_draws, minimum=2)
-    if not 0 < perturbation < 1:
-        raise ValueError(f"perturbation: expected a number in (0, 1), got {perturbation}")
-    if optimum.and_.shape != values.shape:
-        raise ValueError(f"optimum: expected tables of shape {values.shape}, got {optimum.and_.shape}")
+    check_key("key", key)
+    num_draws, values = as_count("num_draws", num_draws, minimum=2), as_table("values", values)
+    check_number("perturbation", perturbation, above=0, below=1)
+    if not isinstance(optimum, AndOr):
+        raise ValueError(f"optimum: expected what and_or.extract returns, got a {type(optimum).__name__}")
+    tables, bound = as_decomposition(optimum, bound=optimum.bound)
+    if tables.and_.shape != values.shape or bound.shape != values.shape[:-1]:
+        raise ValueError(f"optimum: expected tables of shape {tuple(values.shape)}, got {tuple(tables.and_.shape)}")
+    share = as_fraction(fraction)
+    games, over, under = _perturbed(key, values, np.float64(perturbation), num_draws=num_draws)
+    return _compare(extract(games, and_weights=over, or_weights=under, **options), bound, share)
+
+
+@functools.partial(jax.jit, static_argnames="num_draws")
+def _perturbed(key: Array, values: Array, perturbation: Array, *, num_draws: int) -> tuple[Array, Array, Array]:
+    """The games, repeated, and weights of their AND and OR interactions that differ a little from one."""
     shape = (num_draws, *values.shape)
     over, under = (
-        1 + perturbation * jax.random.uniform(one, shape, values.dtype, -1.0, 1.0) for one in jax.random.split(key)
+        1 + perturbation.astype(values.dtype) * jax.random.uniform(one, shape, values.dtype, -1.0, 1.0)
+        for one in jax.random.split(key)
     )
-    draws = extract(jnp.broadcast_to(values[None], shape), and_weights=over, or_weights=under, **options)
-    return _compare(draws, optimum.bound, fraction)
+    return jnp.broadcast_to(values[None], shape), over, under
 
 
 @jax.jit
-def _compare(draws: AndOr, bound: Array, fraction: float) -> Ambiguity:
+def _compare(draws: AndOr, bound: Array, fraction: Array) -> Ambiguity:
     tables = jnp.concatenate([draws.and_, draws.or_], axis=-1)
     objective = jnp.sum(jnp.abs(tables), axis=-1)
-    is_salient = salient_sets(draws, fraction)
+    is_salient = salient_sets(Decomposition(draws.and_, draws.or_), fraction)
     first, second = (jnp.asarray(side) for side in np.triu_indices(len(tables), 1))
     count = lambda sets: jnp.sum(sets, axis=-1, dtype=jnp.int32).astype(tables.dtype)  # noqa: E731
     overlap = count(is_salient[first] & is_salient[second]) / count(is_salient[first] | is_salient[second])
@@ -86,7 +99,7 @@ def _compare(draws: AndOr, bound: Array, fraction: float) -> Ambiguity:
         draws=draws,
         and_range=jnp.ptp(draws.and_, axis=0),
         or_range=jnp.ptp(draws.or_, axis=0),
-        excess=objective / bound[None] - 1,
+        excess=objective / bound[None].astype(objective.dtype) - 1,
         distance=jnp.mean(distance, axis=0) / (2 * jnp.mean(objective, axis=0)),
         jaccard=jnp.mean(overlap, axis=0),
         common=count(jnp.all(is_salient, axis=0)) / count(jnp.any(is_salient, axis=0)),

@@ -6,14 +6,19 @@ the contexts S of m other players: `interactions.multi_order_interactions` of a 
 one.
 """
 
+import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
-from jaxrg.checks import check_count
-from jaxrg.interactions.games import Game, check_game
+from jaxrg.checks import as_count, as_floating, as_floating_alike, as_integers, check_key, check_shape
+from jaxrg.explain._games import values_of
+from jaxrg.interactions.games import Game, as_game
 
 
 class SampledOrders(NamedTuple):
@@ -24,9 +29,7 @@ class SampledOrders(NamedTuple):
     errors: Array  # [num_pairs, num_orders], standard error of that mean
 
 
-def sample_orders(
-    key: Array, game: Game, *, orders: tuple[int, ...], num_pairs: int, num_contexts: int
-) -> SampledOrders:
+def sample_orders(key: Array, game: Game, *, orders: Sequence[int], num_pairs: int, num_contexts: int) -> SampledOrders:
     r"""Multi-order interactions of random pairs of a game too large to tabulate.
 
     .. math:: I_{ij}^{(m)} = E_{S \subseteq N \setminus ij,\ |S| = m}\,
@@ -46,17 +49,24 @@ def sample_orders(
     Reference:
         Zhang, Cheng, Chen & Zhang, arXiv:2010.14978; Deng, Ren, Zhang & Zhang, ICLR 2022, arXiv:2111.06236.
     """
-    n = check_game(game)
-    check_count("num_players", n, minimum=2)
-    check_count("num_pairs", num_pairs)
-    check_count("num_contexts", num_contexts, minimum=2)
-    if not orders or min(orders) < 0 or max(orders) > n - 2:
-        raise ValueError(f"orders: expected 0 to {n - 2} of {n} players, got {orders}")
+    check_key("key", key)
+    game, num_pairs = as_game(game), as_count("num_pairs", num_pairs)
+    n = as_count("num_players", game.num_players, minimum=2)
+    sizes = as_integers("orders", orders, minimum=0, maximum=n - 2)
+    if sizes.ndim != 1 or not len(sizes):
+        raise ValueError(f"orders: expected one or more of 0 to {n - 2} of {n} players, got {orders}")
+    num_contexts = as_count("num_contexts", num_contexts, minimum=2)
+    return _sample_orders(key, game, sizes, num_pairs=num_pairs, num_contexts=num_contexts)
+
+
+@functools.partial(jax.jit, static_argnames=("num_pairs", "num_contexts"))
+def _sample_orders(key: Array, game: Game, orders: Array, *, num_pairs: int, num_contexts: int) -> SampledOrders:
+    n = game.num_players
     first_key, second_key, context_key = jax.random.split(key, 3)
     first = jax.random.randint(first_key, (num_pairs,), 0, n)
     shift = jax.random.randint(second_key, (num_pairs,), 1, n)
     pairs = jnp.stack([first, (first + shift) % n], axis=1)
-    sizes = jnp.asarray(orders).reshape(-1, 1, 1)
+    sizes = orders.reshape(-1, 1, 1)
 
     def one_pair(inputs: tuple[Array, Array]) -> tuple[Array, Array]:
         draw_key, pair = inputs
@@ -65,15 +75,15 @@ def sample_orders(
         without = jnp.argsort(jnp.argsort(ranks, axis=-1), axis=-1)[None] < sizes
         with_first, with_second = (without.at[..., player].set(True) for player in pair)
         masks = jnp.stack([with_first | with_second, with_first, with_second, without])
-        both, left, right, neither = game(masks.reshape(-1, n)).reshape(4, len(orders), num_contexts)
+        values = values_of(game, masks.reshape(-1, n))
+        both, left, right, neither = values.reshape(4, len(orders), num_contexts)
         differences = (both - left) - (right - neither)
         return jnp.mean(differences, axis=-1), jnp.std(differences, axis=-1, ddof=1) / num_contexts**0.5
 
     return SampledOrders(pairs, *jax.lax.map(one_pair, (jax.random.split(context_key, num_pairs), pairs)))
 
 
-@jax.jit
-def bottleneck_curve(interactions: Array) -> Array:
+def bottleneck_curve(interactions: ArrayLike) -> Array:
     r"""Strength of the interactions of each order, relative to their mean over orders.
 
     .. math:: J^{(m)} = \frac{E_x E_{ij} |I_{ij}^{(m)}(x)|}{E_{m'} E_x E_{ij} |I_{ij}^{(m')}(x)|}
@@ -87,25 +97,40 @@ def bottleneck_curve(interactions: Array) -> Array:
     Reference:
         Deng, Ren, Zhang & Zhang, ICLR 2022, arXiv:2111.06236.
     """
-    if interactions.ndim < 2:
-        raise ValueError(f"interactions: expected [..., pairs, orders], got shape {interactions.shape}")
+    found = as_floating("interactions", interactions)
+    if found.ndim < 2 or not found.size:
+        raise ValueError(f"interactions: expected [..., pairs, orders], got shape {tuple(found.shape)}")
+    return _bottleneck_curve(found)
+
+
+@jax.jit
+def _bottleneck_curve(interactions: Array) -> Array:
     strengths = jnp.mean(jnp.abs(interactions), axis=tuple(range(interactions.ndim - 1)))
     return strengths / jnp.mean(strengths)
 
 
 def _check_sizes(num_players: int, lower: int, upper: int) -> None:
+    for name, size in (("lower", lower), ("upper", upper)):
+        as_count(name, size)
     if not 1 <= lower < upper <= num_players:
         raise ValueError(f"lower, upper: expected 1 <= lower < upper <= {num_players}, got {lower} and {upper}")
 
 
 def nested_masks(key: Array, num_players: int, *, lower: int, upper: int) -> tuple[Array, Array]:
     """Two random contexts bool ``[n]``, one of ``lower`` players within one of ``upper``, for `order_contrast`."""
+    check_key("key", key)
+    num_players = as_count("num_players", num_players, minimum=2)
     _check_sizes(num_players, lower, upper)
+    return _nested_masks(key, np.int32(lower), np.int32(upper), num_players=num_players)
+
+
+@functools.partial(jax.jit, static_argnames="num_players")
+def _nested_masks(key: Array, lower: Array, upper: Array, *, num_players: int) -> tuple[Array, Array]:
     places = jax.random.permutation(key, num_players)
     return places < lower, places < upper
 
 
-def order_contrast(smaller: Array, larger: Array, *, lower: int, upper: int) -> Array:
+def order_contrast(smaller: ArrayLike, larger: ArrayLike, *, lower: int, upper: int) -> Array:
     r"""Output due to interactions of a range of orders, from two contexts of one input.
 
     .. math:: \Delta u = v(S_2) - \frac{s_2}{s_1} v(S_1), \qquad S_1 \subset S_2, \quad |S_i| = s_i
@@ -126,11 +151,17 @@ def order_contrast(smaller: Array, larger: Array, *, lower: int, upper: int) -> 
         Deng, Ren, Zhang & Zhang, ICLR 2022, arXiv:2111.06236.
     """
     _check_sizes(upper, lower, upper)
-    return larger - smaller * (upper / lower)
+    small, large = as_floating_alike(smaller=smaller, larger=larger)
+    check_shape("larger", large, small.shape)
+    return _order_contrast(small, large, np.float64(upper / lower))
 
 
 @jax.jit
-def penalize_orders(contrast: Array) -> Array:
+def _order_contrast(smaller: Array, larger: Array, ratio: Array) -> Array:
+    return larger - smaller * ratio.astype(smaller.dtype)
+
+
+def penalize_orders(contrast: ArrayLike) -> Array:
     r"""Loss that keeps the contrast from telling classes apart: minus the entropy of softmax(Δu).
 
     ``[...]`` from contrasts ``[..., classes]``, in nats; at least -ln(classes).
@@ -138,5 +169,13 @@ def penalize_orders(contrast: Array) -> Array:
     Reference:
         Deng, Ren, Zhang & Zhang, ICLR 2022, arXiv:2111.06236 (their L⁻).
     """
+    found = as_floating("contrast", contrast)
+    if not found.ndim or not found.shape[-1]:
+        raise ValueError(f"contrast: expected [..., classes], got shape {tuple(found.shape)}")
+    return _penalize_orders(found)
+
+
+@jax.jit
+def _penalize_orders(contrast: Array) -> Array:
     log_probabilities = jax.nn.log_softmax(contrast, axis=-1)
     return jnp.sum(jnp.exp(log_probabilities) * log_probabilities, axis=-1)

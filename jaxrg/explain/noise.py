@@ -16,7 +16,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.checks import check_count
+from jaxrg.checks import as_count, as_floating, as_floating_alike, as_table, check_shape
+from jaxrg.explain.evidence import as_fraction
 from jaxrg.interactions.dividends import harsanyi, harsanyi_or
 from jaxrg.interactions.orders import sum_by_order
 from jaxrg.interactions.view import SALIENT_FRACTION
@@ -44,7 +45,6 @@ class NoiseFloor(NamedTuple):
     is_below: Array  # bool[n + 1] where the largest noise reaches τ: salience means nothing at this order
 
 
-@functools.partial(jax.jit, static_argnames="num_players")
 def noise_by_order(variance: ArrayLike, num_players: int) -> Array:
     r"""Standard deviation of an interaction of each order from independent noise in the values.
 
@@ -60,8 +60,12 @@ def noise_by_order(variance: ArrayLike, num_players: int) -> Array:
         The formula is elementary; noise growing with the order: Ren, Zhang, Xu, Xin, Liu & Zhang, NeurIPS 2024,
         arXiv:2407.19198; Zhou et al., AAAI 2024, arXiv:2302.13091.
     """
-    check_count("num_players", num_players, minimum=0)
-    sigma = jnp.sqrt(jnp.asarray(variance))
+    return _noise_by_order(as_floating("variance", variance), as_count("num_players", num_players, minimum=0))
+
+
+@functools.partial(jax.jit, static_argnames="num_players")
+def _noise_by_order(variance: Array, num_players: int) -> Array:
+    sigma = jnp.sqrt(variance)
     growth = jnp.asarray(2.0 ** (0.5 * np.arange(num_players + 1)), sigma.dtype)
     return sigma[..., None] * growth.reshape((1,) * sigma.ndim + (-1,))
 
@@ -73,8 +77,7 @@ def _mean_by_order(table: Array) -> Array:
     return sum_by_order(table) / counts.reshape((1,) * (table.ndim - 1) + (-1,))
 
 
-@jax.jit
-def rounding_by_order(values: Array) -> Array:
+def rounding_by_order(values: ArrayLike) -> Array:
     r"""Root mean square rounding error of `interactions.harsanyi` of this table, in its own precision, for each order.
 
     The variances of independent rounding errors, carried through the butterflies: a stored number x has one of
@@ -84,6 +87,12 @@ def rounding_by_order(values: Array) -> Array:
 
     ``[..., n + 1]`` of values ``[..., 2**n]``.
     """
+    values = as_table("values", values)
+    return _rounding_by_order(values)
+
+
+@jax.jit
+def _rounding_by_order(values: Array) -> Array:
     shape = values.shape
     unit = 0.5 * float(jnp.finfo(values.dtype).eps)
     variance = jnp.square(values)  # in units of u^2 / 6
@@ -97,8 +106,7 @@ def rounding_by_order(values: Array) -> Array:
     return unit * jnp.sqrt(_mean_by_order(variance) / 6)
 
 
-@jax.jit
-def measured_noise(values: Array, reference: Array) -> MeasuredNoise:
+def measured_noise(values: ArrayLike, reference: ArrayLike) -> MeasuredNoise:
     r"""The noise of a network's evaluation, measured: the same game in float32 and in float64.
 
     A difference that is the same for every coalition has no interactions and is left out. Real errors are not
@@ -107,24 +115,30 @@ def measured_noise(values: Array, reference: Array) -> MeasuredNoise:
     variance.
 
     Args:
-        values: ``[..., 2**n]``, of the noisy evaluation, cast to the reference's dtype.
+        values: ``[..., 2**n]``, of the noisy evaluation.
         reference: the same game without noise; in float64, so that the transform adds nothing.
     """
-    if values.shape != reference.shape or values.dtype != reference.dtype:
-        raise ValueError(
-            f"values: expected {reference.dtype}{list(reference.shape)} as the reference, "
-            f"got {values.dtype}{list(values.shape)}"
-        )
+    values, reference = as_floating_alike(values=values, reference=reference)
+    as_table("values", values)
+    check_shape("reference", reference, values.shape)
+    return _measured_noise(values, reference)
+
+
+@jax.jit
+def _measured_noise(values: Array, reference: Array) -> MeasuredNoise:
     difference = values - reference
     difference = difference - jnp.mean(difference, axis=-1, keepdims=True)
     variance = jnp.mean(jnp.square(difference), axis=-1)
     by_and, by_or = (jnp.sqrt(_mean_by_order(jnp.square(fn(difference)))) for fn in (harsanyi, harsanyi_or))
-    return MeasuredNoise(variance, by_and, by_or, noise_by_order(variance, num_bits(values)))
+    return MeasuredNoise(variance, by_and, by_or, _noise_by_order(variance, num_bits(values)))
 
 
-@functools.partial(jax.jit, static_argnames="fraction")
 def noise_floor(
-    interactions: Array, variance: ArrayLike, *, rounding: Array | None = None, fraction: float = SALIENT_FRACTION
+    interactions: ArrayLike,
+    variance: ArrayLike,
+    *,
+    rounding: ArrayLike | None = None,
+    fraction: ArrayLike = SALIENT_FRACTION,
 ) -> NoiseFloor:
     r"""The noise of each order beside the threshold of `interactions.is_salient`,
     :math:`\tau = 0.05 \max_{S \ne \emptyset} |I(S)|`.
@@ -139,26 +153,34 @@ def noise_floor(
         rounding: ``[n + 1]`` from `rounding_by_order`; none by default.
         fraction: of the largest strength.
     """
-    if interactions.ndim != 1:
-        raise ValueError(f"interactions: expected one table [2**n], got shape {interactions.shape}")
-    if not 0 < fraction <= 1:
-        raise ValueError(f"fraction: expected a number in (0, 1], got {fraction}")
+    table = as_table("interactions", interactions)
+    if table.ndim != 1:
+        raise ValueError(f"interactions: expected one table [2**n], got shape {tuple(table.shape)}")
+    noise = as_floating("variance", variance)
+    check_shape("variance", noise, ())
+    of_rounding = as_floating("rounding", np.zeros(num_bits(table) + 1, np.float32) if rounding is None else rounding)
+    check_shape("rounding", of_rounding, (num_bits(table) + 1,))
+    return _noise_floor(table, noise, of_rounding, as_fraction(fraction))
+
+
+@jax.jit
+def _noise_floor(interactions: Array, variance: Array, rounding: Array, fraction: Array) -> NoiseFloor:
     n, dtype = num_bits(interactions), interactions.dtype
     counts = [math.comb(n, k) for k in range(n + 1)]
     strength, sizes = jnp.abs(interactions), subset_sizes(n)
-    deviation = noise_by_order(jnp.asarray(variance, dtype), n)
-    rounding = jnp.zeros(n + 1, dtype) if rounding is None else rounding.astype(dtype)
+    deviation, rounding = _noise_by_order(variance.astype(dtype), n), rounding.astype(dtype)
     factor = jnp.asarray([NormalDist().inv_cdf(0.5 * (1 + 2 ** (-1 / count))) for count in counts], dtype)
     largest = factor * jnp.sqrt(jnp.square(deviation) + jnp.square(rounding))
     ranked = strength[jnp.lexsort((strength, sizes))]  # by order, and within it by strength
     starts = np.cumsum([0, *counts[:-1]])
     lower, upper = (starts + [(count - odd) // 2 for count in counts] for odd in (1, 0))
-    threshold = fraction * jnp.max(strength.at[0].set(0))
+    threshold = fraction.astype(dtype) * jnp.max(strength.at[0].set(0))
+    has_nan = sum_by_order(jnp.isnan(strength).astype(dtype)) > 0  # sorted last, they would not be seen in a median
     return NoiseFloor(
         standard_deviation=deviation,
         rounding=rounding,
         largest=largest,
-        median_strength=0.5 * (ranked[lower] + ranked[upper]),
+        median_strength=jnp.where(has_nan, jnp.nan, 0.5 * (ranked[lower] + ranked[upper])),
         threshold=threshold,
-        is_below=largest >= threshold,
+        is_below=~(largest < threshold),  # also where either is NaN
     )

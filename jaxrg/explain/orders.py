@@ -4,17 +4,31 @@ The order of :math:`I(S)` is :math:`|S|`. Entry ``k`` of every spectrum (`intera
 order k; entry 0 is the empty set's, which holds v(∅) and is no interaction: normalisation and mean order leave it out.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.tree_util import Partial
+from jax.typing import ArrayLike
 
-from jaxrg.checks import check_count
+from jaxrg.checks import (
+    as_count,
+    as_floating,
+    as_floating_alike,
+    as_labels,
+    as_table,
+    check_function,
+    check_shape,
+    is_traced,
+)
+from jaxrg.closures import as_partial
+from jaxrg.explain._games import StaticAssignment
 from jaxrg.interactions.dividends import harsanyi
 from jaxrg.interactions.games import Game, bytes_per_mask, evaluate
-from jaxrg.interactions.masking import masked_game, num_players_of
+from jaxrg.interactions.masking import check_inputs, masked_game, num_players_of
 from jaxrg.interactions.orders import OrderStrengths, sum_by_order
 from jaxrg.interactions.scores import log_odds
 from jaxrg.tables import CHUNK_SIZE, MAX_BYTES, check_table
@@ -22,31 +36,52 @@ from jaxrg.tables import CHUNK_SIZE, MAX_BYTES, check_table
 TABLES_PER_SAMPLE = 4  # the values, their transform and what lies between
 
 
-@jax.jit
 def mean_normalized(strengths: OrderStrengths) -> OrderStrengths:
     """All parts divided by the mean total over orders 1 ... n: a flat spectrum is one everywhere.
 
     A sample without any interaction has NaN. Average the samples first where the strong ones shall count more.
     """
+    if not isinstance(strengths, OrderStrengths):
+        raise ValueError(f"strengths: expected OrderStrengths, got a {type(strengths).__name__}")
+    parts = as_floating_alike(**strengths._asdict())
+    for name, part in zip(strengths._fields, parts, strict=True):
+        _check_orders(f"strengths.{name}", part)
+        check_shape(f"strengths.{name}", part, parts[0].shape)
+    return _mean_normalized(OrderStrengths(*parts))
+
+
+def _check_orders(name: str, spectrum: Array) -> None:
+    if not spectrum.ndim or spectrum.shape[-1] < 2:
+        raise ValueError(f"{name}: expected [..., n + 1] of n >= 1 players, got shape {tuple(spectrum.shape)}")
+
+
+@jax.jit
+def _mean_normalized(strengths: OrderStrengths) -> OrderStrengths:
     mean = jnp.mean(strengths.total[..., 1:], axis=-1, keepdims=True)
     return OrderStrengths(*(part / mean for part in strengths))
 
 
-@jax.jit
-def mean_order(total: Array) -> Array:
+def mean_order(total: ArrayLike) -> Array:
     r"""The mean order :math:`\sum_k k\,I^{(k)} / \sum_k I^{(k)}` of strengths ``[..., n + 1]``, over orders 1 ... n.
 
     Example:
         >>> float(mean_order(jnp.array([7.0, 1.0, 0.0, 1.0])))
         2.0
     """
+    total = as_floating("total", total)
+    _check_orders("total", total)
+    return _mean_order(total)
+
+
+@jax.jit
+def _mean_order(total: Array) -> Array:
     orders = jnp.arange(total.shape[-1], dtype=total.dtype).reshape((1,) * (total.ndim - 1) + (-1,))
-    return jnp.sum(orders * total, axis=-1) / jnp.sum(total[..., 1:], axis=-1)
+    return jnp.sum((orders * total)[..., 1:], axis=-1) / jnp.sum(total[..., 1:], axis=-1)
 
 
 def _spindle(num_players: int, log_weight: float) -> Array:
     """``[n + 1]`` with mean one over orders 1 ... n."""
-    check_count("num_players", num_players)
+    num_players = as_count("num_players", num_players)
     # C(n, k) e^{k log_weight} as a product of ratios: no factorial overflows.
     steps = np.arange(1, num_players + 1)
     logs = np.cumsum(np.log((num_players + 1 - steps) / steps) + log_weight)
@@ -79,8 +114,7 @@ def independent_interactions_spectrum(num_players: int) -> Array:
     return _spindle(num_players, 0.0)
 
 
-@jax.jit
-def jaccard_by_order(first: Array, second: Array) -> Array:
+def jaccard_by_order(first: ArrayLike, second: ArrayLike) -> Array:
     r"""Jaccard similarity of two interaction vectors, order by order, with their signs.
 
     .. math:: J^{(k)} = \frac{\sum_{|S|=k} \min(I^+, I'^+) + \min(I^-, I'^-)}{\sum_{|S|=k} \max(I^+, I'^+) +
@@ -103,8 +137,15 @@ def jaccard_by_order(first: Array, second: Array) -> Array:
     Reference:
         Zhang, Li, Lin & Zhang, arXiv:2405.10262 (2024).
     """
+    first, second = as_floating_alike(first=first, second=second)
+    as_table("first", first)
     if first.shape != second.shape:
-        raise ValueError(f"second: expected the shape {first.shape} of first, got {second.shape}")
+        raise ValueError(f"second: expected the shape {tuple(first.shape)} of first, got {tuple(second.shape)}")
+    return _jaccard_by_order(first, second)
+
+
+@jax.jit
+def _jaccard_by_order(first: Array, second: Array) -> Array:
     signed = [(jnp.maximum(sign * first, 0), jnp.maximum(sign * second, 0)) for sign in (1, -1)]
     shared, joined = (sum_by_order(part(*signed[0]) + part(*signed[1])) for part in (jnp.minimum, jnp.maximum))
     return shared / joined
@@ -112,10 +153,10 @@ def jaccard_by_order(first: Array, second: Array) -> Array:
 
 def interactions_of_samples(
     model: Callable[[Array], Array],
-    inputs: Array,
-    labels: Array,
+    inputs: ArrayLike,
+    labels: ArrayLike,
     *,
-    baseline: Array,
+    baseline: ArrayLike,
     assignment: np.ndarray,
     score: Callable[[Array, Array], Array] = log_odds,
     interaction: Callable[[Array], Array] = harsanyi,
@@ -138,29 +179,63 @@ def interactions_of_samples(
     Returns:
         ``[samples, 2**n]``.
     """
-    if inputs.shape[:1] != labels.shape:
-        raise ValueError(f"labels: expected shape {inputs.shape[:1]}, one for every input, got {labels.shape}")
-    n, num_samples = num_players_of(assignment), labels.shape[0]
-
-    def game_of(sample: Array, label: Array) -> Game:
-        of_label = lambda outputs: score(outputs, label)  # noqa: E731
-        return masked_game(model, sample, baseline=baseline, assignment=assignment, score=of_label)
+    check_function("model", model, of="inputs")
+    check_function("score", score, of="outputs and a label")
+    check_function("interaction", interaction, of="values")
+    samples, background = as_floating_alike(inputs=inputs, baseline=baseline)
+    if not samples.ndim or not len(samples):
+        raise ValueError(f"inputs: expected [samples, ...], one or more, got shape {tuple(samples.shape)}")
+    players, max_bytes = StaticAssignment.of(assignment), as_count("max_bytes", max_bytes)
+    check_inputs(np.empty(samples.shape[1:]), background, players.array)
+    model, score, interaction = as_partial(model), as_partial(score), as_partial(interaction)
+    outputs = jax.eval_shape(
+        model, samples[:1] if is_traced(samples) else np.empty((1, *samples.shape[1:]), samples.dtype)
+    )
+    chosen = as_labels("labels", labels, outputs.shape[-1], samples.shape[:1])
+    n, num_samples = num_players_of(players.array), len(samples)
 
     # Every input costs the same, so that zeros will do.
-    probe = game_of(jnp.zeros_like(inputs, shape=inputs.shape[1:]), jnp.zeros_like(labels, shape=()))
+    first = np.zeros(samples.shape[1:], samples.dtype), np.zeros((), chosen.dtype)
+    probe = _game_of(model, score, background, players, *first)
     itemsize = jax.eval_shape(probe, jax.ShapeDtypeStruct((2, n), jnp.bool_)).dtype.itemsize
     table = itemsize * 2**n
-    check_table(n, itemsize=itemsize, copies=max(num_samples, 1) + TABLES_PER_SAMPLE, max_bytes=max_bytes)
+    check_table(n, itemsize=itemsize, copies=num_samples + TABLES_PER_SAMPLE, max_bytes=max_bytes)
     budget = max_bytes - num_samples * table
     per_sample = TABLES_PER_SAMPLE * table + bytes_per_mask(probe) * min(2**n, CHUNK_SIZE)
-    num_together = min(max(budget // per_sample, 1), max(num_samples, 1))
+    num_together = min(max(budget // per_sample, 1), num_samples)
     lane_bytes = budget // num_together - (TABLES_PER_SAMPLE - 1) * table
-
-    def one(sample_and_label: tuple[Array, Array]) -> Array:
-        return interaction(evaluate(game_of(*sample_and_label), max_bytes=lane_bytes))
-
-    if num_together >= num_samples:
-        return jax.vmap(one)((inputs, labels))
     # Batches of nearly equal size: the same number of them, with the least memory.
     num_batches = -(-num_samples // num_together)
-    return jax.lax.map(one, (inputs, labels), batch_size=-(-num_samples // num_batches))
+    return _interactions_of_samples(
+        (model, score, interaction), samples, chosen, background, players,
+        batch_size=-(-num_samples // num_batches), max_bytes=lane_bytes,
+    )  # fmt: skip
+
+
+def _game_of(
+    model: Partial, score: Partial, baseline: Array, players: StaticAssignment, sample: ArrayLike, label: ArrayLike
+) -> Game:
+    of_label = lambda outputs: score(outputs, label)  # noqa: E731
+    return masked_game(model, sample, baseline=baseline, assignment=players.array, score=of_label)
+
+
+@functools.partial(jax.jit, static_argnames=("players", "batch_size", "max_bytes"))
+def _interactions_of_samples(
+    functions: tuple[Partial, Partial, Partial],
+    inputs: Array,
+    labels: Array,
+    baseline: Array,
+    players: StaticAssignment,
+    *,
+    batch_size: int,
+    max_bytes: int,
+) -> Array:
+    model, score, interaction = functions
+
+    def one(sample_and_label: tuple[Array, Array]) -> Array:
+        game = _game_of(model, score, baseline, players, *sample_and_label)
+        return interaction(evaluate(game, max_bytes=max_bytes))
+
+    if batch_size >= len(labels):
+        return jax.vmap(one)((inputs, labels))
+    return jax.lax.map(one, (inputs, labels), batch_size=batch_size)

@@ -9,16 +9,18 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from jaxrg.base import safe_divide
-from jaxrg.checks import check_count
-from jaxrg.interactions.games import Game, check_game
+from jaxrg.checks import as_count, as_table, check_key
+from jaxrg.explain._games import values_of
+from jaxrg.interactions.games import Game, as_game
 from jaxrg.interactions.orders import order_strengths
 from jaxrg.tables import all_bits
+from jaxrg.transforms import num_bits
 
 
-@functools.partial(jax.jit, static_argnames="max_order")
-def high_order_share(interactions: Array, max_order: int) -> Array:
+def high_order_share(interactions: ArrayLike, max_order: int) -> Array:
     r"""The part of all interaction strength that lies above an order.
 
     .. math:: \frac{\sum_{|S|>m} |I(S)|}{\sum_{S \ne \emptyset} |I(S)|}
@@ -37,11 +39,16 @@ def high_order_share(interactions: Array, max_order: int) -> Array:
         >>> float(high_order_share(jnp.array([5.0, 1.0, -2.0, 1.0]), 1))
         0.25
     """
-    totals = order_strengths(interactions).total
-    n = totals.shape[-1] - 1
-    check_count("max_order", max_order)
+    table, max_order = as_table("interactions", interactions), as_count("max_order", max_order)
+    n = num_bits(table)
     if max_order >= n:
         raise ValueError(f"max_order: expected an order below n = {n}, got {max_order}")
+    return _high_order_share(table, max_order)
+
+
+@functools.partial(jax.jit, static_argnames="max_order")
+def _high_order_share(interactions: Array, max_order: int) -> Array:
+    totals = order_strengths(interactions).total
     return safe_divide(jnp.sum(totals[..., max_order + 1 :]), jnp.sum(totals[..., 1:]))
 
 
@@ -63,12 +70,17 @@ def mixed_difference_penalty(key: Array, game: Game, order: int, *, num_draws: i
     Returns:
         Scalar, an unbiased estimate.
     """
-    n = check_game(game)
-    check_count("order", order)
-    check_count("num_draws", num_draws)
+    check_key("key", key)
+    game, order, num_draws = as_game(game), as_count("order", order), as_count("num_draws", num_draws)
+    n = game.num_players
     if order > min(n, 16):
         raise ValueError(f"order: expected at most {min(n, 16)}, got {order}")
-    corners = all_bits(order)
+    return _mixed_difference_penalty(key, game, order=order, num_draws=num_draws)
+
+
+@functools.partial(jax.jit, static_argnames=("order", "num_draws"))
+def _mixed_difference_penalty(key: Array, game: Game, *, order: int, num_draws: int) -> Array:
+    n, corners = game.num_players, all_bits(order)
     signs = jnp.prod(jnp.where(corners, 1, -1), axis=-1)
 
     def masks_of_draw(draw_key: Array) -> Array:
@@ -78,5 +90,5 @@ def mixed_difference_penalty(key: Array, game: Game, order: int, *, num_draws: i
         return jnp.broadcast_to(company, (2**order, n)).at[:, players].set(corners)
 
     masks = jax.vmap(masks_of_draw)(jax.random.split(key, num_draws))
-    values = game(masks.reshape(-1, n)).reshape(num_draws, 2**order)
+    values = values_of(game, masks.reshape(-1, n)).reshape(num_draws, 2**order)
     return jnp.mean(jnp.sum(values * signs[None].astype(values.dtype), axis=-1) ** 2)

@@ -8,19 +8,35 @@ Common arguments: ``outputs[batch, classes] = model(inputs[batch, ...])``; the `
 ``assignment`` of its entries to players.
 """
 
+import dataclasses
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from jaxrg.checks import check_count, is_traced
-from jaxrg.interactions.games import Game, check_game
-from jaxrg.interactions.masking import masked_game, num_players_of
-from jaxrg.interactions.scores import logit
+from jaxrg.checks import (
+    as_count,
+    as_floating,
+    as_floating_alike,
+    as_integers,
+    as_labels,
+    check_function,
+    check_key,
+    check_number,
+    check_shape,
+    is_traced,
+    take_labelled,
+)
+from jaxrg.closures import as_partial
+from jaxrg.explain._games import StaticAssignment, values_of
+from jaxrg.interactions.games import Game, as_game
+from jaxrg.interactions.masking import check_inputs, masked_game, num_players_of
 
 
 class Attack(NamedTuple):
@@ -30,16 +46,31 @@ class Attack(NamedTuple):
     objective: Array  # [num_steps], what was maximised, before each step
 
 
-def adversarial_margin(outputs: Array, label: ArrayLike) -> Array:
+def adversarial_margin(outputs: ArrayLike, label: ArrayLike) -> Array:
     r"""How far another class is ahead of the true one, :math:`\max_{k \ne y} z_k - z_y`; positive once fooled.
+
+    ``[...]`` of outputs ``[..., classes]`` and of one label, or a label ``[...]`` for each; NaN for a traced label that
+    is no class.
 
     Example:
         >>> float(adversarial_margin(jnp.array([3.0, 1.0, 2.0]), 0))
         -1.0
     """
-    classes = jnp.arange(outputs.shape[-1]).reshape((1,) * (outputs.ndim - 1) + (-1,))
-    others = jnp.where(classes == jnp.asarray(label), -jnp.inf, outputs)
-    return jnp.max(others, axis=-1) - logit(outputs, label)
+    scores = as_floating("outputs", outputs)
+    if not scores.ndim or scores.shape[-1] < 2:
+        raise ValueError(f"outputs: expected [..., classes] of two classes or more, got shape {tuple(scores.shape)}")
+    labels = as_labels("label", label, scores.shape[-1])
+    if labels.ndim:
+        check_shape("label", labels, scores.shape[:-1])
+    return _adversarial_margin(scores, labels)
+
+
+@jax.jit
+def _adversarial_margin(outputs: Array, labels: Array) -> Array:
+    labels = jnp.broadcast_to(labels, outputs.shape[:-1])
+    classes = jnp.arange(outputs.shape[-1], dtype=labels.dtype).reshape((1,) * (outputs.ndim - 1) + (-1,))
+    others = jnp.where(classes == labels[..., None], -jnp.inf, outputs)
+    return jnp.max(others, axis=-1) - take_labelled(outputs, labels)
 
 
 def player_pair_interactions(game: Game, *, players: Array | None = None) -> Array:
@@ -68,20 +99,36 @@ def player_pair_interactions(game: Game, *, players: Array | None = None) -> Arr
     Reference:
         Wang, Ren, Lin, Zhu, Wang & Zhang, ICLR 2021, arXiv:2010.04055 (their mean over a).
     """
-    n = check_game(game)
-    check_count("num_players", n, minimum=2)
-    chosen = jnp.arange(n) if players is None else jnp.asarray(players)
-    is_player = jnp.arange(n).reshape(1, -1) == chosen.reshape(-1, 1)
+    game = as_game(game)
+    n = as_count("num_players", game.num_players, minimum=2)
+    chosen = _as_players(players, n)
+    return _player_pair_interactions(game, chosen)
+
+
+def _as_players(players: ArrayLike | None, num_players: int) -> Array | np.ndarray:
+    if players is None:
+        return np.arange(num_players, dtype=np.int32)
+    chosen = as_integers("players", players, minimum=0, maximum=num_players - 1)
+    if chosen.ndim != 1 or not chosen.shape[0]:
+        raise ValueError(f"players: expected a vector of players, got shape {tuple(chosen.shape)}")
+    return chosen
+
+
+@jax.jit
+def _player_pair_interactions(game: Game, chosen: Array) -> Array:
+    n = game.num_players
+    is_player = jnp.arange(n, dtype=chosen.dtype).reshape(1, -1) == chosen.reshape(-1, 1)
     few = jnp.concatenate([is_player, jnp.zeros((1, n), jnp.bool_)])  # each alone, and nobody; then the others
-    alone, without = jnp.split(game(jnp.concatenate([few, ~few])), 2)
+    alone, without = jnp.split(values_of(game, jnp.concatenate([few, ~few])), 2)
     # The differences first: each is small where its terms are not.
-    return ((without[-1] - without[:-1]) - (alone[:-1] - alone[-1])) / (n - 1)
+    means = ((without[-1] - without[:-1]) - (alone[:-1] - alone[-1])) / (n - 1)
+    return jnp.where(jnp.any(is_player, axis=-1), means, jnp.nan)
 
 
 def perturbation_interaction(
     model: Callable[[Array], Array],
-    sample: Array,
-    perturbation: Array,
+    sample: ArrayLike,
+    perturbation: ArrayLike,
     label: ArrayLike,
     assignment: np.ndarray,
     *,
@@ -92,14 +139,51 @@ def perturbation_interaction(
     The game is the `adversarial_margin` of :math:`x + \delta_S`, so a positive interaction is a pair of parts that fool
     the model together more than apart; ``players`` are as in `player_pair_interactions`.
     """
-    score = lambda outputs: adversarial_margin(outputs, label)  # noqa: E731
-    game = masked_game(model, sample + perturbation, baseline=sample, assignment=assignment, score=score)
-    return jnp.mean(player_pair_interactions(game, players=players))
+    attacked, given = _Attacked.of(model, sample, label, assignment), as_floating("perturbation", perturbation)
+    check_shape("perturbation", given, attacked.sample.shape)
+    n = as_count("num_players", num_players_of(attacked.players.array), minimum=2)
+    chosen = _as_players(players, n)
+    return _perturbation_interaction(attacked, given, chosen)
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=("model", "sample", "label"), meta_fields=("players",))
+@dataclasses.dataclass(frozen=True)
+class _Attacked:
+    """A model and the input of it that is attacked; the players are static."""
+
+    model: Partial
+    sample: Array
+    label: Array
+    players: StaticAssignment
+
+    @classmethod
+    def of(cls, model: Callable, sample: ArrayLike, label: ArrayLike, assignment: Any) -> "_Attacked":
+        check_function("model", model, of="inputs")
+        given, players = as_floating("sample", sample), StaticAssignment.of(assignment)
+        check_inputs(given, given, players.array)
+        called = as_partial(model)
+        outputs = jax.eval_shape(called, jax.ShapeDtypeStruct((1, *given.shape), given.dtype))
+        if len(outputs.shape) != 2 or outputs.shape[0] != 1:
+            raise ValueError(f"model: expected outputs [batch, classes], got shape {outputs.shape} of one input")
+        return cls(called, given, as_labels("label", label, outputs.shape[1], ()), players)
+
+
+def _margin_of(label: Array, outputs: Array) -> Array:
+    return adversarial_margin(outputs, label)
+
+
+@jax.jit
+def _perturbation_interaction(attacked: _Attacked, perturbation: Array, players: Array) -> Array:
+    sample, delta = as_floating_alike(sample=attacked.sample, perturbation=perturbation)
+    score = Partial(_margin_of, attacked.label)
+    assignment = attacked.players.array
+    game = masked_game(attacked.model, sample + delta, baseline=sample, assignment=assignment, score=score)
+    return jnp.mean(_player_pair_interactions(game, players))
 
 
 def interaction_reduced_objective(
     model: Callable[[Array], Array],
-    sample: Array,
+    sample: ArrayLike,
     label: ArrayLike,
     assignment: np.ndarray,
     *,
@@ -120,29 +204,39 @@ def interaction_reduced_objective(
     Reference:
         Wang, Ren, Lin, Zhu, Wang & Zhang, ICLR 2021, arXiv:2010.04055.
     """
-    num_players = num_players_of(assignment)
-    if num_sampled is not None and not 1 <= num_sampled <= num_players:
+    attacked = _Attacked.of(model, sample, label, assignment)
+    num_players = as_count("num_players", num_players_of(attacked.players.array), minimum=2)
+    if num_sampled is not None and as_count("num_sampled", num_sampled) > num_players:
         raise ValueError(f"num_sampled: expected 1 to the {num_players} players, got {num_sampled}")
+    strength = as_floating("weight", weight)
+    check_shape("weight", strength, ())
+    if not is_traced(weight) and not bool(np.asarray(weight) >= 0):
+        raise ValueError(f"weight: expected a number of at least 0, got {weight}")
+    return as_partial(functools.partial(_reduced_objective, num_sampled or num_players, attacked, strength))
 
-    def objective(key: Array, perturbation: Array) -> Array:
-        outputs = model((sample + perturbation)[None])[0]
-        players = None if num_sampled is None else jax.random.permutation(key, num_players)[:num_sampled]
-        interaction = perturbation_interaction(model, sample, perturbation, label, assignment, players=players)
-        return jax.nn.logsumexp(outputs) - logit(outputs, label) - jnp.asarray(weight, interaction.dtype) * interaction
 
-    return objective
+def _reduced_objective(num_sampled: int, attacked: _Attacked, weight: Array, key: Array, perturbation: Array) -> Array:
+    num_players = num_players_of(attacked.players.array)
+    sample, delta = as_floating_alike(sample=attacked.sample, perturbation=perturbation)
+    outputs = attacked.model((sample + delta)[None])[0]
+    players = jnp.arange(num_players, dtype=jnp.int32)
+    if num_sampled < num_players:
+        players = jax.random.permutation(key, players)[:num_sampled]
+    interaction = _perturbation_interaction(attacked, delta, players)
+    loss = jax.nn.logsumexp(outputs) - take_labelled(outputs, attacked.label)
+    return loss - weight.astype(loss.dtype) * interaction.astype(loss.dtype)
 
 
 def momentum_attack(
     key: Array,
     objective: Callable[[Array, Array], Array],
-    sample: Array,
+    sample: ArrayLike,
     *,
     epsilon: ArrayLike,
     num_steps: int,
     momentum: ArrayLike = 1.0,
     bounds: tuple[float, float] = (0.0, 1.0),
-    start: Array | None = None,
+    start: ArrayLike | None = None,
 ) -> Attack:
     r"""Ascend an objective within a box by signs of gradients: MI-FGSM, and PGD at momentum 0.
 
@@ -163,25 +257,49 @@ def momentum_attack(
     Reference:
         Dong et al., CVPR 2018, arXiv:1710.06081; Madry et al., ICLR 2018, arXiv:1706.06083.
     """
-    check_count("num_steps", num_steps)
-    if start is not None and start.shape != sample.shape:
-        raise ValueError(f"start: expected the sample's shape {sample.shape}, got {start.shape}")
-    if not is_traced(epsilon) and not np.asarray(epsilon) >= 0:
+    check_key("key", key)
+    check_function("objective", objective, of="key and perturbation")
+    num_steps, given = as_count("num_steps", num_steps), as_floating("sample", sample)
+    numbers = {"epsilon": epsilon, "momentum": momentum, "bounds[0]": bounds[0], "bounds[1]": bounds[1]}
+    for name, number in numbers.items():
+        check_number(name, number)
+    if not is_traced(epsilon) and not bool(np.asarray(epsilon) >= 0):
         raise ValueError(f"epsilon: expected a number of at least 0, got {epsilon}")
-    if not is_traced(sample):
-        host = np.asarray(sample)
-        if not np.all((host >= bounds[0]) & (host <= bounds[1])):
-            raise ValueError(f"sample: expected entries within the bounds {bounds}, got {host.min()} to {host.max()}")
-    largest, decay = (jnp.asarray(number, sample.dtype) for number in (epsilon, momentum))
+    if not is_traced(given) and not is_traced(bounds):
+        host = np.asarray(given)
+        if not np.all((host >= float(bounds[0])) & (host <= float(bounds[1]))):
+            raise ValueError(
+                f"sample: expected entries within the bounds {bounds}, got {host.min(initial=np.inf)} to "
+                f"{host.max(initial=-np.inf)}"
+            )
+    first = as_floating("start", np.zeros(given.shape, given.dtype) if start is None else start)
+    if first.shape != given.shape:
+        raise ValueError(f"start: expected the sample's shape {tuple(given.shape)}, got {tuple(first.shape)}")
+    options = tuple(as_floating(name, number) for name, number in numbers.items())
+    return _momentum_attack(key, as_partial(objective), given, first, options, num_steps=num_steps)
+
+
+@functools.partial(jax.jit, static_argnames="num_steps")
+def _momentum_attack(
+    key: Array, objective: Partial, sample: Array, start: Array, options: tuple[Array, ...], *, num_steps: int
+) -> Attack:
+    largest, decay, *bounds = (number.astype(sample.dtype) for number in options)
     low, high = (jnp.clip(bound - sample, -largest, largest) for bound in bounds)
+    start = start.astype(sample.dtype)
+
+    def value_of(step_key: Array, delta: Array) -> Array:
+        value = as_floating("objective", objective(step_key, delta))
+        if value.shape:
+            raise ValueError(f"objective: expected one number, got shape {value.shape}")
+        return value.astype(sample.dtype)
 
     def step(carry: tuple[Array, Array], step_key: Array) -> tuple[tuple[Array, Array], Array]:
         perturbation, velocity = carry
-        value, gradient = jax.value_and_grad(lambda delta: objective(step_key, delta))(perturbation)
+        value, gradient = jax.value_and_grad(value_of, argnums=1)(step_key, perturbation)
         velocity = decay * velocity + gradient / jnp.maximum(jnp.sum(jnp.abs(gradient)), jnp.finfo(sample.dtype).tiny)
         moved = jnp.clip(perturbation + (2 * largest / num_steps) * jnp.sign(velocity), low, high)
         return (moved, velocity), value
 
-    first = jnp.zeros_like(sample) if start is None else jnp.clip(start, low, high)
-    (perturbation, _), values = jax.lax.scan(step, (first, jnp.zeros_like(sample)), jax.random.split(key, num_steps))
+    first = jnp.clip(start, low, high), jnp.zeros_like(sample)
+    (perturbation, _), values = jax.lax.scan(step, first, jax.random.split(key, num_steps))
     return Attack(perturbation, values)

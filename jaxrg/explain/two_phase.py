@@ -27,7 +27,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.checks import check_count
+from jaxrg.checks import as_count, as_floating, as_floating_alike, as_table, check_number, is_traced
 from jaxrg.interactions.orders import order_strengths
 from jaxrg.tables import subset_sizes
 from jaxrg.transforms import num_bits
@@ -48,8 +48,7 @@ def _rotate(values: Array, first: float, second: float) -> Array:
     return values.reshape(shape)
 
 
-@jax.jit
-def noisy_interactions(interactions: Array, noise_variance: ArrayLike) -> Array:
+def noisy_interactions(interactions: ArrayLike, noise_variance: ArrayLike) -> Array:
     r"""What a network with noise :math:`\sigma^2` in its triggers learns of the interactions of the noiseless one.
 
     .. math:: \hat w = (J^\top J + 2^n \mathrm{diag}(c))^{-1} J^\top J\, w^*, \qquad c_T = 2^{|T|} \sigma^2
@@ -69,9 +68,21 @@ def noisy_interactions(interactions: Array, noise_variance: ArrayLike) -> Array:
     Reference:
         Ren, Zhang, Xu, Xin, Liu & Zhang, NeurIPS 2024, arXiv:2407.19198; the factorisation is this library's.
     """
-    n, noise = num_bits(interactions), jnp.asarray(noise_variance, interactions.dtype)
+    return _noisy_interactions(as_table("interactions", interactions), _as_noise(noise_variance))
+
+
+def _as_noise(noise_variance: ArrayLike) -> Array:
+    noise = as_floating("noise_variance", noise_variance)
     if noise.ndim:
-        raise ValueError(f"noise_variance: expected a scalar (vmap over several), got shape {noise.shape}")
+        raise ValueError(f"noise_variance: expected a scalar (vmap over several), got shape {tuple(noise.shape)}")
+    if not is_traced(noise_variance) and bool(np.asarray(noise_variance) < 0):
+        raise ValueError(f"noise_variance: expected a number of at least 0, got {noise_variance}")
+    return noise
+
+
+@jax.jit
+def _noisy_interactions(interactions: Array, noise_variance: Array) -> Array:
+    n, noise = num_bits(interactions), noise_variance.astype(interactions.dtype)
     sizes = subset_sizes(n).astype(interactions.dtype).reshape((1,) * (interactions.ndim - 1) + (-1,))
     # A cleared bit of an eigenvector is a factor lambda_+, the first column of R.
     eigenvalues = jnp.exp(n * math.log(LAMBDA_PLUS) + sizes * math.log(LAMBDA_MINUS / LAMBDA_PLUS))
@@ -90,22 +101,27 @@ class PhaseTwoFit(NamedTuple):
     r_squared: Array  # of the spectrum; one minus residual over variance among orders
 
 
-@jax.jit
-def predicted_spectrum(interactions: Array, noise_variance: ArrayLike) -> Array:
+def predicted_spectrum(interactions: ArrayLike, noise_variance: ArrayLike) -> Array:
     """Order spectrum ``[n + 1]`` of the learned interactions under noise, averaged over samples, then normalised.
 
     ``interactions`` are w* ``[samples, 2**n]`` of the trained network.
     """
-    totals = order_strengths(noisy_interactions(interactions, noise_variance)).total
+    table = as_table("interactions", interactions)
+    as_count("num_players", num_bits(table))
+    return _predicted_spectrum(table, _as_noise(noise_variance))
+
+
+@jax.jit
+def _predicted_spectrum(interactions: Array, noise_variance: Array) -> Array:
+    totals = order_strengths(_noisy_interactions(interactions, noise_variance)).total
     mean = jnp.mean(totals.reshape(-1, totals.shape[-1]), axis=0)
     return mean / jnp.mean(mean[1:])
 
 
-@functools.partial(jax.jit, static_argnames=("log_noise_range", "num_starts", "num_steps"))
 def fit_noise(
-    interactions: Array,
-    measured: Array,
-    errors: Array,
+    interactions: ArrayLike,
+    measured: ArrayLike,
+    errors: ArrayLike,
     *,
     log_noise_range: tuple[float, float] = (-25.0, 5.0),
     num_starts: int = 31,
@@ -127,21 +143,30 @@ def fit_noise(
         guide, since the errors of the orders are correlated; a large one says that the theory's shape is wrong, not
         only its noise.
     """
-    n = num_bits(interactions)
-    for name, value in (("measured", measured), ("errors", errors)):
+    table, spectrum, deviations = as_floating_alike(interactions=interactions, measured=measured, errors=errors)
+    n = as_count("num_players", num_bits(as_table("interactions", table)))
+    for name, value in (("measured", spectrum), ("errors", deviations)):
         if value.shape != (n + 1,):
-            raise ValueError(f"{name}: expected one spectrum of shape ({n + 1},), got {value.shape}")
-    check_count("num_starts", num_starts, minimum=2)
-    dtype = interactions.dtype
+            raise ValueError(f"{name}: expected one spectrum of shape ({n + 1},), got {tuple(value.shape)}")
+    num_starts, num_steps = as_count("num_starts", num_starts, minimum=2), as_count("num_steps", num_steps, minimum=0)
+    low, high = log_noise_range
+    check_number("log_noise_range", low)
+    check_number("log_noise_range", high, above=float(low))
+    starts = np.linspace(float(low), float(high), num_starts)
+    return _fit_noise(table, spectrum, deviations, starts, num_steps=num_steps)
+
+
+@functools.partial(jax.jit, static_argnames="num_steps")
+def _fit_noise(interactions: Array, measured: Array, errors: Array, starts: Array, *, num_steps: int) -> PhaseTwoFit:
+    n, dtype, starts = num_bits(interactions), interactions.dtype, starts.astype(interactions.dtype)
 
     def residuals(log_noise: Array) -> Array:
-        return (predicted_spectrum(interactions, jnp.exp(log_noise))[1:] - measured[1:]) / errors[1:]
+        return (_predicted_spectrum(interactions, jnp.exp(log_noise))[1:] - measured[1:]) / errors[1:]
 
     def cost(log_noise: Array) -> Array:
         return jnp.sum(residuals(log_noise) ** 2)
 
-    starts = jnp.asarray(np.linspace(*log_noise_range, num_starts), dtype)
-    spacing = (log_noise_range[1] - log_noise_range[0]) / (num_starts - 1)
+    spacing = starts[1] - starts[0]
     start, one = starts[jnp.argmin(jax.lax.map(cost, starts))], jnp.ones((), dtype)
 
     def step(carry: tuple[Array, Array, Array], _: None) -> tuple[tuple[Array, Array, Array], None]:
@@ -157,13 +182,15 @@ def fit_noise(
 
     (log_noise, chi_squared, _), _ = jax.lax.scan(step, (start, cost(start), one), None, length=num_steps)
     _, slopes = jax.jvp(residuals, (log_noise,), (one,))
-    predicted = predicted_spectrum(interactions, jnp.exp(log_noise))
+    predicted = _predicted_spectrum(interactions, jnp.exp(log_noise))
     misfit = jnp.sum((predicted[1:] - measured[1:]) ** 2)
     spread = jnp.sum((measured[1:] - jnp.mean(measured[1:])) ** 2)
+    # A minimum of NaN is no minimum, wherever the search stopped.
+    poison = jnp.where(jnp.isnan(chi_squared), jnp.nan, 1).astype(dtype)
     return PhaseTwoFit(
-        noise_variance=jnp.exp(log_noise),
-        log_error=jax.lax.rsqrt(jnp.sum(slopes**2)),
-        predicted=predicted,
+        noise_variance=poison * jnp.exp(log_noise),
+        log_error=poison * jax.lax.rsqrt(jnp.sum(slopes**2)),
+        predicted=poison * predicted,
         chi_squared=chi_squared,
         degrees_of_freedom=jnp.int32(n - 2),
         r_squared=1 - misfit / spread,

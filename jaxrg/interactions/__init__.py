@@ -14,13 +14,16 @@ from jaxrg.interactions.masking import (
     patches,
     segments,
 )
+from jaxrg.interactions.masking_on_host import masked_game_on_host
 from jaxrg.interactions.orders import OrderStrengths, multi_order_interactions, order_strengths, pairs, sum_by_order
 from jaxrg.interactions.scores import log_odds, log_probability, logit
+from jaxrg.interactions.tokens import token_game, tokens
 from jaxrg.interactions.view import (
     SALIENT_FRACTION,
     InteractionView,
     is_salient,
     label,
+    label_matrix,
     label_table,
     merge_and_or,
 )
@@ -49,12 +52,14 @@ __all__ = [
     "is_salient",
     "keep_players",
     "label",
+    "label_matrix",
     "label_table",
     "learn_baseline",
     "log_odds",
     "log_probability",
     "logit",
     "masked_game",
+    "masked_game_on_host",
     "merge_and_or",
     "multi_order_interactions",
     "num_players_of",
@@ -66,4 +71,6 @@ __all__ = [
     "shapley_values",
     "sparse",
     "sum_by_order",
+    "token_game",
+    "tokens",
 ]

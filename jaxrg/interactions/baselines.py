@@ -3,6 +3,7 @@
 A set of backgrounds needs no function: hand `masked_game` an array with one more leading axis.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,28 +12,48 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
+from jax.tree_util import Partial
+from jax.typing import ArrayLike
 
 from jaxrg import training
-from jaxrg.checks import check_count
+from jaxrg.checks import (
+    as_array,
+    as_count,
+    as_floating,
+    as_integers,
+    as_parameter,
+    check_function,
+    check_key,
+    check_number,
+    check_shape,
+)
+from jaxrg.closures import as_partial
 from jaxrg.interactions.dividends import harsanyi
 from jaxrg.interactions.games import evaluate
-from jaxrg.interactions.masking import masked_game
+from jaxrg.interactions.masking import as_assignment, masked_game
 
 KERNEL_RADIUS = 4  # standard deviations, beyond which a Gaussian weighs less than float32 resolves
 
 
-def blurred_baseline(image: Array, deviation: float) -> Array:
-    """A Gaussian blur, of so many pixels' deviation, of ``[rows, columns(, channels)]`` with reflected borders."""
-    if image.ndim not in (2, 3):
-        raise ValueError(f"image: expected [rows, columns] or [rows, columns, channels], got shape {image.shape}")
-    if not deviation > 0:
-        raise ValueError(f"deviation: expected a positive number of pixels, got {deviation}")
-    radius = int(np.ceil(KERNEL_RADIUS * deviation))
-    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / deviation) ** 2)
-    weights = jnp.asarray(kernel / kernel.sum(), image.dtype)
+def blurred_baseline(image: ArrayLike, deviation: float) -> Array:
+    """A Gaussian blur, of so many pixels' deviation, of ``[rows, columns(, channels)]`` with reflected borders.
 
+    Returns:
+        Floats of the image's shape, also of an image of integers.
+    """
+    pixels = as_floating("image", image)
+    if pixels.ndim not in (2, 3) or pixels.size == 0:
+        raise ValueError(f"image: expected [rows, columns] or [rows, columns, channels], got shape {pixels.shape}")
+    check_number("deviation", deviation, above=0)
+    radius = int(np.ceil(KERNEL_RADIUS * float(deviation)))
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / float(deviation)) ** 2)
+    return _blur(pixels, (kernel / kernel.sum()).astype(pixels.dtype))
+
+
+@jax.jit
+def _blur(image: Array, weights: Array) -> Array:
     def blur_line(line: Array) -> Array:
-        return jnp.convolve(jnp.pad(line, radius, mode="symmetric"), weights, mode="valid")
+        return jnp.convolve(jnp.pad(line, len(weights) // 2, mode="symmetric"), weights, mode="valid")
 
     return jnp.apply_along_axis(blur_line, 1, jnp.apply_along_axis(blur_line, 0, image))
 
@@ -47,12 +68,12 @@ class LearnedBaseline(NamedTuple):
 def learn_baseline(
     key: Array,
     model: Callable[[Array], Array],
-    samples: Array,
-    labels: Array,
+    samples: ArrayLike,
+    labels: ArrayLike,
     *,
-    initial: Array,
-    radius: Array,
-    assignment: np.ndarray,
+    initial: ArrayLike,
+    radius: ArrayLike,
+    assignment: ArrayLike,
     score: Callable[[Array, Array], Array],
     num_epochs: int = 50,
     batch_size: int = 16,
@@ -81,29 +102,56 @@ def learn_baseline(
     Reference:
         Ren, Li, Chen, Deng & Zhang, CVPR 2023, arXiv:2111.06206.
     """
-    check_count("num_epochs", num_epochs)
-    reach = jnp.broadcast_to(jnp.asarray(radius, initial.dtype), initial.shape)
-    if not np.all(np.asarray(reach) >= 0):
-        raise ValueError(f"radius: expected no negative entries, got {float(jnp.min(reach))}")
-
-    def as_baseline(position: Array) -> Array:
-        return initial + reach * jnp.tanh(position)
-
-    def strength(position: Array, sample: Array, label: Array) -> Array:
-        baseline, score_fn = as_baseline(position), lambda outputs: score(outputs, label)
-        values = evaluate(masked_game(model, sample, baseline=baseline, assignment=assignment, score=score_fn))
-        return jnp.sum(jnp.abs(harsanyi(values)[1:])) / jnp.abs(values[-1] - values[0])
-
-    def loss(key: Array, position: Array, batch: tuple[Array, Array]) -> Array:
-        return jnp.mean(jax.vmap(strength, in_axes=(None, 0, 0))(position, *batch))
-
+    check_key("key", key)
+    check_function("model", model, of="a batch of inputs")
+    check_function("score", score, of="outputs and a label")
+    start, inputs, players = as_floating("initial", initial), as_array("samples", samples), as_assignment(assignment)
+    check_shape("samples", inputs, (len(inputs) if inputs.ndim else 0, *start.shape))
+    check_shape("labels", classes := as_integers("labels", labels), inputs.shape[:1])
+    reach = np.broadcast_to(np.asarray(as_parameter("radius", radius)), start.shape).astype(start.dtype)
+    if not np.all(reach >= 0):
+        raise ValueError(f"radius: expected no negative entries, got {float(reach.min())}")
+    loss = functools.partial(_loss, as_partial(model), as_partial(score), start, jnp.asarray(reach), assignment=players)
     fit = training.fit(
         key,
         training.gradient_of(loss),
-        optax.adam(learning_rate),
-        jnp.zeros_like(initial),
-        (samples, labels),
+        _adam(float(learning_rate)),
+        jnp.zeros(start.shape, start.dtype),
+        (inputs, classes),
         num_epochs=num_epochs,
-        batch_size=min(batch_size, len(samples)),
+        batch_size=min(as_count("batch_size", batch_size), len(inputs)),
     )
-    return LearnedBaseline(as_baseline(fit.params), fit.metrics["loss"])
+    return LearnedBaseline(_moved(start, reach, fit.params), fit.metrics["loss"])
+
+
+_adam = functools.lru_cache(optax.adam)  # an optimiser made anew compiles anew
+
+
+@jax.jit
+def _moved(initial: Array, reach: Array, position: Array) -> Array:
+    return initial + reach * jnp.tanh(position)
+
+
+def _loss(
+    model: Callable,
+    score: Callable,
+    initial: Array,
+    reach: Array,
+    key: Array,
+    position: Array,
+    batch: tuple[Array, Array],
+    *,
+    assignment: np.ndarray,
+) -> Array:
+    baseline = _moved(initial, reach, position)
+
+    def strength(sample: Array, label: Array) -> Array:
+        score_fn = Partial(_score_of, score, label)
+        values = evaluate(masked_game(model, sample, baseline=baseline, assignment=assignment, score=score_fn))
+        return jnp.sum(jnp.abs(harsanyi(values)[1:])) / jnp.abs(values[-1] - values[0])
+
+    return jnp.mean(jax.vmap(strength)(*batch))
+
+
+def _score_of(score: Callable, label: Array, outputs: Array) -> Array:
+    return score(outputs, label)

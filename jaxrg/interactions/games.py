@@ -1,7 +1,8 @@
 """Games: any function of masks, tabulated over all of them in chunks that fit a memory budget.
 
 A table ``[2**n]`` holds the value of every coalition; bit ``i`` of its index (least significant first) says whether
-player ``i`` is present. A value that is NaN or infinite is refused wherever it can be seen.
+player ``i`` is present. A value that is NaN or infinite is refused wherever it can be seen. A game is a pure function:
+what it is closed over is looked at when the game is made, and a game that is played again is not looked at again.
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 from jax.sharding import Mesh, PartitionSpec
 
 from jaxrg.base import Progress
-from jaxrg.checks import check_count, is_traced
+from jaxrg.checks import as_count, check_function, is_traced, kind_of
 from jaxrg.closures import as_partial
 from jaxrg.progress import reporting
 from jaxrg.tables import CHUNK_SIZE, MAX_BYTES, bits_of, check_chunk_size, check_num_bits, check_table, tabulate
@@ -38,23 +39,48 @@ class Game:
 
 
 def game(fn: Callable[[Any], Any], num_players: int) -> Game:
-    """Any function of masks as a game; of a `jax.tree_util.Partial` the bound arrays stay leaves.
+    """Any function of masks as a game; the floating arrays it holds are leaves, as `jaxrg.closures.as_partial` says.
 
     Example:
         >>> game(lambda masks: masks.all(-1), 2)(jnp.array([[True, False], [True, True]])).tolist()
         [False, True]
     """
-    check_count("num_players", num_players, minimum=0)
-    return Game(as_partial(fn), num_players)
+    check_function("fn", fn, of="masks")
+    return Game(as_partial(fn), as_count("num_players", num_players, minimum=0))
+
+
+def as_game(game: Any) -> Game:
+    """A game whose function is a pytree; ValueError for what does not know its own number of players."""
+    if not hasattr(game, "num_players") or not callable(game):
+        raise ValueError(
+            f"game: expected a Game, such as interactions.game(fn, num_players), got {type(game).__name__}"
+        )
+    num_players = as_count("num_players", game.num_players, minimum=0)
+    return Game(as_partial(game.fn if isinstance(game, Game) else game), num_players)
 
 
 def check_game(game: Any) -> int:
     """The number of players of a game; ValueError for what does not know its own."""
-    if not hasattr(game, "num_players"):
+    return as_game(game).num_players
+
+
+def output_of(game: Game, num_masks: int) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of the values of so many masks; ValueError for others than one number for each.
+
+    A function that asks for the numbers in its masks, as those of NumPy and scikit-learn do, is refused in words.
+    """
+    try:
+        output = jax.eval_shape(game, jax.ShapeDtypeStruct((num_masks, game.num_players), jnp.bool_))
+    except (
+        jax.errors.ConcretizationTypeError,
+        jax.errors.TracerArrayConversionError,
+        jax.errors.TracerIntegerConversionError,
+    ) as error:
         raise ValueError(
-            f"game: expected a Game, such as interactions.game(fn, num_players), got {type(game).__name__}"
-        )
-    return game.num_players
+            "game: expected a function of JAX arrays, got one that looks at their values; evaluate_on_host plays it"
+        ) from error
+    check_values(output, num_masks)
+    return output
 
 
 def _is_jaxpr(value: Any) -> bool:
@@ -82,22 +108,30 @@ def bytes_per_mask(game: Game) -> int:
 
 
 def check_values(values: Any, num_masks: int) -> None:
-    """Raise ValueError unless there is one value for each mask, finite where it can be seen."""
-    if values.shape != (num_masks,):
-        raise ValueError(f"game: expected values of shape ({num_masks},), one for each mask, got shape {values.shape}")
-    if not isinstance(values, jax.ShapeDtypeStruct):
-        check_finite(values)
+    """Raise ValueError unless there is one real number for each mask, finite where it can be seen."""
+    shape, dtype = getattr(values, "shape", None), getattr(values, "dtype", None)
+    if shape != (num_masks,):
+        got = kind_of(values) if shape is None else f"shape {shape}"
+        raise ValueError(f"game: expected values of shape ({num_masks},), one for each mask, got {got}")
+    if dtype is None or not any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
+        raise ValueError(f"game: expected real values, got dtype {dtype}")
+    if not isinstance(values, jax.ShapeDtypeStruct) and not is_traced(values):
+        check_finite(count_bad(np.asarray(values), np), num_masks)
 
 
-def check_finite(values: Array | np.ndarray) -> None:
-    """Raise ValueError for NaN and infinity where values can be seen; a table on a device is reduced there."""
-    if is_traced(values):
-        return
-    is_finite = np.isfinite(values) if isinstance(values, np.ndarray) else jnp.isfinite(values)
-    if not bool(is_finite.all()):
+def count_bad(values: Any, xp: Any = jnp) -> tuple[Any, Any]:
+    """How many values are NaN or infinite, and the place of the first."""
+    is_bad = ~xp.isfinite(values)
+    return is_bad.sum(dtype="int32"), is_bad.argmax()
+
+
+def check_finite(bad: tuple[Any, Any], num_masks: int) -> None:
+    """Raise ValueError for the counts of `count_bad` where they can be seen and are not zero."""
+    num_bad, first = bad
+    if not is_traced(num_bad) and num_bad:
         raise ValueError(
-            f"game: expected finite values, got {int((~is_finite).sum()):,} of {values.size:,} that are NaN or "
-            f"infinite, the first at mask {int(is_finite.argmin()):,}"
+            f"game: expected finite values, got {int(num_bad):,} of {num_masks:,} that are NaN or infinite, "
+            f"the first at mask {int(first):,}"
         )
 
 
@@ -123,17 +157,28 @@ def evaluate(game: Game, *, chunk_size: int | None = None, max_bytes: int = MAX_
         >>> evaluate(game(lambda masks: masks.all(-1).astype(jnp.float32), 2)).tolist()
         [0.0, 0.0, 0.0, 1.0]
     """
-    values = _tabulate(game, check_game(game), 0, chunk_size=chunk_size, max_bytes=max_bytes)
-    check_finite(values)
+    values, bad = _evaluate(as_game(game), _as_chunk_size(chunk_size), max_bytes)
+    check_finite(bad, len(values))
     return values
+
+
+def _as_chunk_size(chunk_size: int | None) -> int | None:
+    if chunk_size is None:
+        return None
+    check_chunk_size(chunk_size)
+    return int(chunk_size)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _evaluate(game: Game, chunk_size: int | None, max_bytes: int) -> tuple[Array, tuple[Array, Array]]:
+    values = _tabulate(game, game.num_players, 0, chunk_size=chunk_size, max_bytes=max_bytes)
+    return values, count_bad(values)
 
 
 def _tabulate(game: Game, num_bits: int, first: Array | int, *, chunk_size: int | None, max_bytes: int) -> Array:
     """Values of the ``2**num_bits`` coalitions from ``first`` on, chunk by chunk."""
     n = game.num_players
-    output = jax.eval_shape(game, jax.ShapeDtypeStruct((2, n), jnp.bool_))
-    check_values(output, 2)
-    itemsize = output.dtype.itemsize
+    itemsize = output_of(game, 2).dtype.itemsize
     check_table(n, itemsize=itemsize, max_bytes=max_bytes * 2 ** (n - num_bits), name="num_players")
     check_num_bits(n, name="num_players")
     if chunk_size is None:
@@ -158,18 +203,28 @@ def evaluate_over_devices(
     Returns:
         ``[2**n]`` values in index order, sharded along ``axis_name``.
     """
+    played = as_game(game)
+    if axis_name not in mesh.shape:
+        raise ValueError(f"axis_name: expected one of {tuple(mesh.shape)}, got {axis_name!r}")
     num_devices = mesh.shape[axis_name]
-    num_bits = check_game(game) - (num_devices.bit_length() - 1)
+    num_bits = played.num_players - (num_devices.bit_length() - 1)
     if num_devices & (num_devices - 1) or num_bits < 0:
-        raise ValueError(f"mesh: expected a power of two of at most {2**game.num_players} devices, got {num_devices}")
+        raise ValueError(f"mesh: expected a power of two of at most {2**played.num_players} devices, got {num_devices}")
+    values, bad = _evaluate_over_devices(played, mesh, axis_name, num_bits, _as_chunk_size(chunk_size), max_bytes)
+    check_finite(bad, len(values))
+    return values
 
-    def local() -> Array:
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4, 5))
+def _evaluate_over_devices(
+    game: Game, mesh: Mesh, axis_name: str, num_bits: int, chunk_size: int | None, max_bytes: int
+) -> tuple[Array, tuple[Array, Array]]:
+    def local(game: Game) -> Array:
         first = jax.lax.axis_index(axis_name).astype(jnp.int32) << num_bits
         return _tabulate(game, num_bits, first, chunk_size=chunk_size, max_bytes=max_bytes)
 
-    values = jax.shard_map(local, mesh=mesh, in_specs=(), out_specs=PartitionSpec(axis_name))()
-    check_finite(values)
-    return values
+    values = jax.shard_map(local, mesh=mesh, in_specs=PartitionSpec(), out_specs=PartitionSpec(axis_name))(game)
+    return values, count_bad(values)
 
 
 def evaluate_on_host(
@@ -188,7 +243,7 @@ def evaluate_on_host(
     n = check_game(game)
     check_table(n, itemsize=8, max_bytes=max_bytes, name="num_players")
     check_chunk_size(chunk_size)
-    batch, table = min(chunk_size, 2**n), np.empty(2**n)
+    batch, table = min(int(chunk_size), 2**n), np.empty(2**n)
     with reporting(progress, "evaluating") as report:
         for start in range(0, len(table), batch):
             masks = (np.arange(start, start + batch)[:, None] >> np.arange(n)) & 1 == 1

@@ -8,16 +8,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.typing import ArrayLike
 
 from jaxrg.base import PyTree
-from jaxrg.checks import check_count
+from jaxrg.checks import as_array, as_floating, as_table, check_count, is_traced
 from jaxrg.interactions.and_or import AndOr
+from jaxrg.interactions.indices.contexts import subsets_of_size
 from jaxrg.interactions.indices.generalized import WEIGHTS
+from jaxrg.interactions.indices.matrices import pairs_of_matrix
 from jaxrg.interactions.indices.shares import SHARES
 from jaxrg.interactions.orders import OrderStrengths
 from jaxrg.tables import MAX_BYTES, all_bits, check_table
-from jaxrg.transforms import num_bits
 
 SALIENT_FRACTION = 0.05  # of the largest interaction: the threshold of Ren et al. and Zhang et al.
 _FORMAT = "jaxrg interactions"
@@ -132,6 +134,8 @@ class InteractionView(NamedTuple):
                 raise ValueError(data["format"])
             subsets = np.zeros((len(data["subsets"]), len(data["names"])), np.bool_)
             for row, players in enumerate(data["subsets"]):
+                if min(players, default=0) < 0:
+                    raise IndexError(players)
                 subsets[row, players] = True
             values = np.asarray(data["values"], np.dtype(data["dtype"]))
             view = label(values, subsets, index=data["index"], names=data["names"])
@@ -178,7 +182,7 @@ def label(values: ArrayLike, subsets: ArrayLike, *, index: str, names: Sequence[
         index: what they are, such as ``"SII"``.
         names: of the players; their numbers by default.
     """
-    members, numbers = np.asarray(subsets), np.asarray(values)
+    members, numbers = np.asarray(as_array("subsets", subsets)), np.asarray(as_floating("values", values))
     if members.ndim != 2 or members.dtype != np.bool_:
         raise ValueError(f"subsets: expected bool[num, n], got {members.dtype}{list(members.shape)}")
     if numbers.shape != members.shape[:1]:
@@ -192,6 +196,19 @@ def label(values: ArrayLike, subsets: ArrayLike, *, index: str, names: Sequence[
     return InteractionView(members, numbers, np.zeros(len(members), _KIND), labels, index)
 
 
+def label_matrix(values: ArrayLike, *, index: str, names: Sequence[str] | None = None) -> InteractionView:
+    """A view of values ``[n]`` of single players or ``[n, n]`` of pairs, as sampling estimates are.
+
+    Example:
+        >>> label_matrix([[0.0, 2.0], [2.0, 0.0]], index="SII", names=("age", "sex")).label_of(0)
+        '{age, sex}'
+    """
+    numbers = np.asarray(as_floating("values", values))
+    if numbers.ndim == 1:
+        return label(numbers, np.eye(len(numbers), dtype=np.bool_), index=index, names=names)
+    return label(np.asarray(pairs_of_matrix(numbers)), subsets_of_size(numbers.shape[-1], 2), index=index, names=names)
+
+
 def label_table(
     interactions: ArrayLike,
     *,
@@ -200,10 +217,10 @@ def label_table(
     max_bytes: int = MAX_BYTES,
 ) -> InteractionView:
     """A view of a whole table ``[2**n]`` of interactions in index order, such as `harsanyi` returns."""
-    values = np.asarray(interactions)
+    values = np.asarray(as_table("interactions", interactions))
     if values.ndim != 1:
         raise ValueError(f"interactions: expected one table [2**n], got shape {values.shape}")
-    n = num_bits(values)  # type: ignore[arg-type]
+    n = len(values).bit_length() - 1
     check_table(n, itemsize=values.itemsize + n, max_bytes=max_bytes, name="interactions")
     return label(values, np.asarray(all_bits(n)), index=index, names=names)
 
@@ -225,7 +242,6 @@ def merge_and_or(result: AndOr, *, names: Sequence[str] | None = None, max_bytes
     return ands._replace(subsets=subsets, values=values, kinds=np.where(subsets.sum(-1) < 2, "", kinds).astype(_KIND))
 
 
-@jax.jit
 def is_salient(interactions: PyTree, fraction: ArrayLike = SALIENT_FRACTION) -> PyTree:
     r"""Which interactions are salient, :math:`|I(S)| \ge \tau \max_{T \ne \emptyset} |I(T)|`.
 
@@ -244,8 +260,20 @@ def is_salient(interactions: PyTree, fraction: ArrayLike = SALIENT_FRACTION) -> 
     Reference:
         Li & Zhang, ICML 2023, arXiv:2302.13080; Ren, Gao, Shen & Zhang, ICLR 2024, arXiv:2305.01939.
     """
+    is_one = isinstance(interactions, list) and not any(getattr(row, "ndim", 0) for row in interactions)
+    tables = jax.tree.map(lambda table: as_floating("interactions", table), interactions, is_leaf=lambda _: is_one)
+    for table in jax.tree.leaves(tables):
+        if table.ndim == 0 or table.shape[-1] == 0:
+            raise ValueError(f"interactions: expected [..., num], the empty set first, got shape {table.shape}")
+        if not is_traced(table) and np.isnan(np.asarray(table)).any():
+            raise ValueError("interactions: expected numbers, got NaN, which is neither salient nor not")
+    return _is_salient(tables, as_floating("fraction", fraction))
+
+
+@jax.jit
+def _is_salient(interactions: PyTree, fraction: Array) -> PyTree:
     strengths = jax.tree.map(lambda table: jnp.abs(table).at[..., 0].set(0), interactions)
     peaks = [jnp.max(table, axis=-1, keepdims=True) for table in jax.tree.leaves(strengths)]
     threshold = functools.reduce(jnp.maximum, peaks)
-    threshold = jnp.asarray(fraction, threshold.dtype) * threshold
+    threshold = fraction.astype(threshold.dtype) * threshold
     return jax.tree.map(lambda strength: (strength >= threshold) & (strength > 0), strengths)

@@ -1,10 +1,12 @@
 """Block views: a lattice as cells of block**ndim sites, and back."""
 
+import functools
 from collections.abc import Sequence
 
+import jax
 from jax import Array
 
-from jaxrg.checks import check_count
+from jaxrg.checks import as_array, as_count, as_sides
 
 
 def block_shape(shape: Sequence[int], block: int) -> tuple[int, ...]:
@@ -13,10 +15,10 @@ def block_shape(shape: Sequence[int], block: int) -> tuple[int, ...]:
     Raises:
         ValueError: a side is not a multiple of the block.
     """
-    check_count("block", block)
-    if any(side % block for side in shape):
-        raise ValueError(f"block: expected a divisor of every side of {tuple(shape)}, got {block}")
-    return tuple(side // block for side in shape)
+    sides, length = as_sides("shape", shape), as_count("block", block)
+    if any(side % length for side in sides):
+        raise ValueError(f"block: expected a divisor of every side of {sides}, got {length}")
+    return tuple(side // length for side in sides)
 
 
 def to_blocks(values: Array, block: int) -> Array:
@@ -29,6 +31,13 @@ def to_blocks(values: Array, block: int) -> Array:
         >>> to_blocks(jnp.arange(16).reshape(4, 4), 2)[0, 1].tolist()
         [2, 3, 6, 7]
     """
+    array = as_array("values", values)
+    block_shape(array.shape, block)
+    return _to_blocks(array, int(block))
+
+
+@functools.partial(jax.jit, static_argnames="block", inline=True)
+def _to_blocks(values: Array, block: int) -> Array:
     coarse = block_shape(values.shape, block)
     ndim = len(coarse)
     split = values.reshape([size for side in coarse for size in (side, block)])
@@ -42,10 +51,20 @@ def from_blocks(blocks: Array, block: int) -> Array:
     Raises:
         ValueError: the last axis does not hold ``block**ndim`` sites.
     """
-    *coarse, sites = blocks.shape
+    array, length = as_array("blocks", blocks), as_count("block", block)
+    if not array.ndim:
+        raise ValueError("blocks: expected a last axis of the sites of a block, got a scalar")
+    *coarse, sites = array.shape
+    expected = length ** len(coarse)
+    if sites != expected:
+        raise ValueError(f"blocks: expected a last axis of {length}**{len(coarse)} = {expected} sites, got {sites}")
+    return _from_blocks(array, length)
+
+
+@functools.partial(jax.jit, static_argnames="block", inline=True)
+def _from_blocks(blocks: Array, block: int) -> Array:
+    *coarse, _ = blocks.shape
     ndim = len(coarse)
-    if sites != block**ndim:
-        raise ValueError(f"blocks: expected a last axis of {block}**{ndim} = {block**ndim} sites, got {sites}")
     split = blocks.reshape((*coarse, *[block] * ndim))
     interleaved = split.transpose([axis for d in range(ndim) for axis in (d, ndim + d)])
     return interleaved.reshape([side * block for side in coarse])

@@ -1,7 +1,8 @@
-"""Connected clusters: of any graph, by hooking and pointer jumping, and several times faster of a square lattice."""
+"""Connected clusters: of any graph, by hooking and pointer jumping; of a lattice, much faster, plane by plane."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +10,9 @@ import numpy as np
 from jax import Array, lax
 from jax.custom_batching import custom_vmap
 
-from jaxrg.checks import check_count, check_shape, is_traced
-from jaxrg.lattice.geometry import Lattice
+from jaxrg.checks import as_array, as_count, check_shape
+from jaxrg.lattice.geometry import Lattice, as_flags, shift
+from jaxrg.lattice.graphs import MAX_SITES, as_edges
 from jaxrg.lattice.tiles import (
     Tiling,
     across_borders,
@@ -25,7 +27,6 @@ from jaxrg.lattice.tiles import (
 # Each jump halves the depth of every tree. Three in a row cost less than testing after each whether another is needed,
 # and leave so little depth that the next round of hooking finds nearly all its roots.
 _JUMPS_PER_ROUND = 3
-_MAX_SITES = 2**31 - 1
 
 
 def cluster_labels(active: Array, edges: np.ndarray | Array, num_sites: int) -> Array:
@@ -51,23 +52,16 @@ def cluster_labels(active: Array, edges: np.ndarray | Array, num_sites: int) -> 
     Reference:
         Shiloach & Vishkin, J. Algorithms 3, 57 (1982).
     """
-    check_count("num_sites", num_sites)
-    if num_sites > _MAX_SITES:
-        raise ValueError(f"num_sites: expected at most {_MAX_SITES} for labels of 32 bits, got {num_sites}")
-    if len(edges.shape) != 2 or edges.shape[1] != 2 or not jnp.issubdtype(edges.dtype, jnp.integer):
-        raise ValueError(f"edges: expected integers [num_edges, 2], got {edges.dtype} {tuple(edges.shape)}")
-    _check_bonds("active", active, (edges.shape[0],))
-    if edges.shape[0] and not is_traced(edges):
-        host = np.asarray(edges)
-        lowest, highest = int(host.min()), int(host.max())
-        if lowest < 0 or highest >= num_sites:
-            raise ValueError(f"edges: expected sites 0 to {num_sites - 1}, got {lowest} to {highest}")
-    return _label_graph(active, jnp.asarray(edges, jnp.int32), num_sites)
+    size = as_count("num_sites", num_sites)
+    if size > MAX_SITES:
+        raise ValueError(f"num_sites: expected at most {MAX_SITES} for labels of 32 bits, got {size}")
+    pairs = as_edges("edges", edges, size, has_loops=True)
+    return _label_graph(as_bonds("active", active, (pairs.shape[0],)), pairs, size)
 
 
 @functools.partial(jax.jit, static_argnames="num_sites", inline=True)
 def _label_graph(active: Array, edges: Array, num_sites: int) -> Array:
-    first, second = edges[:, 0], edges[:, 1]
+    first, second = edges[:, 0].astype(jnp.int32), edges[:, 1].astype(jnp.int32)
 
     def across(label: Array) -> tuple[Array, Array]:
         here, there = _at(label, first), _at(label, second)
@@ -77,7 +71,9 @@ def _label_graph(active: Array, edges: Array, num_sites: int) -> Array:
 
 
 def lattice_cluster_labels(lattice: Lattice, active: Array) -> Array:
-    """`cluster_labels` of the active bonds of a lattice, by `square_cluster_labels` where it can be.
+    """`cluster_labels` of the active bonds of a lattice, several times faster where it has two axes or more.
+
+    Square planes are labelled as `square_cluster_labels` does it, then joined by the bonds that are left.
 
     Args:
         lattice: geometry.
@@ -89,15 +85,40 @@ def lattice_cluster_labels(lattice: Lattice, active: Array) -> Array:
     Raises:
         ValueError: bonds of another shape or type.
     """
-    _check_bonds("active", active, (len(lattice.bonds), *lattice.shape))
-    if lattice.bonds == ((1, 0), (0, 1)):
-        return square_cluster_labels(active[1], active[0], lattice.periodic)
-    kept = np.flatnonzero(lattice.bonds_inside())
-    return cluster_labels(active.reshape(-1)[kept], lattice.edges(), lattice.num_sites).reshape(lattice.shape)
+    return _label_lattice(as_bonds("active", active, (len(lattice.bonds), *lattice.shape)), lattice)
 
 
-@functools.partial(jax.jit, static_argnames="periodic", inline=True)
-def square_cluster_labels(right: Array, down: Array, periodic: tuple[bool, bool] = (True, True)) -> Array:
+@functools.partial(jax.jit, static_argnames="lattice", inline=True)
+def _label_lattice(active: Array, lattice: Lattice) -> Array:
+    ndim = lattice.ndim
+    unit = [tuple(int(axis == d) for axis in range(ndim)) for d in range(ndim)]
+    in_plane = [lattice.bonds.index(bond) for bond in unit[-2:] if bond in lattice.bonds]
+    if ndim < 2 or len(in_plane) < 2:
+        kept = np.flatnonzero(lattice.bonds_inside())
+        return cluster_labels(active.reshape(-1)[kept], lattice.edges(), lattice.num_sites).reshape(lattice.shape)
+
+    # Planes of the last two axes first: their sites are numbered in the same order as those of the lattice.
+    down, right = (active[direction].reshape(-1, *lattice.shape[-2:]) for direction in in_plane)
+    labels = _label_planes(right, down, (lattice.periodic[-2], lattice.periodic[-1]))
+    plane_size = lattice.shape[-2] * lattice.shape[-1]
+    labels = labels + plane_size * lax.broadcasted_iota(jnp.int32, labels.shape, 0)
+    others = [direction for direction in range(len(lattice.bonds)) if direction not in in_plane]
+    if not others:
+        return labels.reshape(lattice.shape)
+    is_bond = jnp.stack([active[direction] for direction in others])
+    if not all(lattice.periodic):
+        is_bond &= lattice.bonds_inside()[np.array(others)]
+
+    def across(label: Array) -> tuple[Array, Array]:
+        here = label.reshape(lattice.shape)
+        there = jnp.stack([shift(lattice, here, lattice.bonds[direction]) for direction in others])
+        here = jnp.broadcast_to(here, there.shape)
+        return here.reshape(-1), jnp.where(is_bond, there, here).reshape(-1)
+
+    return _join_trees(labels.reshape(-1), across).reshape(lattice.shape)
+
+
+def square_cluster_labels(right: Array, down: Array, periodic: bool | Sequence[bool] = True) -> Array:
     r"""Label the connected clusters of a square lattice by their smallest site.
 
     .. math:: \ell_i = \min \{ j : j \text{ is joined to } i \text{ by a path of active bonds} \}, \qquad i = x L_2 + y
@@ -111,7 +132,7 @@ def square_cluster_labels(right: Array, down: Array, periodic: tuple[bool, bool]
     Args:
         right: ``[L_1, L_2]`` bool, bond between (x, y) and (x, y+1).
         down: ``[L_1, L_2]`` bool, bond between (x, y) and (x+1, y).
-        periodic: whether each axis is closed; along an open one the bonds of the last sites are ignored.
+        periodic: one flag for both axes or one for each; along an open one the bonds of the last sites are ignored.
 
     Returns:
         ``[L_1, L_2]`` int32, the smallest flat site index of the cluster each site belongs to.
@@ -127,16 +148,24 @@ def square_cluster_labels(right: Array, down: Array, periodic: tuple[bool, bool]
     Reference:
         Flanigan & Tamayo, Physica A 215, 461 (1995), label parts of a lattice first and join their borders afterwards.
     """
-    if len(right.shape) != 2 or 0 in right.shape:
-        raise ValueError(f"right: expected bonds [L_1, L_2], got shape {tuple(right.shape)}")
-    _check_bonds("right", right, tuple(right.shape))
-    _check_bonds("down", down, tuple(right.shape))
-    if len(periodic) != 2:
-        raise ValueError(f"periodic: expected a flag for each of 2 axes, got {periodic!r}")
+    shape = as_array("right", right).shape
+    if len(shape) != 2 or 0 in shape:
+        raise ValueError(f"right: expected bonds [L_1, L_2], got shape {shape}")
+    wraps = as_flags("periodic", periodic, 2)
+    return _label_square(as_bonds("right", right, shape), as_bonds("down", down, shape), (wraps[0], wraps[1]))
+
+
+@functools.partial(jax.jit, static_argnames="periodic", inline=True)
+def _label_square(right: Array, down: Array, periodic: tuple[bool, bool]) -> Array:
+    return _label_planes(right[None], down[None], periodic)[0]
+
+
+def _label_planes(right: Array, down: Array, periodic: tuple[bool, bool]) -> Array:
+    """Labels ``[num_planes, L_1, L_2]`` of square lattices that share no bonds; ``vmap`` adds to them."""
 
     @custom_vmap
     def label_stack(right: Array, down: Array) -> Array:
-        return _label_stack(right, down, (bool(periodic[0]), bool(periodic[1])))
+        return _label_stack(right, down, periodic)
 
     @label_stack.def_vmap
     def _(axis_size: int, in_batched: list[bool], *bonds: Array) -> tuple[Array, bool]:
@@ -146,15 +175,15 @@ def square_cluster_labels(right: Array, down: Array, periodic: tuple[bool, bool]
         ]
         return label_stack(*(bond.reshape(-1, *bond.shape[2:]) for bond in full)).reshape(full[0].shape), True
 
-    return label_stack(right[None], down[None])[0]
+    return label_stack(right, down)
 
 
 def _label_stack(right: Array, down: Array, periodic: tuple[bool, bool]) -> Array:
     """Labels ``[num_lattices, L_1, L_2]`` of a stack of square lattices that share no bonds."""
     num_lattices, *sides = right.shape
     tiling = Tiling(num_lattices, (sides[0], sides[1]))
-    if tiling.num_tiles * tiling.tile_size > _MAX_SITES:
-        raise ValueError(f"right: expected at most {_MAX_SITES} sites in all, got bonds of shape {tuple(right.shape)}")
+    if tiling.num_tiles * tiling.tile_size > MAX_SITES:
+        raise ValueError(f"right: expected at most {MAX_SITES} sites in all, got bonds of shape {tuple(right.shape)}")
     bits = pack_bonds(right, down, periodic, tiling)
     local = label_tiles(bits, tiling)
     border = border_labels(local, tiling)
@@ -176,7 +205,7 @@ def _label_stack(right: Array, down: Array, periodic: tuple[bool, bool]) -> Arra
 
     # In a tile the smallest label is also the smallest site, and a cluster that reaches no border is final.
     sites = sites_of_tiles(tiling).reshape(-1)
-    smallest = jnp.full(root.shape, _MAX_SITES, jnp.int32)
+    smallest = jnp.full(root.shape, MAX_SITES, jnp.int32)
     smallest = smallest.at[root].min(_at(sites, cluster), mode="promise_in_bounds", wrap_negative_indices=False)
     labels = sites.at[cluster].set(_at(smallest, root), mode="promise_in_bounds", wrap_negative_indices=False)
     return _at(labels, tile_cluster_of_sites(local, tiling))
@@ -221,7 +250,10 @@ def _at(array: Array, index: Array) -> Array:
     return array.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
-def _check_bonds(name: str, bonds: Array, shape: tuple[int, ...]) -> None:
-    check_shape(name, bonds, shape)
-    if bonds.dtype != jnp.bool_:
-        raise ValueError(f"{name}: expected bool, got {bonds.dtype}")
+def as_bonds(name: str, bonds: Any, shape: tuple[int, ...]) -> Array:
+    """Booleans of this shape, whether each edge is a bond; or ValueError."""
+    array = as_array(name, bonds)
+    check_shape(name, array, shape)
+    if array.dtype != jnp.bool_:
+        raise ValueError(f"{name}: expected bool, got {array.dtype}")
+    return array

@@ -10,12 +10,13 @@ import itertools
 import operator
 from collections.abc import Mapping, Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.checks import check_shape
-from jaxrg.lattice.geometry import Lattice, Offset, inside, shift
+from jaxrg.checks import as_spins, kind_of
+from jaxrg.lattice.geometry import Lattice, Offset, as_offset, check_lattice, inside, shift
 
 Term = tuple[Offset, ...]
 
@@ -39,11 +40,24 @@ class Operators:
         lattice: the lattice the sums run over.
         names: one name for each operator.
         terms: for each operator, its orbit: offset sets that differ by more than a translation.
+
+    Raises:
+        ValueError: no Lattice, not one name for each operator, or offsets that are no integer steps along each axis.
     """
 
     lattice: Lattice
     names: tuple[str, ...]
     terms: tuple[tuple[Term, ...], ...]
+
+    def __post_init__(self) -> None:
+        ndim = check_lattice("lattice", self.lattice).ndim
+        if len(self.names) != len(self.terms):
+            raise ValueError(f"names: expected one for each of {len(self.terms)} operators, got {len(self.names)}")
+        terms = tuple(
+            tuple(tuple(as_offset("terms", offset, ndim) for offset in term) for term in orbit) for orbit in self.terms
+        )
+        object.__setattr__(self, "names", tuple(self.names))
+        object.__setattr__(self, "terms", terms)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -91,6 +105,7 @@ def point_group(lattice: Lattice) -> tuple[tuple[Offset, ...], ...]:
 
     The hyperoctahedral group for hypercubic lattices, the twelve elements of the hexagon for the triangular one.
     """
+    check_lattice("lattice", lattice)
     neighbours = set(lattice.bonds) | {tuple(-step for step in bond) for bond in lattice.bonds}
     group = []
     for images in itertools.product(sorted(neighbours), repeat=lattice.ndim):
@@ -124,6 +139,9 @@ def operators(lattice: Lattice, offset_sets: Mapping[str, Sequence[Sequence[int]
         >>> operators(square, {"nn": [(0, 0), (1, 0)], "field": [(0, 0)]}).num_terms.tolist()
         [32, 16]
     """
+    check_lattice("lattice", lattice)
+    if not isinstance(offset_sets, Mapping):
+        raise ValueError(f"offset_sets: expected a dict of names and offsets, got {kind_of(offset_sets)}")
     if not offset_sets:
         raise ValueError("offset_sets: expected at least one operator, got none")
     names, orbits = tuple(offset_sets), []
@@ -169,6 +187,9 @@ def standard_operators(lattice: Lattice, names: Sequence[str] | None = None) -> 
         >>> standard_operators(hypercubic((4, 4))).names
         ('nearest_neighbour', 'next_nearest_neighbour', 'third_neighbour', 'plaquette')
     """
+    check_lattice("lattice", lattice)
+    if names is not None and (not isinstance(names, Sequence) or isinstance(names, str)):
+        raise ValueError(f"names: expected a sequence of names, got {kind_of(names)}")
     if names is None:
         wide = ["nearest_neighbour", "next_nearest_neighbour", "third_neighbour", "plaquette"]
         names = wide if lattice.ndim > 1 else ["nearest_neighbour", "third_neighbour"]
@@ -190,14 +211,25 @@ def evaluate(basis: Operators, spins: Array) -> Array:
         ``[num_operators]``, int32 for integer spins, else the dtype of ``spins``.
 
     Raises:
-        ValueError: the shape is not the lattice's.
+        ValueError: no Operators, or spins of another shape than the lattice's, of a type without -1 or, where they can
+            be seen, other than ±1; integers on a lattice whose sums an int32 cannot hold.
 
     Example:
         >>> from jaxrg.lattice import hypercubic
         >>> evaluate(standard_operators(hypercubic((4, 4))), jnp.ones((4, 4), jnp.int8)).tolist()
         [32, 32, 32, 16]
     """
-    check_shape("spins", spins, basis.lattice.shape)
+    if not isinstance(basis, Operators):
+        raise ValueError(f"basis: expected a basis of lattice.operators, got {kind_of(basis)}")
+    array = as_spins("spins", spins, basis.lattice.shape)
+    largest = basis.lattice.num_sites * max(map(len, basis.terms))
+    if jnp.issubdtype(array.dtype, jnp.integer) and largest > np.iinfo(np.int32).max:
+        raise ValueError(f"spins: expected floats for sums of {largest} products, which an int32 cannot hold")
+    return _evaluate(basis, array)
+
+
+@functools.partial(jax.jit, static_argnames="basis", inline=True)
+def _evaluate(basis: Operators, spins: Array) -> Array:
     dtype = jnp.int32 if jnp.issubdtype(spins.dtype, jnp.integer) else spins.dtype
     shifted = functools.cache(lambda offset: shift(basis.lattice, spins, offset))
     totals = []

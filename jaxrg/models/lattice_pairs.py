@@ -36,10 +36,7 @@ class LatticePairs:
 
     def field_array(self) -> Array:
         """``[*shape]`` field on every site."""
-        field = jnp.asarray(self.field)
-        if field.shape not in ((), self.shape):
-            raise ValueError(f"field: expected a scalar or shape {self.shape}, got {field.shape}")
-        return jnp.broadcast_to(field, self.shape)
+        return jnp.broadcast_to(jnp.asarray(self.field), self.shape)
 
     def bond_products(self, spins: Array) -> list[Array]:
         """``s_x s_{x+b}`` for every direction of bond, zero where a bond would leave an open boundary."""

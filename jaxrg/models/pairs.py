@@ -1,16 +1,16 @@
 """Ising spins on any graph: a dense matrix of couplings, or a list of edges."""
 
 import dataclasses
-import functools
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.checks import as_parameter, check_count, check_shape, is_traced
+from jaxrg.checks import as_array, as_count, as_integers, check_shape, is_traced
 from jaxrg.lattice import cluster_labels, greedy_colouring
+from jaxrg.lattice.graphs import as_edges
+from jaxrg.models.construction import as_couplings, of_spins, pytree
 from jaxrg.models.observables import reduced_observables
 
 
@@ -32,10 +32,10 @@ class _GraphPairs:
         """``[num_sites]`` int32, the smallest site of each cluster of active edges ``[num_edges]``."""
         return cluster_labels(active, self.edge_list, self.num_sites)
 
-    observables = reduced_observables
+    observables = of_spins(reduced_observables)
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["couplings", "field"], meta_fields=[])
+@pytree(data_fields=("couplings", "field"), meta_fields=())
 @dataclasses.dataclass(frozen=True)
 class DensePairs(_GraphPairs):
     r"""Every pair of spins may interact.
@@ -43,16 +43,29 @@ class DensePairs(_GraphPairs):
     .. math:: H(s) = -\tfrac12 \sum_{ij} J_{ij} s_i s_j - \sum_i h_i s_i
 
     Attributes:
-        couplings: J, ``[num_sites, num_sites]``, symmetric with a zero diagonal; `dense_pairs` checks it.
+        couplings: J, ``[num_sites, num_sites]``, symmetric with a zero diagonal. Of a traced matrix, whose entries
+            cannot be seen, the symmetric part without the diagonal is kept, which is all that P(s) depends on.
         field: h, scalar or ``[num_sites]``.
+
+    Raises:
+        ValueError: a matrix that is not square, finite and symmetric with a zero diagonal, or a field of another shape.
     """
 
     couplings: Array
     field: Array | float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "couplings", as_parameter("couplings", self.couplings))
-        object.__setattr__(self, "field", as_parameter("field", self.field))
+        shape = as_array("couplings", self.couplings).shape
+        if len(shape) != 2 or shape[0] != shape[1]:
+            raise ValueError(f"couplings: expected a square matrix, got shape {shape}")
+        size = shape[0]
+        matrix = as_couplings("couplings", self.couplings, (size, size))
+        if is_traced(matrix):
+            matrix = jnp.where(np.eye(size, dtype=bool), 0, 0.5 * (matrix + matrix.T))
+        elif not np.array_equal(matrix, matrix.T) or np.any(np.diag(matrix)):
+            raise ValueError("couplings: expected a symmetric matrix with a zero diagonal, got one that is not")
+        object.__setattr__(self, "couplings", matrix)
+        object.__setattr__(self, "field", as_couplings("field", self.field, (), (size,)))
 
     @property
     def num_sites(self) -> int:
@@ -81,23 +94,19 @@ class DensePairs(_GraphPairs):
         """``[num_sites]`` field on every site."""
         return jnp.broadcast_to(jnp.asarray(self.field).astype(self.couplings.dtype), self.shape)
 
+    @of_spins
     def hamiltonian(self, spins: Array) -> Array:
         """Reduced Hamiltonian H(s) of one configuration ``[num_sites]``."""
-        check_shape("spins", spins, self.shape)
         values = spins.astype(self.couplings.dtype)
         return -0.5 * jnp.dot(values, jnp.dot(self.couplings, values)) - jnp.sum(self.field_array() * values)
 
+    @of_spins
     def local_field(self, spins: Array) -> Array:
         r"""``[num_sites]`` :math:`f_i = \sum_j J_{ij} s_j + h_i`."""
-        check_shape("spins", spins, self.shape)
         return jnp.dot(self.couplings, spins.astype(self.couplings.dtype)) + self.field_array()
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["edge_list", "couplings", "field", "colours"],
-    meta_fields=["num_sites", "num_colours"],
-)
+@pytree(data_fields=("edge_list", "couplings", "field", "colours"), meta_fields=("num_sites", "num_colours"))
 @dataclasses.dataclass(frozen=True)
 class SparsePairs(_GraphPairs):
     r"""Spins on the edges of a graph; build it with `sparse_pairs`, which checks and colours the graph.
@@ -111,6 +120,10 @@ class SparsePairs(_GraphPairs):
         colours: ``[num_sites]`` int32, different across every edge.
         num_sites: static.
         num_colours: static.
+
+    Raises:
+        ValueError: edges outside the sites or from a site to itself; couplings or a field that are no finite numbers or
+            not one for each edge or site; colours that are equal across an edge or not below ``num_colours``.
     """
 
     edge_list: Array
@@ -120,6 +133,22 @@ class SparsePairs(_GraphPairs):
     num_sites: int
     num_colours: int
 
+    def __post_init__(self) -> None:
+        num_sites, num_colours = as_count("num_sites", self.num_sites), as_count("num_colours", self.num_colours)
+        edges = as_edges("edge_list", self.edge_list, num_sites, has_loops=False)
+        colours = as_integers("colours", self.colours, minimum=0, maximum=num_colours - 1)
+        check_shape("colours", colours, (num_sites,))
+        if not is_traced((edges, colours)):
+            first, second = np.asarray(colours)[np.asarray(edges).T]
+            if np.any(first == second):
+                edge = np.asarray(edges)[first == second][0].tolist()
+                raise ValueError(f"colours: expected different ones across every edge, got one on edge {edge}")
+        couplings = as_couplings("couplings", self.couplings, edges.shape[:1])
+        field = as_couplings("field", self.field, (num_sites,))
+        checked = (edges, couplings, field, colours, num_sites, num_colours)
+        for entry, value in zip(dataclasses.fields(self), checked, strict=True):
+            object.__setattr__(self, entry.name, value)
+
     def bond_couplings(self) -> Array:
         """``[num_edges]`` J of every edge."""
         return self.couplings
@@ -128,16 +157,16 @@ class SparsePairs(_GraphPairs):
         """``[num_sites]`` field on every site."""
         return self.field
 
+    @of_spins
     def hamiltonian(self, spins: Array) -> Array:
         """Reduced Hamiltonian H(s) of one configuration ``[num_sites]``."""
-        check_shape("spins", spins, self.shape)
         values = spins.astype(self.couplings.dtype)
         first, second = self.bond_ends(values)
         return -jnp.dot(self.couplings, first * second) - jnp.dot(self.field, values)
 
+    @of_spins
     def local_field(self, spins: Array) -> Array:
         r"""``[num_sites]`` :math:`f_i = \sum_j J_{ij} s_j + h_i`."""
-        check_shape("spins", spins, self.shape)
         values = spins.astype(self.couplings.dtype)
         first, second = self.edge_list[:, 0], self.edge_list[:, 1]
         total = self.field.at[first].add(self.couplings * values[second])
@@ -145,20 +174,12 @@ class SparsePairs(_GraphPairs):
 
 
 def dense_pairs(couplings: Array, field: Array | float = 0.0) -> DensePairs:
-    """A fully connected model after checking its matrix.
+    """A fully connected model, `DensePairs`, of its matrix.
 
     Raises:
-        ValueError: a matrix that is not square and symmetric with a zero diagonal, or a field of another length.
+        ValueError: a matrix that is not square, finite and symmetric with a zero diagonal, or a field of another shape.
     """
-    matrix = jnp.asarray(as_parameter("couplings", couplings))
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise ValueError(f"couplings: expected a square matrix, got shape {matrix.shape}")
-    is_proper = is_traced(matrix) or (np.array_equal(matrix, matrix.T) and not np.any(np.diag(matrix)))
-    if not is_proper:
-        raise ValueError("couplings: expected a symmetric matrix with a zero diagonal, got one that is not")
-    if np.shape(field) not in ((), matrix.shape[:1]):
-        raise ValueError(f"field: expected a scalar or shape {matrix.shape[:1]}, got {np.shape(field)}")
-    return DensePairs(matrix, field)
+    return DensePairs(couplings, field)
 
 
 def sparse_pairs(
@@ -173,31 +194,19 @@ def sparse_pairs(
         num_sites: number of spins.
 
     Raises:
-        ValueError: edges of another shape, outside the sites or from a site to itself; couplings or field of another
-            length.
+        ValueError: edges of another shape, outside the sites or from a site to itself; couplings or a field that are no
+            finite numbers or have another shape.
     """
-    check_count("num_sites", num_sites)
-    pairs = np.asarray(edges)
-    if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.issubdtype(pairs.dtype, np.integer):
-        raise ValueError(f"edges: expected integers of shape [num_edges, 2], got {pairs.dtype} of shape {pairs.shape}")
-    if pairs.size and (pairs.min() < 0 or pairs.max() >= num_sites):
-        raise ValueError(f"edges: expected sites 0 to {num_sites - 1}, got {pairs.min()} to {pairs.max()}")
-    if np.any(pairs[:, 0] == pairs[:, 1]):
-        raise ValueError(
-            f"edges: expected two different sites, got site {pairs[pairs[:, 0] == pairs[:, 1]][0, 0]} twice"
-        )
-    strengths = jnp.asarray(as_parameter("couplings", couplings))
-    fields = jnp.asarray(as_parameter("field", field)).astype(strengths.dtype)
-    if strengths.shape not in ((), (len(pairs),)):
-        raise ValueError(f"couplings: expected a scalar or shape ({len(pairs)},), got {strengths.shape}")
-    if fields.shape not in ((), (num_sites,)):
-        raise ValueError(f"field: expected a scalar or shape ({num_sites},), got {fields.shape}")
-    colours = greedy_colouring(pairs, num_sites)
+    size = as_count("num_sites", num_sites)
+    pairs = np.asarray(as_edges("edges", edges, size, has_loops=False), np.int32)
+    strengths = as_couplings("couplings", couplings, (), (len(pairs),))
+    fields = as_couplings("field", field, (), (size,))
+    colours = greedy_colouring(pairs, size)
     return SparsePairs(
-        jnp.asarray(pairs, jnp.int32),
+        jnp.asarray(pairs),
         jnp.broadcast_to(strengths, (len(pairs),)),
-        jnp.broadcast_to(fields, (num_sites,)),
+        jnp.broadcast_to(fields.astype(strengths.dtype), (size,)),
         jnp.asarray(colours),
-        num_sites,
+        size,
         int(colours.max()) + 1,
     )

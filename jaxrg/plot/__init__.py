@@ -1,7 +1,7 @@
 """Figures with matplotlib; every function returns a ``Figure`` to save or show."""
 
+from jaxrg.plot.heat_map import interaction_heat_map
 from jaxrg.plot.interaction_figures import (
-    interaction_heat_map,
     interaction_network,
     interaction_upset,
     interaction_waterfall,

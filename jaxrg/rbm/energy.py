@@ -1,12 +1,25 @@
 """The restricted Boltzmann machine of ±1 units: parameters, energy and the Hamiltonians of its two layers."""
 
-from typing import NamedTuple
+import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from jaxrg.checks import check_count, check_shape, check_spins
+from jaxrg.checks import (
+    as_array,
+    as_count,
+    as_floating,
+    as_floating_alike,
+    as_spins,
+    check_key,
+    check_number,
+    check_shape,
+    is_traced,
+    kind_of,
+)
 
 
 class RBM(NamedTuple):
@@ -23,21 +36,59 @@ class RBM(NamedTuple):
     hidden_bias: Array
 
 
-def check_machine(machine: RBM) -> tuple[int, int]:
-    """``(num_visible, num_hidden)`` of a machine whose arrays fit together.
+def as_machine(machine: Any, *, name: str = "machine") -> RBM:
+    """A machine of floating arrays of one dtype that fit together; integers become floats, half precision single.
 
     Raises:
-        ValueError: the weights are no matrix, or a bias has another length.
+        ValueError: no `RBM`, weights that are no matrix, a layer without units, or a bias of another length.
     """
+    if not isinstance(machine, RBM):
+        raise ValueError(f"{name}: expected an RBM of weights, visible_bias and hidden_bias, got {kind_of(machine)}")
+    machine = RBM(*as_floating_alike(**machine._asdict()))
     if machine.weights.ndim != 2:
         raise ValueError(
             f"weights: expected shape (num_visible, num_hidden), got {tuple(machine.weights.shape)}; "
             "use jax.vmap over a batch of machines"
         )
     num_visible, num_hidden = machine.weights.shape
+    if machine.weights.size == 0:
+        raise ValueError(f"weights: expected units in both layers, got shape {tuple(machine.weights.shape)}")
     check_shape("visible_bias", machine.visible_bias, (num_visible,))
     check_shape("hidden_bias", machine.hidden_bias, (num_hidden,))
-    return num_visible, num_hidden
+    return machine
+
+
+def as_units(name: str, value: Any, shape: tuple[int | None, ...]) -> Array:
+    """Units of a layer as an array of spins ±1; None in a shape is any length but zero.
+
+    Raises:
+        ValueError: another shape, or units that are not ±1, where they can be seen; of 0 and 1 with what converts them.
+    """
+    units = as_array(name, value)
+    pairs = zip(units.shape, shape, strict=False)
+    if units.ndim != len(shape) or any(size == 0 or wanted not in (None, size) for size, wanted in pairs):
+        raise ValueError(f"{name}: expected shape {_shape_in_words(shape, units.shape)}, got {tuple(units.shape)}")
+    if not is_traced(units):
+        host = np.asarray(units)
+        if host.dtype == bool or (np.any(host == 0) and np.all((host == 0) | (host == 1))):
+            raise ValueError(
+                f"{name}: expected spins +1 or -1, got 0 or 1; 2 * {name} - 1 are the spins of 0/1 units, and "
+                "rbm.from_binary makes the machine for spins of one for 0/1 units"
+            )
+    return as_spins(name, units)
+
+
+def _shape_in_words(shape: tuple[int | None, ...], given: tuple[int, ...]) -> str:
+    # A length that is free is shown as the one that came, so that the message says what differs.
+    fits = len(given) == len(shape) and 0 not in given
+    sizes = [str(size) if size is not None else str(given[0]) if fits else "num_samples" for size in shape]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+
+def spin_values(machine: RBM, units: Array) -> Array:
+    """Spins in the dtype of the machine, and NaN for what is none: inside a jit nobody can look at the values."""
+    values = units.astype(machine.weights.dtype)
+    return jnp.where(jnp.abs(values) == 1, values, jnp.nan)
 
 
 def init(key: Array, num_visible: int, num_hidden: int, *, scale: float = 0.01, dtype=None) -> RBM:
@@ -47,19 +98,51 @@ def init(key: Array, num_visible: int, num_hidden: int, *, scale: float = 0.01, 
         scale: standard deviation of the weights.
         dtype: of all parameters; the default float of JAX unless given.
 
+    Raises:
+        ValueError: sizes below 1, a scale that is no finite number, or a dtype that is not floating.
+
     Example:
         >>> init(jax.random.key(0), num_visible=4, num_hidden=2).weights.shape
         (4, 2)
     """
-    check_count("num_visible", num_visible)
-    check_count("num_hidden", num_hidden)
-    dtype = jnp.result_type(float) if dtype is None else dtype
-    weights = scale * jax.random.normal(key, (num_visible, num_hidden), dtype)
+    check_key("key", key)
+    check_number("scale", scale)
+    dtype = as_float_dtype("dtype", dtype)
+    sizes = as_count("num_visible", num_visible), as_count("num_hidden", num_hidden)
+    return _init(key, as_floating("scale", scale), *sizes, dtype)
+
+
+def as_float_dtype(name: str, value: Any) -> np.dtype:
+    """A floating dtype, by default that of JAX.
+
+    Raises:
+        ValueError: no floating dtype, or one that JAX does not hold, as float64 without ``jax_enable_x64``.
+    """
+    try:
+        dtype = np.dtype(jnp.result_type(float) if value is None else value)
+    except TypeError:
+        raise ValueError(f"{name}: expected a floating dtype, got {value!r}") from None
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"{name}: expected a floating dtype, got {dtype}")
+    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+        raise ValueError(f"{name}: expected a dtype that JAX holds, got {dtype} without jax_enable_x64")
+    return dtype
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _init(key: Array, scale: Array, num_visible: int, num_hidden: int, dtype: np.dtype) -> RBM:
+    weights = scale.astype(dtype) * jax.random.normal(key, (num_visible, num_hidden), dtype)
     return RBM(weights, jnp.zeros(num_visible, dtype), jnp.zeros(num_hidden, dtype))
 
 
 def transpose(machine: RBM) -> RBM:
     """The same machine with its layers exchanged: hidden units become visible."""
+    return exchanged(as_machine(machine))
+
+
+@jax.jit
+def exchanged(machine: RBM) -> RBM:
+    """`transpose` of a machine that has been checked."""
     return RBM(machine.weights.T, machine.hidden_bias, machine.visible_bias)
 
 
@@ -102,11 +185,15 @@ def energy(machine: RBM, visible: Array, hidden: Array) -> Array:
         >>> float(energy(machine, jnp.array([1, 1]), jnp.array([-1])))
         2.0
     """
-    num_visible, num_hidden = check_machine(machine)
-    check_spins("visible", visible, (num_visible,))
-    check_spins("hidden", hidden, (num_hidden,))
-    hidden = hidden.astype(machine.weights.dtype)
-    return -visible.astype(machine.weights.dtype) @ machine.visible_bias - hidden @ hidden_field(machine, visible)
+    machine = as_machine(machine)
+    visible = as_units("visible", visible, machine.visible_bias.shape)
+    return _energy(machine, visible, as_units("hidden", hidden, machine.hidden_bias.shape))
+
+
+@jax.jit
+def _energy(machine: RBM, visible: Array, hidden: Array) -> Array:
+    visible, hidden = spin_values(machine, visible), spin_values(machine, hidden)
+    return -visible @ machine.visible_bias - hidden @ hidden_field(machine, visible)
 
 
 def visible_hamiltonian(machine: RBM, visible: Array) -> Array:
@@ -122,15 +209,15 @@ def visible_hamiltonian(machine: RBM, visible: Array) -> Array:
         >>> round(float(visible_hamiltonian(machine, jnp.array([1, 1, -1]))), 5)  # -1 - 2 ln 2
         -2.38629
     """
-    num_visible, _ = check_machine(machine)
-    check_spins("visible", visible, (num_visible,))
-    return unchecked_visible_hamiltonian(machine, visible)
+    machine = as_machine(machine)
+    return unchecked_visible_hamiltonian(machine, as_units("visible", visible, machine.visible_bias.shape))
 
 
+@jax.jit
 def unchecked_visible_hamiltonian(machine: RBM, visible: Array) -> Array:
-    """`visible_hamiltonian` for states the library made itself."""
-    linear = visible.astype(machine.weights.dtype) @ machine.visible_bias
-    return -linear - jnp.sum(log_two_cosh(hidden_field(machine, visible)))
+    """`visible_hamiltonian` of units that have been checked, or NaN of what are no spins."""
+    visible = spin_values(machine, visible)
+    return -visible @ machine.visible_bias - jnp.sum(log_two_cosh(hidden_field(machine, visible)))
 
 
 def hidden_hamiltonian(machine: RBM, hidden: Array) -> Array:
@@ -141,9 +228,13 @@ def hidden_hamiltonian(machine: RBM, hidden: Array) -> Array:
     Returns:
         Scalar of the machine's dtype.
     """
-    _, num_hidden = check_machine(machine)
-    check_spins("hidden", hidden, (num_hidden,))
-    return unchecked_visible_hamiltonian(transpose(machine), hidden)
+    machine = as_machine(machine)
+    return _hidden_hamiltonian(machine, as_units("hidden", hidden, machine.hidden_bias.shape))
+
+
+@jax.jit
+def _hidden_hamiltonian(machine: RBM, hidden: Array) -> Array:
+    return unchecked_visible_hamiltonian(exchanged(machine), hidden)
 
 
 def from_binary(machine: RBM) -> tuple[RBM, Array]:
@@ -161,10 +252,12 @@ def from_binary(machine: RBM) -> tuple[RBM, Array]:
     Returns:
         The ±1 machine, and the constant :math:`E_{01} - E`; so :math:`\ln Z_{01} = \ln Z - (E_{01} - E)`.
     """
-    check_machine(machine)
-    weights = jnp.asarray(machine.weights) / 4
-    visible_bias = jnp.asarray(machine.visible_bias) / 2
-    hidden_bias = jnp.asarray(machine.hidden_bias) / 2
+    return _from_binary(as_machine(machine))
+
+
+@jax.jit
+def _from_binary(machine: RBM) -> tuple[RBM, Array]:
+    weights, visible_bias, hidden_bias = machine.weights / 4, machine.visible_bias / 2, machine.hidden_bias / 2
     shift = -(jnp.sum(visible_bias) + jnp.sum(hidden_bias) + jnp.sum(weights))
     return RBM(weights, visible_bias + jnp.sum(weights, axis=1), hidden_bias + jnp.sum(weights, axis=0)), shift
 
@@ -177,7 +270,11 @@ def to_binary(machine: RBM) -> tuple[RBM, Array]:
     Returns:
         The parameters for 0/1 units, and the constant :math:`E_{01} - E`.
     """
-    check_machine(machine)
+    return _to_binary(as_machine(machine))
+
+
+@jax.jit
+def _to_binary(machine: RBM) -> tuple[RBM, Array]:
     weights, visible_bias, hidden_bias = machine
     shift = jnp.sum(weights) - jnp.sum(visible_bias) - jnp.sum(hidden_bias)
     of_visible, of_hidden = (

@@ -8,11 +8,20 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxrg import tables
-from jaxrg.checks import check_shape, check_spins
-from jaxrg.rbm.energy import RBM, check_machine, log_two_cosh, transpose, unchecked_visible_hamiltonian
+from jaxrg.checks import as_floating, check_shape, is_traced
+from jaxrg.rbm.energy import (
+    RBM,
+    as_machine,
+    as_units,
+    exchanged,
+    log_two_cosh,
+    transpose,
+    unchecked_visible_hamiltonian,
+)
 from jaxrg.sums import LogSumExp, add_log_weights, empty_log_sum
 
 CHUNK_ELEMENTS = 2**21  # fields at once, 16 MB of float64 for each temporary
@@ -25,7 +34,7 @@ def _num_low_bits(num_visible: int, num_hidden: int, chunk_elements: int) -> int
 
 def _fold(add, init, machine: RBM, chunk_elements: int):
     """`jaxrg.tables.fold` of ``add(carry, -H [1, chunk])`` over the visible states, one chunk for all low bits."""
-    num_visible, num_hidden = check_machine(machine)
+    num_visible, num_hidden = machine.weights.shape
     num_low = _num_low_bits(num_visible, num_hidden, chunk_elements)
     low = tables.all_spins(num_low, machine.weights.dtype)
     low_field, low_linear = low @ machine.weights[:num_low], low @ machine.visible_bias[:num_low]
@@ -40,7 +49,10 @@ def _fold(add, init, machine: RBM, chunk_elements: int):
 
 
 @functools.partial(jax.jit, static_argnames="chunk_elements")
-def _log_partition_over_visible(machine: RBM, *, chunk_elements: int) -> Array:
+def _log_partition(machine: RBM, *, chunk_elements: int) -> Array:
+    num_visible, num_hidden = machine.weights.shape
+    machine = exchanged(machine) if num_hidden < num_visible else machine
+
     def add(total: LogSumExp, log_weights: Array) -> tuple[LogSumExp, None]:
         return add_log_weights(total, log_weights[0])[0], None
 
@@ -62,10 +74,14 @@ def log_partition(machine: RBM) -> Array:
         >>> round(float(log_partition(machine)), 5)  # 5 ln 2
         3.46574
     """
-    num_visible, num_hidden = check_machine(machine)
-    tables.check_num_bits(min(num_visible, num_hidden), name="machine, units of the smaller layer")
-    smaller_first = transpose(machine) if num_hidden < num_visible else machine
-    return _log_partition_over_visible(smaller_first, chunk_elements=CHUNK_ELEMENTS)
+    return _log_partition(_as_small_machine(machine), chunk_elements=CHUNK_ELEMENTS)
+
+
+def _as_small_machine(machine: RBM) -> RBM:
+    """A machine whose smaller layer can be enumerated."""
+    machine = as_machine(machine)
+    tables.check_num_bits(min(machine.weights.shape), name="machine, units of the smaller layer")
+    return machine
 
 
 @functools.partial(jax.jit, static_argnames="chunk_elements")
@@ -75,8 +91,14 @@ def _visible_energies(machine: RBM, *, chunk_elements: int) -> Array:
 
 def visible_energies(machine: RBM) -> Array:
     """H(v) of every visible state, ``[2**num_visible]`` in index order."""
-    tables.check_table(check_machine(machine)[0], copies=3, name="num_visible")
-    return _visible_energies(machine, chunk_elements=CHUNK_ELEMENTS)
+    return _visible_energies(_as_tabled(machine), chunk_elements=CHUNK_ELEMENTS)
+
+
+def _as_tabled(machine: RBM) -> RBM:
+    """A machine whose visible states fit tables."""
+    machine = as_machine(machine)
+    tables.check_table(machine.weights.shape[0], copies=3, name="num_visible")
+    return machine
 
 
 def visible_distribution(machine: RBM) -> Array:
@@ -90,7 +112,12 @@ def visible_distribution(machine: RBM) -> Array:
         >>> visible_distribution(machine).tolist()  # unit 0 is +1 in states 1 and 3
         [0.0, 0.5, 0.0, 0.5]
     """
-    return jax.nn.softmax(-visible_energies(machine))
+    return _visible_distribution(_as_tabled(machine), chunk_elements=CHUNK_ELEMENTS)
+
+
+@functools.partial(jax.jit, static_argnames="chunk_elements")
+def _visible_distribution(machine: RBM, *, chunk_elements: int) -> Array:
+    return jax.nn.softmax(-_visible_energies(machine, chunk_elements=chunk_elements))
 
 
 def hidden_distribution(machine: RBM) -> Array:
@@ -104,9 +131,14 @@ def log_probability(machine: RBM, visible: Array) -> Array:
     Returns:
         Scalar; both terms grow with the machine, so large ones need float64.
     """
-    num_visible, _ = check_machine(machine)
-    check_spins("visible", visible, (num_visible,))
-    return -unchecked_visible_hamiltonian(machine, visible) - log_partition(machine)
+    machine = _as_small_machine(machine)
+    visible = as_units("visible", visible, machine.visible_bias.shape)
+    return _log_probability(machine, visible, chunk_elements=CHUNK_ELEMENTS)
+
+
+@functools.partial(jax.jit, static_argnames="chunk_elements")
+def _log_probability(machine: RBM, visible: Array, *, chunk_elements: int) -> Array:
+    return -unchecked_visible_hamiltonian(machine, visible) - _log_partition(machine, chunk_elements=chunk_elements)
 
 
 def log_likelihood(machine: RBM, data: Array, weights: Array | None = None) -> Array:
@@ -121,25 +153,60 @@ def log_likelihood(machine: RBM, data: Array, weights: Array | None = None) -> A
         weights: ``[num_samples]``, not negative; equal unless given.
 
     Returns:
-        Scalar of the machine's dtype, in nats per sample.
+        Scalar of the machine's dtype, in nats per sample. NaN where, inside a jit, data are not ±1 or a weight is
+        negative.
+
+    Raises:
+        ValueError: data that are not ±1, as 0/1 data are not, or weights that are negative or all zero.
 
     Example:
         >>> machine = RBM(jnp.zeros((3, 2)), jnp.zeros(3), jnp.zeros(2))
         >>> round(float(log_likelihood(machine, jnp.ones((5, 3), jnp.int8))), 5)  # -3 ln 2
         -2.07944
     """
-    num_visible, _ = check_machine(machine)
-    check_spins("data", data, (data.shape[0], num_visible))
-    hamiltonians = jax.vmap(unchecked_visible_hamiltonian, (None, 0))(machine, data)
+    machine, data, weights = as_weighted_data(machine, data, weights)
+    return _log_likelihood(machine, data, weights, chunk_elements=CHUNK_ELEMENTS)
+
+
+def as_weighted_data(
+    machine: RBM, data: Array, weights: Array | None, *, name: str = "data"
+) -> tuple[RBM, Array, Array | None]:
+    """A machine that can be enumerated, samples of its visible layer and their weights, checked."""
+    machine = _as_small_machine(machine)
+    data = as_units(name, data, (None, machine.weights.shape[0]))
     if weights is None:
-        mean = jnp.mean(hamiltonians)
-    else:
-        check_shape("weights", weights, (data.shape[0],))
-        weights = weights.astype(hamiltonians.dtype)
-        mean = jnp.sum(weights * hamiltonians) / jnp.sum(weights)
-    return -mean - log_partition(machine)
+        return machine, data, None
+    weights = as_floating("weights", weights)
+    check_shape("weights", weights, (data.shape[0],))
+    if not is_traced(weights):
+        host = np.asarray(weights)
+        if np.any(host < 0) or np.any(np.isinf(host)) or host.sum() == 0:
+            raise ValueError(
+                f"weights: expected finite weights >= 0 with a positive sum, got {host.min()} to {host.max()}"
+            )
+    return machine, data, weights
+
+
+def weighted_energies(machine: RBM, data: Array, weights: Array | None) -> tuple[Array, Array]:
+    """H of every sample, and its weight, which is NaN below zero; both ``[num_samples]`` of the machine's dtype."""
+    hamiltonians = jax.vmap(unchecked_visible_hamiltonian, (None, 0))(machine, data)
+    weights = jnp.ones_like(hamiltonians) if weights is None else weights.astype(hamiltonians.dtype)
+    return hamiltonians, jnp.where(weights >= 0, weights, jnp.nan)
+
+
+@functools.partial(jax.jit, static_argnames="chunk_elements")
+def _log_likelihood(machine: RBM, data: Array, weights: Array | None, *, chunk_elements: int) -> Array:
+    hamiltonians, weights = weighted_energies(machine, data, weights)
+    mean = jnp.sum(weights * hamiltonians) / jnp.sum(weights)
+    return -mean - _log_partition(machine, chunk_elements=chunk_elements)
 
 
 def negative_log_likelihood(machine: RBM, data: Array, weights: Array | None = None) -> Array:
     """Minus `log_likelihood`: the loss of exact training."""
-    return -log_likelihood(machine, data, weights)
+    machine, data, weights = as_weighted_data(machine, data, weights)
+    return _negative_log_likelihood(machine, data, weights, chunk_elements=CHUNK_ELEMENTS)
+
+
+@functools.partial(jax.jit, static_argnames="chunk_elements")
+def _negative_log_likelihood(machine: RBM, data: Array, weights: Array | None, *, chunk_elements: int) -> Array:
+    return -_log_likelihood(machine, data, weights, chunk_elements=chunk_elements)

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.custom_derivatives import SymbolicZero
 from jax.tree_util import Partial
 
 from jaxrg import random
 from jaxrg.base import Sampler, Status
-from jaxrg.checks import as_parameter, check_spins
-from jaxrg.rbm.energy import RBM, check_machine, hidden_field, visible_field
+from jaxrg.checks import as_parameter, check_key
+from jaxrg.rbm.energy import RBM, as_machine, as_units, hidden_field, spin_values, visible_field
 from jaxrg.samplers import SpinInfo, from_kernel
 
 
@@ -24,13 +25,32 @@ class GibbsState(NamedTuple):
     step: Array  # [] uint32, steps taken
 
 
+@jax.custom_jvp
+def _without_derivative(mean: Array) -> Array:
+    return mean
+
+
+def _refuse_derivative(primals: tuple, tangents: tuple) -> tuple:
+    if isinstance(tangents[0], SymbolicZero):
+        return primals[0], tangents[0]
+    raise ValueError(
+        "machine: expected no derivative through drawn spins, whose law it would miss, got one; draw from "
+        "jax.lax.stop_gradient(machine) and differentiate rbm.visible_hamiltonian of the spins, or the exact "
+        "rbm.log_likelihood"
+    )
+
+
+_without_derivative.defjvp(_refuse_derivative, symbolic_zeros=True)
+
+
 # The generator is a hundred integer operations: compiled, they are one call even outside of any jit.
 @functools.partial(jax.jit, static_argnames="dtype", inline=True)
 def sample_spins(key: Array, mean: Array, dtype: Any = jnp.int8) -> Array:
-    """Independent ±1 spins with these means, of any shape; a NaN mean gives -1, so callers look at the mean."""
+    """Independent ±1 spins with these means, of any shape; a NaN mean gives 0, which is no spin."""
+    mean = _without_derivative(mean)
     sites = jnp.arange(mean.size, dtype=jnp.uint32).reshape(mean.shape)
     is_up = random.bernoulli(key, sites, 0.5 * (1 + mean))
-    return jnp.where(is_up, 1, -1).astype(dtype)
+    return jnp.where(jnp.isnan(mean), 0, jnp.where(is_up, 1, -1)).astype(dtype)
 
 
 def hidden_mean(machine: RBM, visible: Array) -> Array:
@@ -46,30 +66,55 @@ def hidden_mean(machine: RBM, visible: Array) -> Array:
         >>> round(float(hidden_mean(machine, jnp.array([1, 1]))[0]), 4)  # tanh 1
         0.7616
     """
-    num_visible, _ = check_machine(machine)
-    check_spins("visible", visible, (num_visible,))
-    return jnp.tanh(hidden_field(machine, visible))
+    machine = as_machine(machine)
+    return _hidden_mean(machine, as_units("visible", visible, machine.visible_bias.shape))
+
+
+@jax.jit
+def _hidden_mean(machine: RBM, visible: Array) -> Array:
+    return jnp.tanh(hidden_field(machine, spin_values(machine, visible)))
 
 
 def visible_mean(machine: RBM, hidden: Array) -> Array:
     r"""Mean of each visible unit given the hidden layer, :math:`\tanh(c_i + \sum_a W_{ia} h_a)`; see `hidden_mean`."""
-    _, num_hidden = check_machine(machine)
-    check_spins("hidden", hidden, (num_hidden,))
-    return jnp.tanh(visible_field(machine, hidden))
+    machine = as_machine(machine)
+    return _visible_mean(machine, as_units("hidden", hidden, machine.hidden_bias.shape))
+
+
+@jax.jit
+def _visible_mean(machine: RBM, hidden: Array) -> Array:
+    return jnp.tanh(visible_field(machine, spin_values(machine, hidden)))
 
 
 def sample_hidden(key: Array, machine: RBM, visible: Array) -> Array:
     """Draw the hidden layer from p(h | v).
 
     Returns:
-        ``[num_hidden]`` int8 spins ±1.
+        ``[num_hidden]`` int8 spins ±1, or 0 where NaN parameters, or inside a jit units that are no spins, leave none.
+
+    Raises:
+        ValueError: a derivative with respect to the machine, which drawn spins do not carry.
     """
-    return sample_spins(key, hidden_mean(machine, visible))
+    check_key("key", key)
+    machine = as_machine(machine)
+    return _sample_hidden(key, machine, as_units("visible", visible, machine.visible_bias.shape))
+
+
+@jax.jit
+def _sample_hidden(key: Array, machine: RBM, visible: Array) -> Array:
+    return sample_spins(key, _hidden_mean(machine, visible))
 
 
 def sample_visible(key: Array, machine: RBM, hidden: Array) -> Array:
     """Draw the visible layer from p(v | h), ``[num_visible]`` int8; see `sample_hidden`."""
-    return sample_spins(key, visible_mean(machine, hidden))
+    check_key("key", key)
+    machine = as_machine(machine)
+    return _sample_visible(key, machine, as_units("hidden", hidden, machine.hidden_bias.shape))
+
+
+@jax.jit
+def _sample_visible(key: Array, machine: RBM, hidden: Array) -> Array:
+    return sample_spins(key, _visible_mean(machine, hidden))
 
 
 def gibbs_step(key: Array, machine: RBM, visible: Array) -> tuple[Array, Array]:
@@ -79,21 +124,30 @@ def gibbs_step(key: Array, machine: RBM, visible: Array) -> tuple[Array, Array]:
     exponentially with the size of the machine.
 
     Returns:
-        The new visible layer, and the hidden layer it was drawn from; both int8.
+        The new visible layer, and the hidden layer it was drawn from; both int8, as `sample_hidden` gives them.
     """
+    check_key("key", key)
+    machine = as_machine(machine)
+    return _gibbs_step(key, machine, as_units("visible", visible, machine.visible_bias.shape))
+
+
+@jax.jit
+def _gibbs_step(key: Array, machine: RBM, visible: Array) -> tuple[Array, Array]:
     hidden_key, visible_key = jax.random.split(key)
-    hidden = sample_hidden(hidden_key, machine, visible)
-    return sample_visible(visible_key, machine, hidden), hidden
+    hidden = _sample_hidden(hidden_key, machine, visible)
+    return _sample_visible(visible_key, machine, hidden), hidden
 
 
 def _init_chain(machine: RBM, key: Array, spins: Array | None = None) -> GibbsState:
-    num_visible, _ = check_machine(machine)
+    check_key("key", key)
+    return _start_chain(machine, key, None if spins is None else as_units("spins", spins, machine.visible_bias.shape))
+
+
+@jax.jit
+def _start_chain(machine: RBM, key: Array, spins: Array | None) -> GibbsState:
     start_key, hidden_key = jax.random.split(key)
-    if spins is None:
-        spins = sample_spins(start_key, jnp.zeros_like(machine.visible_bias))
-    check_spins("spins", spins, (num_visible,))
-    visible = jnp.asarray(spins).astype(jnp.int8)
-    return GibbsState(visible, sample_hidden(hidden_key, machine, visible), jnp.uint32(0))
+    visible = sample_spins(start_key, jnp.zeros_like(machine.visible_bias)) if spins is None else spins
+    return GibbsState(visible.astype(jnp.int8), _sample_hidden(hidden_key, machine, visible), jnp.uint32(0))
 
 
 def _kernel(machine: RBM, key: Array, state: GibbsState) -> tuple[GibbsState, SpinInfo]:
@@ -133,6 +187,6 @@ def gibbs_sampler(machine: RBM) -> Sampler:
         >>> state.visible.shape, state.hidden.shape
         ((9,), (4,))
     """
-    check_machine(machine)
+    machine = as_machine(machine)
     machine = RBM(*(as_parameter(name, value) for name, value in machine._asdict().items()))
     return from_kernel(Partial(_init_chain, machine), Partial(_kernel, machine), _measure_visible)

@@ -11,23 +11,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxrg.checks import check_count, check_spins
-from jaxrg.rbm.energy import RBM, check_machine, hidden_field, visible_field
-from jaxrg.rbm.exact import negative_log_likelihood
+from jaxrg.checks import as_count, as_floating, check_key, check_shape
+from jaxrg.rbm.energy import RBM, as_machine, as_units, hidden_field, spin_values, visible_field
+from jaxrg.rbm.exact import as_weighted_data, log_partition, weighted_energies
 from jaxrg.rbm.gibbs import sample_spins
 from jaxrg.training import GradientFn
 
 _hidden_fields = jax.vmap(hidden_field, (None, 0))
 _visible_fields = jax.vmap(visible_field, (None, 0))
-
-
-def _check_batch(name: str, machine: RBM, batch: Array, *, num_units: int) -> Array:
-    if batch.ndim != 2 or batch.shape[0] == 0:
-        raise ValueError(f"{name}: expected shape (num_samples, {num_units}), got {tuple(batch.shape)}")
-    check_spins(name, batch, (batch.shape[0], num_units))
-    spins = batch.astype(machine.weights.dtype)
-    # Inside a jit nobody can look at the values: NaN spins give NaN gradients, which the training loop reports.
-    return jnp.where(jnp.abs(spins) == 1, spins, jnp.nan)
 
 
 def _visible_from_hidden(key: Array, machine: RBM, hidden: Array) -> Array:
@@ -60,7 +51,6 @@ def _contrast(visible: Array, means: Array, model_visible: Array, model_means: A
     )
 
 
-@functools.cache
 def contrastive_divergence_gradient(*, num_steps: int = 1) -> GradientFn:
     r"""Contrastive divergence (CD-k): the gradient with the model replaced by k Gibbs steps from the data.
 
@@ -85,29 +75,44 @@ def contrastive_divergence_gradient(*, num_steps: int = 1) -> GradientFn:
     Reference:
         Hinton, Neural Computation 14, 1771 (2002).
     """
-    check_count("num_steps", num_steps)
+    return _cd_gradient(as_count("num_steps", num_steps))
 
+
+@functools.cache
+def _cd_gradient(num_steps: int) -> GradientFn:
     def gradient_fn(key: Array, machine: RBM, aux: None, batch: Array):
-        num_visible, _ = check_machine(machine)
-        visible = _check_batch("batch", machine, batch, num_units=num_visible)
-        means = jnp.tanh(_hidden_fields(machine, visible))
-        model_visible, model_means = _reconstruct(key, machine, means, num_steps)
-        error = jnp.mean(model_visible != visible, dtype=visible.dtype)
-        return _contrast(visible, means, model_visible, model_means), aux, {"reconstruction_error": error}
+        check_key("key", key)
+        machine = as_machine(machine)
+        batch = as_units("batch", batch, (None, machine.visible_bias.shape[0]))
+        gradients, metrics = _contrastive_divergence(key, machine, batch, num_steps)
+        return gradients, aux, metrics
 
     return gradient_fn
 
 
+@functools.partial(jax.jit, static_argnums=3, inline=True)
+def _contrastive_divergence(key: Array, machine: RBM, batch: Array, num_steps: int) -> tuple[RBM, dict[str, Array]]:
+    visible = spin_values(machine, batch)
+    means = jnp.tanh(_hidden_fields(machine, visible))
+    model_visible, model_means = _reconstruct(key, machine, means, num_steps)
+    error = jnp.mean(model_visible != visible, dtype=visible.dtype)
+    return _contrast(visible, means, model_visible, model_means), {"reconstruction_error": error}
+
+
 def persistent_chains(key: Array, machine: RBM, num_chains: int) -> Array:
     """Hidden layers ``[num_chains, num_hidden]`` int8 to start persistent chains: drawn from random visible layers."""
-    num_visible, _ = check_machine(machine)
-    check_count("num_chains", num_chains)
+    check_key("key", key)
+    return _persistent_chains(key, as_machine(machine), as_count("num_chains", num_chains))
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _persistent_chains(key: Array, machine: RBM, num_chains: int) -> Array:
+    num_visible, _ = machine.weights.shape
     start_key, hidden_key = jax.random.split(key)
     visible = sample_spins(start_key, jnp.zeros((num_chains, num_visible), machine.weights.dtype))
     return sample_spins(hidden_key, jnp.tanh(_hidden_fields(machine, visible)))
 
 
-@functools.cache
 def persistent_contrastive_divergence_gradient(*, num_steps: int = 1) -> GradientFn:
     r"""Persistent contrastive divergence (PCD): the model's term comes from chains that never restart.
 
@@ -125,28 +130,89 @@ def persistent_contrastive_divergence_gradient(*, num_steps: int = 1) -> Gradien
     Reference:
         Tieleman, ICML (2008).
     """
-    check_count("num_steps", num_steps)
+    return _pcd_gradient(as_count("num_steps", num_steps))
 
+
+@functools.cache
+def _pcd_gradient(num_steps: int) -> GradientFn:
     def gradient_fn(key: Array, machine: RBM, chains: Array, batch: Array):
-        num_visible, num_hidden = check_machine(machine)
-        visible = _check_batch("batch", machine, batch, num_units=num_visible)
-        hidden = _check_batch("chains", machine, chains, num_units=num_hidden)
-        visible_key, hidden_key, steps_key = jax.random.split(key, 3)
-
-        means = jnp.tanh(_hidden_fields(machine, visible))
-        model_visible = _visible_from_hidden(visible_key, machine, hidden)
-        model_means = jnp.tanh(_hidden_fields(machine, model_visible))
-        if num_steps > 1:
-            model_visible, model_means = _reconstruct(steps_key, machine, model_means, num_steps - 1)
-        chains = sample_spins(hidden_key, model_means, chains.dtype)
-        gradients = _contrast(visible, means, model_visible, model_means)
-        return gradients, chains, {"magnetization_gap": jnp.sqrt(jnp.mean(gradients.visible_bias**2))}
+        check_key("key", key)
+        machine = as_machine(machine)
+        num_visible, num_hidden = machine.weights.shape
+        batch = as_units("batch", batch, (None, num_visible))
+        if chains is None:
+            raise ValueError(
+                "chains: expected (num_chains, num_hidden) spins as aux, such as rbm.persistent_chains(key, machine, "
+                "num_chains), got None"
+            )
+        chains = as_units("chains", chains, (None, num_hidden))
+        return _persistent_contrastive_divergence(key, machine, chains, batch, num_steps)
 
     return gradient_fn
 
 
-def likelihood_gradient(key: Array, machine: RBM, aux: None, batch):
-    """The exact gradient of `negative_log_likelihood`; a batch is its data, or ``(data, weights)``."""
-    data, weights = batch if isinstance(batch, tuple) else (batch, None)
-    loss, gradients = jax.value_and_grad(negative_log_likelihood)(machine, data, weights)
-    return gradients, aux, {"negative_log_likelihood": loss}
+@functools.partial(jax.jit, static_argnums=4, inline=True)
+def _persistent_contrastive_divergence(
+    key: Array, machine: RBM, chains: Array, batch: Array, num_steps: int
+) -> tuple[RBM, Array, dict[str, Array]]:
+    visible, hidden = spin_values(machine, batch), spin_values(machine, chains)
+    visible_key, hidden_key, steps_key = jax.random.split(key, 3)
+
+    means = jnp.tanh(_hidden_fields(machine, visible))
+    model_visible = _visible_from_hidden(visible_key, machine, hidden)
+    model_means = jnp.tanh(_hidden_fields(machine, model_visible))
+    if num_steps > 1:
+        model_visible, model_means = _reconstruct(steps_key, machine, model_means, num_steps - 1)
+    chains = sample_spins(hidden_key, model_means, chains.dtype)
+    gradients = _contrast(visible, means, model_visible, model_means)
+    return gradients, chains, {"magnetization_gap": jnp.sqrt(jnp.mean(gradients.visible_bias**2))}
+
+
+def likelihood_gradient(key: Array, machine: RBM, aux: Array | None, batch: Array | tuple[Array, Array]):
+    r"""The exact gradient of the negative log-likelihood, also of weighted data, in batches of any size.
+
+    .. math:: g = \frac{1}{B} \sum_{n \in batch} \frac{w_n}{\bar w}\, \partial\,(-\ln P(v_n))
+
+    The mean weight :math:`\bar w` is that of the whole data set, not of the batch: then the batches of an epoch
+    average to the gradient of `negative_log_likelihood` of all data, whatever their size. A gradient that divided by
+    the weights of its own batch would learn another distribution.
+
+    Args:
+        key: not used; the gradient is exact.
+        machine: one of whose layers has at most 30 units.
+        aux: the mean weight of the data set, returned as it came; None if it is 1, as ``weights / weights.mean()``
+            makes it. Another scale of the weights scales the gradient.
+        batch: samples ``[num_samples, num_visible]`` of spins ±1, or ``(samples, weights)``.
+
+    Returns:
+        Gradients shaped like the machine; ``aux``; the negative log-likelihood of this batch, a weighted mean.
+
+    Raises:
+        ValueError: data that are not ±1, as 0/1 data are not, or weights that are negative or all zero. Of traced ones
+            it makes NaN.
+
+    Example:
+        >>> machine, states = RBM(jnp.zeros((1, 1)), jnp.zeros(1), jnp.zeros(1)), jnp.array([[1], [-1]])
+        >>> weights = jnp.array([0.75, 0.25])
+        >>> gradients, *_ = likelihood_gradient(jax.random.key(0), machine, weights.mean(), (states, weights))
+        >>> gradients.visible_bias.tolist()  # the machine's magnetization minus that of the data
+        [-0.5]
+    """
+    data, weights = batch if isinstance(batch, tuple | list) and len(batch) == 2 else (batch, None)
+    machine, data, weights = as_weighted_data(machine, data, weights)
+    if aux is not None:
+        check_shape("aux", as_floating("aux", aux), ())
+    gradients, metrics = _likelihood_gradient(machine, data, weights, None if aux is None else as_floating("aux", aux))
+    return gradients, aux, metrics
+
+
+@jax.jit
+def _likelihood_gradient(machine: RBM, data: Array, weights: Array | None, mean_weight: Array | None):
+    def loss(machine: RBM) -> tuple[Array, Array]:
+        energies, shares = weighted_energies(machine, data, weights)
+        scale = 1 if mean_weight is None else mean_weight.astype(shares.dtype)
+        losses = energies + log_partition(machine)
+        return jnp.mean(shares * losses) / scale, jnp.sum(shares * losses) / jnp.sum(shares)
+
+    gradients, of_batch = jax.grad(loss, has_aux=True)(machine)
+    return gradients, {"negative_log_likelihood": of_batch}

@@ -4,10 +4,16 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from jaxrg.checks import as_floating, check_shape, is_traced, kind_of
+from jaxrg.rbm.energy import RBM
 
-def _check_strength(name: str, value: float | Array) -> None:
-    if isinstance(value, (int, float)) and not 0 <= value < float("inf"):
+
+def _as_strength(name: str, value: float | Array) -> Array:
+    strength = as_floating(name, value)
+    check_shape(name, strength, ())
+    if not is_traced(strength) and not 0 <= float(strength) < float("inf"):
         raise ValueError(f"{name}: expected a finite value >= 0, got {value}")
+    return strength
 
 
 def _on_weights(rule) -> optax.GradientTransformation:
@@ -16,6 +22,9 @@ def _on_weights(rule) -> optax.GradientTransformation:
     def update(updates, state, params=None):
         if params is None:
             raise ValueError("params: expected the machine as third argument of update, got None")
+        for name, value in (("updates", updates), ("params", params)):
+            if not isinstance(value, RBM):
+                raise ValueError(f"{name}: expected an RBM, got {kind_of(value)}")
         return updates._replace(weights=rule(updates.weights, params.weights)), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
@@ -45,8 +54,8 @@ def l1_penalty(strength: float | Array) -> optax.GradientTransformation:
         >>> gradients.weights.tolist()
         [[0.5, -0.5]]
     """
-    _check_strength("strength", strength)
-    return _on_weights(lambda gradient, weights: gradient + strength * jnp.sign(weights))
+    value = _as_strength("strength", strength)
+    return _on_weights(lambda gradient, weights: gradient + value.astype(weights.dtype) * jnp.sign(weights))
 
 
 def soft_threshold(threshold: float | Array) -> optax.GradientTransformation:
@@ -69,11 +78,11 @@ def soft_threshold(threshold: float | Array) -> optax.GradientTransformation:
     Reference:
         Parikh & Boyd, Foundations and Trends in Optimization 1, 127 (2014), section 4.2.
     """
-    _check_strength("threshold", threshold)
+    value = _as_strength("threshold", threshold)
 
     def shrink(update: Array, weights: Array) -> Array:
         moved = weights + update
         # Only -W cancels W exactly, so that a shrunk weight is zero and not a rounding error.
-        return jnp.sign(moved) * jnp.maximum(jnp.abs(moved) - threshold, 0) - weights
+        return jnp.sign(moved) * jnp.maximum(jnp.abs(moved) - value.astype(weights.dtype), 0) - weights
 
     return _on_weights(shrink)

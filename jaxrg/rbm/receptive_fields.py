@@ -1,5 +1,7 @@
 """What the hidden units of a stack look at on the lattice, and how localised it is."""
 
+import functools
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,21 +10,25 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.checks import check_count
-from jaxrg.rbm.energy import RBM, check_machine
+from jaxrg.checks import as_floating, as_sides
+from jaxrg.rbm.energy import RBM, as_machine
 
 
-def check_stack(stack: Sequence[RBM]) -> None:
-    """Raise ValueError unless each machine's visible layer is the hidden one of the machine below."""
-    if isinstance(stack, RBM) or len(stack) == 0:
+def as_stack(stack: Sequence[RBM]) -> tuple[RBM, ...]:
+    """Machines that have been checked, of which each one's visible layer is the hidden one of the machine below.
+
+    Raises:
+        ValueError: no sequence of machines, an empty one, or machines that do not fit onto each other.
+    """
+    if isinstance(stack, RBM) or not isinstance(stack, list | tuple) or len(stack) == 0:
         raise ValueError("stack: expected a non-empty sequence of machines, got one machine or none")
-    for level, machine in enumerate(stack):
-        num_visible, _ = check_machine(machine)
-        if level and num_visible != stack[level - 1].hidden_bias.shape[0]:
-            raise ValueError(
-                f"stack: expected {stack[level - 1].hidden_bias.shape[0]} visible units at level {level + 1}, "
-                f"got {num_visible}"
-            )
+    machines = tuple(as_machine(machine, name=f"stack[{level}]") for level, machine in enumerate(stack))
+    for level, (below, machine) in enumerate(itertools.pairwise(machines)):
+        num_units, num_visible = below.weights.shape[1], machine.weights.shape[0]
+        if num_visible != num_units:
+            raise ValueError(f"stack: expected {num_units} visible units at level {level + 2}, got {num_visible}")
+    widest = max((machine.weights.dtype for machine in machines), key=lambda dtype: jnp.finfo(dtype).bits)
+    return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, widest), machines)
 
 
 def receptive_fields(stack: Sequence[RBM]) -> tuple[Array, ...]:
@@ -47,7 +53,11 @@ def receptive_fields(stack: Sequence[RBM]) -> tuple[Array, ...]:
     Reference:
         Mehta & Schwab, arXiv:1410.3831 (2014).
     """
-    check_stack(stack)
+    return _receptive_fields(as_stack(stack))
+
+
+@jax.jit
+def _receptive_fields(stack: tuple[RBM, ...]) -> tuple[Array, ...]:
     product, fields = None, []
     for machine in stack:
         product = machine.weights if product is None else product @ machine.weights
@@ -107,11 +117,15 @@ def locality(fields: Array, shape: tuple[int, ...]) -> Locality:
         >>> round(float(found.radius[0]), 3), float(found.participation[0]), round(float(found.uniform_radius), 3)
         (0.0, 1.0, 1.732)
     """
-    for length in shape:
-        check_count("shape", length)
+    shape, fields = as_sides("shape", shape), as_floating("fields", fields)
     num_sites = int(np.prod(shape))
-    if fields.ndim != 2 or fields.shape[0] != num_sites:
+    if fields.ndim != 2 or fields.shape[0] != num_sites or fields.size == 0:
         raise ValueError(f"fields: expected shape ({num_sites}, num_fields), got {tuple(fields.shape)}")
+    return _locality(fields, shape)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _locality(fields: Array, shape: tuple[int, ...]) -> Locality:
     # Squares of tiny or huge weights leave the range of float32; shares do not depend on the scale.
     peak = jnp.max(jnp.abs(fields), axis=0)
     scaled = fields / jnp.where(peak == 0, 1, peak)[None, :]

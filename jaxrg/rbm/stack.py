@@ -1,26 +1,32 @@
 """Stacks of machines, trained greedily from the lowest layer up, as in deep belief networks."""
 
+import functools
 import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 
 from jaxrg import training
 from jaxrg.base import Progress, PyTree
-from jaxrg.checks import check_count, check_spins
+from jaxrg.checks import as_count, as_sides, check_key, is_traced
 from jaxrg.progress import reporting
-from jaxrg.rbm.energy import RBM, check_machine, hidden_field, init, visible_field
+from jaxrg.rbm.energy import RBM, as_float_dtype, as_machine, as_units, hidden_field, init, spin_values, visible_field
 from jaxrg.rbm.gibbs import sample_spins
 from jaxrg.rbm.gradients import (
     contrastive_divergence_gradient,
     persistent_chains,
     persistent_contrastive_divergence_gradient,
 )
-from jaxrg.rbm.receptive_fields import check_stack
+from jaxrg.rbm.receptive_fields import as_stack
+from jaxrg.store import RunFolder, describe, program_fingerprint
+from jaxrg.store.run_folder import RUN_FILE
+from jaxrg.training.epoch import as_optimizer, initial_state, update
 
 MAP_BATCH = 1024  # samples lifted to the next layer at once: as floats they take four times the memory of their int8
 
@@ -31,7 +37,7 @@ def _lift(key: Array, machine: RBM, data: Array) -> Array:
 
     def draw(block):
         index, rows = block
-        fields = jax.vmap(hidden_field, (None, 0))(machine, rows)
+        fields = jax.vmap(hidden_field, (None, 0))(machine, spin_values(machine, rows))
         return sample_spins(jax.random.fold_in(key, index), jnp.tanh(fields))
 
     num_samples = data.shape[0]
@@ -45,11 +51,49 @@ def lift(key: Array, machine: RBM, data: Array) -> Array:
     """Draw a hidden layer for every sample: the data of the next machine of a stack.
 
     Returns:
-        ``[num_samples, num_hidden]`` int8 samples of p(h | v), not means.
+        ``[num_samples, num_hidden]`` int8 samples of p(h | v), not means; 0 where, inside a jit, data are not ±1.
     """
-    num_visible, _ = check_machine(machine)
-    check_spins("data", data, (data.shape[0], num_visible))
-    return _lift(key, machine, data)
+    check_key("key", key)
+    machine = as_machine(machine)
+    return _lift(key, machine, as_units("data", data, (None, machine.visible_bias.shape[0])))
+
+
+def _stack_folder(
+    folder: str | os.PathLike, optimizer: optax.GradientTransformation, machine: RBM, **described: Any
+) -> RunFolder:
+    """The folder of the stack as a whole: what the machines above the lowest learn depends on all of it."""
+    opened = as_optimizer(optimizer)
+    state = initial_state(opened, machine)
+    return RunFolder(
+        folder,
+        described | {"optimizer": describe((opened, state))},
+        programs={
+            "program of optimizer": program_fingerprint(functools.partial(update, opened), machine, state, machine)
+        },
+        name="checkpoint_dir",
+    )
+
+
+@contextmanager
+def _claimed(folder: RunFolder | None) -> Iterator[None]:
+    """The folder is this stack's from here on; a failure before anything is saved leaves it to others."""
+    if folder is None:
+        yield
+        return
+    folder.claim()
+    try:
+        yield
+    except BaseException:
+        if [path.name for path in folder.folder.iterdir()] == [RUN_FILE]:
+            (folder.folder / RUN_FILE).unlink()
+        raise
+
+
+@jax.jit
+def _keys_of(key: Array, level: Array | np.uint32) -> tuple[Array, Array, Array, Array]:
+    """Keys to start a machine, to start its chains, to train it, and to lift its data."""
+    init_key, chain_key, fit_key, lift_key = jax.random.split(jax.random.fold_in(key, level), 4)
+    return init_key, chain_key, fit_key, lift_key
 
 
 def train_stack(
@@ -85,8 +129,9 @@ def train_stack(
         num_chains: this many persistent chains instead of contrastive divergence.
         scale: standard deviation of the initial weights.
         dtype: of the parameters; the default float of JAX unless given.
-        checkpoint_dir: folder with a subfolder of checkpoints per machine; a call after a crash goes on where it
-            stopped.
+        checkpoint_dir: folder with a subfolder of checkpoints per machine; the same call after a crash goes on where it
+            stopped. It remembers the stack as a whole: another call, one with more epochs too, is refused before
+            anything is touched, since a machine trained on changes what those above it have learnt from.
         checkpoint_every: epochs between checkpoints.
         progress: as for `jaxrg.training.fit`, with the epochs of all machines together.
 
@@ -95,6 +140,7 @@ def train_stack(
 
     Raises:
         ValueError: no layers, wrong sizes, or data that are not ±1.
+        FolderError: a ValueError for a checkpoint folder of another stack or run.
         FloatingPointError: a training diverged.
 
     Example:
@@ -106,23 +152,41 @@ def train_stack(
     Reference:
         Hinton, Osindero & Teh, Neural Computation 18, 1527 (2006).
     """
-    if data.ndim != 2:
-        raise ValueError(f"data: expected shape (num_samples, num_visible), got {tuple(data.shape)}")
-    check_spins("data", data)
+    check_key("key", key)
+    data = as_units("data", data, (None, None))
+    if is_traced((key, data)):
+        raise ValueError("data: expected arrays with values, got tracers: a stack is trained outside of jit")
+    layer_sizes = as_sides("layer_sizes", layer_sizes)
     if len(layer_sizes) == 0:
         raise ValueError("layer_sizes: expected at least one number of hidden units, got none")
-    for size in layer_sizes:
-        check_count("layer_sizes", size)
+    num_epochs, batch_size = as_count("num_epochs", num_epochs, minimum=0), as_count("batch_size", batch_size)
+    num_chains = None if num_chains is None else as_count("num_chains", num_chains)
+    dtype = as_float_dtype("dtype", dtype)
     optimizer = _DEFAULT_OPTIMIZER if optimizer is None else optimizer
     if num_chains is None:
-        gradient_fn = contrastive_divergence_gradient(num_steps=num_steps)
+        gradient_fn = contrastive_divergence_gradient(num_steps=as_count("num_steps", num_steps))
     else:
-        gradient_fn = persistent_contrastive_divergence_gradient(num_steps=num_steps)
-
+        gradient_fn = persistent_contrastive_divergence_gradient(num_steps=as_count("num_steps", num_steps))
+    folder = None
+    if checkpoint_dir is not None:
+        folder = _stack_folder(
+            checkpoint_dir,
+            optimizer,
+            init(key, data.shape[1], layer_sizes[0], scale=scale, dtype=dtype),
+            layer_sizes=layer_sizes,
+            num_epochs=num_epochs,
+            batch_size=batch_size,
+            num_steps=int(num_steps),
+            num_chains=num_chains,
+            scale=float(scale),
+            dtype=str(dtype),
+            key=describe(key),
+            data=describe(data),
+        )
     machines, histories = [], []
-    with reporting(progress, "training") as report:
+    with _claimed(folder), reporting(progress, "training") as report:
         for level, size in enumerate(layer_sizes):
-            init_key, chain_key, fit_key, lift_key = jax.random.split(jax.random.fold_in(key, level), 4)
+            init_key, chain_key, fit_key, lift_key = _keys_of(key, np.uint32(level))
             machine = init(init_key, data.shape[1], size, scale=scale, dtype=dtype)
 
             def report_machine(done: int, total: int, text: str, level=level) -> None:
@@ -137,7 +201,7 @@ def train_stack(
                 aux=None if num_chains is None else persistent_chains(chain_key, machine, num_chains),
                 num_epochs=num_epochs,
                 batch_size=batch_size,
-                checkpoint_dir=None if checkpoint_dir is None else Path(checkpoint_dir) / f"machine_{level + 1}",
+                checkpoint_dir=None if folder is None else folder.folder / f"machine_{level + 1}",
                 checkpoint_every=checkpoint_every,
                 progress=report_machine,
             )
@@ -159,16 +223,24 @@ def reconstruct(key: Array, stack: Sequence[RBM], visible: Array) -> Array:
 
     Returns:
         ``[num_visible]`` means of the lowest layer given the hidden layer above it, in [-1, 1]; `sample_visible` of
-        that layer has these means.
+        that layer has these means. NaN where, inside a jit, units are not ±1.
+
+    Raises:
+        ValueError: machines that do not fit onto each other, units that are not ±1, or a derivative with respect to
+            the machines, which drawn spins do not carry.
     """
-    check_stack(stack)
-    check_spins("visible", visible, (stack[0].visible_bias.shape[0],))
+    check_key("key", key)
+    machines = as_stack(stack)
+    return _reconstruct(key, machines, as_units("visible", visible, machines[0].visible_bias.shape))
+
+
+@jax.jit
+def _reconstruct(key: Array, stack: tuple[RBM, ...], visible: Array) -> Array:
     spins = visible
     for level, machine in enumerate(stack):
-        spins = sample_spins(jax.random.fold_in(key, level), jnp.tanh(hidden_field(machine, spins)))
-    for level, machine in reversed(list(enumerate(stack))):
-        means = jnp.tanh(visible_field(machine, spins))
-        if level == 0:
-            return means
+        means = jnp.tanh(hidden_field(machine, spin_values(machine, spins)))
+        spins = sample_spins(jax.random.fold_in(key, level), means)
+    for level, machine in reversed(list(enumerate(stack[1:], 1))):
+        means = jnp.tanh(visible_field(machine, spin_values(machine, spins)))
         spins = sample_spins(jax.random.fold_in(key, len(stack) + level), means)
-    raise AssertionError("an empty stack has been refused above")
+    return jnp.tanh(visible_field(stack[0], spin_values(stack[0], spins)))

@@ -13,17 +13,16 @@ from jax.tree_util import Partial
 
 from jaxrg import rbm
 from jaxrg.base import Hamiltonian, LogKernel
-from jaxrg.checks import check_count, check_shape
+from jaxrg.checks import as_count, check_function, check_shape
 from jaxrg.closures import as_partial
 from jaxrg.lattice import block_shape, to_blocks
-from jaxrg.rbm.energy import hidden_field, log_two_cosh
-from jaxrg.rg.blocking import decimate
+from jaxrg.rbm.energy import as_machine, hidden_field, log_two_cosh, spin_values
+from jaxrg.rg.blocking import first_sites
 
 
 @functools.cache
 def _of_blocks(log_weight: Callable, block: int) -> LogKernel:
     # The same object for the same block, so that it is compiled once.
-    check_count("block", block)
     return Partial(functools.partial(log_weight, block))
 
 
@@ -38,7 +37,7 @@ def majority_kernel(block: int = 2) -> LogKernel:
         >>> round(float(majority_kernel(2)(jnp.array([[1, -1]]), fine)), 4)  # -ln 2
         -0.6931
     """
-    return _of_blocks(_majority_log_weight, block)
+    return _of_blocks(_majority_log_weight, as_count("block", block))
 
 
 def _majority_log_weight(block: int, coarse: Array, fine: Array) -> Array:
@@ -57,12 +56,12 @@ def decimation_kernel(block: int = 2) -> LogKernel:
         >>> [float(decimation_kernel(2)(coarse, jnp.array([1, -1]))) for coarse in jnp.array([[1], [-1]])]
         [0.0, -inf]
     """
-    return _of_blocks(_decimation_log_weight, block)
+    return _of_blocks(_decimation_log_weight, as_count("block", block))
 
 
 def _decimation_log_weight(block: int, coarse: Array, fine: Array) -> Array:
     check_shape("coarse", coarse, block_shape(fine.shape, block))
-    return jnp.where(jnp.all(decimate(fine, block) == coarse), 0.0, -jnp.inf)
+    return jnp.where(jnp.all(first_sites(fine, block) == coarse), 0.0, -jnp.inf)
 
 
 def machine_kernel(machine: rbm.RBM, hamiltonian: Hamiltonian) -> LogKernel:
@@ -70,14 +69,20 @@ def machine_kernel(machine: rbm.RBM, hamiltonian: Hamiltonian) -> LogKernel:
 
     Args:
         machine: hidden units are the coarse spins ``[num_hidden]``, visible ones the sites of s in row-major order.
-        hamiltonian: the reduced H that it is to coarse-grain, finite for every s.
+        hamiltonian: the reduced H that it is to coarse-grain; where it is +inf, which forbids s, the weight is zero.
     """
-    return Partial(_machine_log_weight, machine, as_partial(hamiltonian))
+    check_function("hamiltonian", hamiltonian, of="one configuration")
+    return Partial(_machine_log_weight, as_machine(machine), as_partial(hamiltonian))
 
 
 def _machine_log_weight(machine: rbm.RBM, hamiltonian: Hamiltonian, coarse: Array, fine: Array) -> Array:
     energy = rbm.energy(machine, fine.reshape(-1), coarse)
-    return hamiltonian(fine).astype(energy.dtype) - energy
+    fine_energy = jnp.asarray(hamiltonian(fine))
+    dtype = jnp.promote_types(energy.dtype, fine_energy.dtype)
+    is_forbidden = fine_energy == jnp.inf
+    # Zero before the difference too: the derivative of what is not chosen would be NaN.
+    allowed = jnp.where(is_forbidden, 0, fine_energy).astype(dtype) - energy.astype(dtype)
+    return jnp.where(is_forbidden, -jnp.inf, allowed)
 
 
 def normalized_machine_kernel(machine: rbm.RBM) -> LogKernel:
@@ -89,11 +94,11 @@ def normalized_machine_kernel(machine: rbm.RBM) -> LogKernel:
     Args:
         machine: hidden units are the coarse spins ``[num_hidden]``, visible ones the sites of s in row-major order.
     """
-    return Partial(_normalized_log_weight, machine)
+    return Partial(_normalized_log_weight, as_machine(machine))
 
 
 def _normalized_log_weight(machine: rbm.RBM, coarse: Array, fine: Array) -> Array:
     check_shape("coarse", coarse, machine.hidden_bias.shape)
     check_shape("fine", fine.reshape(-1), machine.visible_bias.shape)
-    field = hidden_field(machine, fine.reshape(-1))
-    return coarse.astype(field.dtype) @ field - jnp.sum(log_two_cosh(field))
+    field = hidden_field(machine, spin_values(machine, fine.reshape(-1)))
+    return spin_values(machine, coarse) @ field - jnp.sum(log_two_cosh(field))

@@ -17,6 +17,7 @@ arXiv:1609.03541.)
 Everything is enumerated: run it under ``jax.enable_x64(True)`` with float64 parameters, as free energies need.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -27,11 +28,12 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import logsumexp
 
-from jaxrg import exact, rbm, tables
+from jaxrg import exact, tables
 from jaxrg.base import Hamiltonian
-from jaxrg.checks import as_parameter, check_shape, is_traced
+from jaxrg.checks import as_parameter, as_sides, check_function, check_shape, is_traced, kind_of
 from jaxrg.lattice import Lattice
 from jaxrg.rbm import RBM
+from jaxrg.rbm.energy import as_machine, exchanged
 from jaxrg.rbm.exact import visible_energies
 from jaxrg.rg.kernels import normalized_machine_kernel
 
@@ -83,6 +85,7 @@ def matching(machine: RBM, hamiltonian: Hamiltonian, *, shape: Sequence[int] | N
             their states, or an infinite energy.
 
     Example:
+        >>> from jaxrg import rbm
         >>> machine = rbm.init(jax.random.key(0), 4, 2)
         >>> match = matching(machine, lambda v: -0.3 * jnp.sum(v * jnp.roll(v, 1)).astype(jnp.float32))
         >>> bool(jnp.abs(match.kl - match.jensen_gap) < 1e-5)
@@ -91,10 +94,8 @@ def matching(machine: RBM, hamiltonian: Hamiltonian, *, shape: Sequence[int] | N
     Reference:
         Mehta & Schwab, arXiv:1410.3831.
     """
+    machine, shape = _as_map(machine, hamiltonian, shape)
     num_visible, num_hidden = machine.weights.shape
-    shape = (num_visible,) if shape is None else tuple(shape)
-    if math.prod(shape) != num_visible:
-        raise ValueError(f"shape: expected {num_visible} visible spins, got {shape}")
     tables.check_table(max(num_visible, num_hidden), copies=COPIES, name="machine")
     energies = exact.energies(hamiltonian, shape)
     if not is_traced(energies) and not np.all(np.isfinite(np.asarray(energies))):
@@ -102,10 +103,22 @@ def matching(machine: RBM, hamiltonian: Hamiltonian, *, shape: Sequence[int] | N
     return _matching(machine, energies)
 
 
+def _as_map(machine: RBM, hamiltonian: Hamiltonian, shape: Sequence[int] | None) -> tuple[RBM, tuple[int, ...]]:
+    """A machine and the shape of a configuration of its visible spins."""
+    machine = as_machine(machine)
+    check_function("hamiltonian", hamiltonian, of="one configuration")
+    num_visible, _ = machine.weights.shape
+    sides = (num_visible,) if shape is None else as_sides("shape", shape)
+    if math.prod(sides) != num_visible:
+        raise ValueError(f"shape: expected {num_visible} visible spins, got {sides}")
+    return machine, sides
+
+
 @jax.jit
 def _matching(machine: RBM, energies: Array) -> Matching:
-    energies = energies.astype(machine.weights.dtype)
-    coarse_hamiltonian = visible_energies(rbm.transpose(machine))
+    dtype = jnp.promote_types(machine.weights.dtype, energies.dtype)
+    machine, energies = jax.tree.map(lambda leaf: leaf.astype(dtype), (machine, energies))
+    coarse_hamiltonian = visible_energies(exchanged(machine))
     log_rho = energies - visible_energies(machine)
     visible_free_energy = -logsumexp(-energies)
     hidden_free_energy = -logsumexp(-coarse_hamiltonian)
@@ -139,11 +152,18 @@ def conditional_hamiltonian(machine: RBM, hamiltonian: Hamiltonian, *, shape: Se
         machine: the Boltzmann machine.
         hamiltonian: reduced H of one configuration ``[*shape]``.
         shape: shape of a configuration; flat by default.
+
+    Raises:
+        ValueError: a shape that does not hold ``num_visible`` spins, or more units than can be enumerated.
     """
-    num_visible, num_hidden = machine.weights.shape
-    shape = (num_visible,) if shape is None else tuple(shape)
-    result = exact.coarse_grain(hamiltonian, shape, normalized_machine_kernel(machine), (num_hidden,))
-    return result.hamiltonian - result.fine_free_energy
+    machine, shape = _as_map(machine, hamiltonian, shape)
+    result = exact.coarse_grain(hamiltonian, shape, normalized_machine_kernel(machine), machine.hidden_bias.shape)
+    return _normalized(result.hamiltonian, result.fine_free_energy)
+
+
+@jax.jit
+def _normalized(hamiltonian: Array, free_energy: Array) -> Array:
+    return hamiltonian - free_energy
 
 
 def bond_machine(lattice: Lattice, coupling: Array | float) -> RBM:
@@ -160,8 +180,15 @@ def bond_machine(lattice: Lattice, coupling: Array | float) -> RBM:
     Returns:
         A machine with ``num_sites`` visible and ``num_bonds`` hidden units and no biases.
     """
-    strength = jnp.asarray(as_parameter("coupling", coupling))
+    if not isinstance(lattice, Lattice):
+        raise ValueError(f"lattice: expected a Lattice such as lattice.hypercubic((4, 4)), got {kind_of(lattice)}")
+    strength = as_parameter("coupling", coupling)
     check_shape("coupling", strength, ())
+    return _bond_machine(strength, lattice)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _bond_machine(strength: Array, lattice: Lattice) -> RBM:
     edges = lattice.edges()
     # arccosh(e^{2K}) = 2K + ln(1 + sqrt(1 - e^{-4K})), finite where e^{2K} overflows.
     doubled = 2 * jnp.abs(strength)

@@ -5,6 +5,7 @@ from jaxrg.samplers.combinators import AccumulatorState, MixtureInfo, accumulate
 from jaxrg.samplers.driver import Run, run
 from jaxrg.samplers.kernels import from_kernel
 from jaxrg.samplers.multispin import PackedState, multispin_heat_bath, multispin_metropolis
+from jaxrg.samplers.replicas import replicas
 from jaxrg.samplers.single_spin import heat_bath, metropolis, random_scan_metropolis
 from jaxrg.samplers.spins import SpinInfo, SpinState
 
@@ -25,6 +26,7 @@ __all__ = [
     "multispin_heat_bath",
     "multispin_metropolis",
     "random_scan_metropolis",
+    "replicas",
     "run",
     "swendsen_wang",
     "thin",

@@ -1,14 +1,18 @@
 """Cluster dynamics: Fortuin-Kasteleyn bonds, Swendsen-Wang and Wolff, in a field too."""
 
+import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.sparse.csgraph
 from jax import Array
 
 from jaxrg import random
 from jaxrg.base import PairModel, Sampler, Status
+from jaxrg.checks import is_traced
 from jaxrg.samplers.spins import SpinState, init_ordered, spin_sampler
 
 
@@ -46,7 +50,8 @@ def _draw_labels(model: PairModel, key: Array, spins: Array) -> tuple[Array, Arr
 
 def _sum_by_cluster(labels: Array, values: Array) -> Array:
     """``[num_sites]`` sum of the values in the cluster each index labels; zero where the index labels none."""
-    return jnp.zeros((labels.size,), values.dtype).at[labels.reshape(-1)].add(values.reshape(-1))
+    totals = jnp.zeros((labels.size,), values.dtype).at[labels.reshape(-1)]
+    return totals.add(values.reshape(-1), mode="promise_in_bounds")  # of labels, which are sites
 
 
 def cluster_flip_probability(model: PairModel, labels: Array, spins: Array) -> Array:
@@ -95,11 +100,50 @@ def _wolff(model: PairModel, key: Array, state: SpinState):
     return state._replace(spins=jnp.where(in_cluster & accepted, -state.spins, state.spins)), info
 
 
+def _cluster_sampler(kernel: Callable, model: PairModel) -> Sampler:
+    sampler = spin_sampler(kernel, model, init=init_ordered, protocol=PairModel)
+    if not is_traced(model) and _is_frustrated_antiferromagnet(model):
+        warnings.warn(
+            "model: expected bonds that one configuration satisfies, got a frustrated antiferromagnet: its clusters "
+            "come to span the lattice, where a sweep of heat_bath decorrelates faster; the distribution is right",
+            stacklevel=3,
+        )
+    return sampler
+
+
+@jax.jit
+def _bonds(model: PairModel) -> tuple[Array, Array, Array]:
+    """Couplings of all bonds, and the sites at their ends."""
+    sites = jnp.arange(int(np.prod(model.shape)), dtype=jnp.int32).reshape(model.shape)
+    return model.bond_couplings(), *model.bond_ends(sites)
+
+
+def _is_frustrated_antiferromagnet(model: PairModel) -> bool:
+    """Whether no bond favours equal spins, and not all can have unequal ones: a graph with an odd cycle."""
+    numbers = [np.asarray(leaf) for leaf in jax.tree.leaves(model)]
+    if not any(np.any(leaf < 0) for leaf in numbers):
+        return False
+    with jax.ensure_compile_time_eval():
+        couplings, first, second = (np.ravel(part) for part in _bonds(model))
+    if np.any(couplings > 0):
+        return False
+    first, second = first[couplings != 0], second[couplings != 0]
+    # Two copies of the graph, joined crosswise: an odd cycle leads from a site to its own copy.
+    size = int(np.prod(model.shape))
+    ends = np.concatenate([first, second]), np.concatenate([second, first]) + size
+    cover = scipy.sparse.coo_array((np.ones(len(ends[0]), bool), ends), (2 * size, 2 * size))
+    _, component = scipy.sparse.csgraph.connected_components(cover, directed=False)
+    return bool(np.any(component[:size] == component[size:]))
+
+
 def swendsen_wang(model: PairModel) -> Sampler:
     r"""Swendsen-Wang: join satisfied bonds with probability :math:`1-e^{-2|J|}`, then draw a sign for every cluster.
 
     In a field a cluster points along it with its Boltzmann weight, :math:`1/(1+e^{-2\sum_{x \in c} h_x})` of +1 for a
-    cluster of up spins, which keeps the chain exact. Couplings may have either sign.
+    cluster of up spins, which keeps the chain exact. Couplings may have either sign, but the clusters are those of the
+    physics only where one configuration satisfies all bonds. Where bonds are frustrated, in a glass or a triangular
+    antiferromagnet, bonds percolate before spins order: ``largest_cluster`` and ``cluster_size`` come close to the
+    number of sites, and a sweep of `heat_bath` decorrelates faster. An antiferromagnet that is frustrated is warned of.
 
     Args:
         model: Ising, Glass, SparsePairs, DensePairs, or another `jaxrg.base.PairModel`.
@@ -110,17 +154,20 @@ def swendsen_wang(model: PairModel) -> Sampler:
     Raises:
         ValueError: a model without pair couplings, or couplings that do not fit it.
 
+    Warns:
+        UserWarning: a frustrated antiferromagnet, where its couplings can be seen.
+
     Reference:
         Swendsen & Wang, Phys. Rev. Lett. 58, 86 (1987).
     """
-    return spin_sampler(_swendsen_wang, model, init=init_ordered, protocol=PairModel)
+    return _cluster_sampler(_swendsen_wang, model)
 
 
 def wolff(model: PairModel) -> Sampler:
     r"""Wolff: grow the cluster of a random site by bonds of probability :math:`1-e^{-2|J|}` and flip it.
 
     In a field the flip is accepted with probability :math:`\min(1, e^{-2\sum_{x \in c} h_x s_x})`. A step is one
-    cluster. Arguments and errors are those of `swendsen_wang`.
+    cluster. Arguments, errors and what frustration does are those of `swendsen_wang`.
 
     Returns:
         A sampler with `SpinState` and `WolffInfo`; starts ordered unless ``init`` is given spins.
@@ -128,4 +175,4 @@ def wolff(model: PairModel) -> Sampler:
     Reference:
         Wolff, Phys. Rev. Lett. 62, 361 (1989).
     """
-    return spin_sampler(_wolff, model, init=init_ordered, protocol=PairModel)
+    return _cluster_sampler(_wolff, model)

@@ -10,8 +10,10 @@ from jax import Array
 from jax.tree_util import Partial
 
 from jaxrg.base import Accumulator, Observe, PyTree, Sampler
-from jaxrg.checks import as_parameter, check_count, check_shape, is_traced
+from jaxrg.checks import as_count, as_parameter, check_function, check_shape, is_traced, kind_of
 from jaxrg.closures import as_partial
+from jaxrg.samplers.derivatives import without_derivatives
+from jaxrg.samplers.kernels import check_sampler
 
 
 def thin(sampler: Sampler, num_steps: int) -> Sampler:
@@ -27,7 +29,7 @@ def thin(sampler: Sampler, num_steps: int) -> Sampler:
         A sampler whose info is that of the last of the steps, with the ``status`` of all of them.
 
     Raises:
-        ValueError: ``num_steps`` no positive integer.
+        ValueError: no sampler, or ``num_steps`` no positive integer.
 
     Example:
         >>> from jaxrg import lattice, models, samplers
@@ -39,8 +41,8 @@ def thin(sampler: Sampler, num_steps: int) -> Sampler:
         >>> int(run.state.step), run.trace.energy.shape
         (100, (1, 20))
     """
-    check_count("num_steps", num_steps)
-    return sampler._replace(step=Partial(_Stride(num_steps), sampler.step))
+    check_sampler("sampler", sampler)
+    return sampler._replace(step=Partial(_Stride(as_count("num_steps", num_steps)), sampler.step))
 
 
 class _Stride(NamedTuple):
@@ -77,7 +79,7 @@ def mixture(samplers: Sequence[Sampler], probabilities: Array | Sequence[float])
         A sampler with `MixtureInfo` that starts and measures as the first of the samplers does.
 
     Raises:
-        ValueError: states of different types, or values that are no distribution over the samplers.
+        ValueError: no samplers, states of different types, or values that are no distribution over the samplers.
 
     Example:
         >>> from jaxrg import lattice, models, samplers
@@ -87,10 +89,16 @@ def mixture(samplers: Sequence[Sampler], probabilities: Array | Sequence[float])
         >>> sorted(set(run.info.chosen[0].tolist()))
         [0, 1]
     """
-    weights = jnp.asarray(as_parameter("probabilities", probabilities))
+    if isinstance(samplers, Sampler) or not isinstance(samplers, Sequence) or not samplers:
+        raise ValueError(f"samplers: expected a list of Samplers, at least one, got {kind_of(samplers)}")
+    for sampler in samplers:
+        check_sampler("samplers", sampler)
+    weights = as_parameter("probabilities", probabilities)
     check_shape("probabilities", weights, (len(samplers),))
-    if not is_traced(weights) and (np.any(weights < 0) or abs(float(np.sum(weights)) - 1) > 1e-5):
-        raise ValueError(f"probabilities: expected values >= 0 that sum to 1, got {weights.tolist()}")
+    if not is_traced(weights):
+        host = np.asarray(weights, float)
+        if np.any(host < 0) or abs(host.sum() - 1) > 1e-5:
+            raise ValueError(f"probabilities: expected values >= 0 that sum to 1, got {host.tolist()}")
     starts = [jax.eval_shape(sampler.init, jax.random.key(0)) for sampler in samplers]
     for start in starts[1:]:
         if jax.tree.structure(start) != jax.tree.structure(starts[0]) or start != starts[0]:
@@ -100,6 +108,7 @@ def mixture(samplers: Sequence[Sampler], probabilities: Array | Sequence[float])
 
 
 def _step_of_one(steps: tuple[Callable, ...], weights: Array, key: Array, state: PyTree):
+    weights = without_derivatives(weights)
     choice_key, step_key = jax.random.split(key)
     chosen = jax.random.categorical(jax.random.fold_in(choice_key, state.step), jnp.log(weights)).astype(jnp.int32)
 
@@ -141,7 +150,10 @@ def accumulate(sampler: Sampler, accumulator: Accumulator, observe: Observe) -> 
         observe: function of one configuration, such as ``model.observables``.
 
     Returns:
-        A sampler with `AccumulatorState`.
+        A sampler with `AccumulatorState`. The sums may be differentiated by parameters that ``observe`` alone holds.
+
+    Raises:
+        ValueError: no sampler, no accumulator, or an ``observe`` that is no function.
 
     Example:
         >>> from jaxrg import lattice, models, samplers, stats
@@ -152,6 +164,10 @@ def accumulate(sampler: Sampler, accumulator: Accumulator, observe: Observe) -> 
         >>> float(moments.summary(stats.merge_chains(moments, state.sums)).energy.count)
         50.0
     """
+    check_sampler("sampler", sampler)
+    if not isinstance(accumulator, Accumulator):
+        raise ValueError(f"accumulator: expected an Accumulator, got {kind_of(accumulator)}")
+    check_function("observe", observe, of="one configuration")
     parts = (sampler, accumulator, as_partial(observe))
     return Sampler(Partial(_start_sums, *parts), Partial(_add_to_sums, *parts), Partial(_measure_chain, sampler))
 
@@ -166,7 +182,9 @@ def _start_sums(sampler: Sampler, accumulator: Accumulator, observe: Callable, k
 
 
 def _add_to_sums(sampler: Sampler, accumulator: Accumulator, observe: Callable, key: Array, state: AccumulatorState):
-    chain, info = sampler.step(key, state.chain)
+    # What is observed may be differentiated, so the chain inside is closed here and not in the driver.
+    step, chain = without_derivatives((sampler.step, state.chain))
+    chain, info = step(key, chain)
     sums = jax.vmap(accumulator.update)(state.sums, sampler.measure(observe, chain))
     return AccumulatorState(chain, sums), info
 

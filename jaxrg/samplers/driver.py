@@ -1,6 +1,7 @@
 """The driver: many steps of any sampler, jitted in chunks, observables streamed out and failures turned into errors."""
 
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -9,11 +10,16 @@ import numpy as np
 from jax import Array
 
 from jaxrg.base import Observe, Progress, PyTree, Sampler, Status
-from jaxrg.checks import check_count, is_traced
+from jaxrg.checks import as_count, check_function, check_key, is_traced, kind_of
 from jaxrg.closures import as_partial
 from jaxrg.progress import reporting
+from jaxrg.samplers.combinators import AccumulatorState
+from jaxrg.samplers.derivatives import without_derivatives
+from jaxrg.samplers.kernels import check_sampler
 
 NUM_CHUNKS = 50  # progress is reported about this often
+CHUNK_STEPS = 4096  # steps of one program: starting it costs far less than they do
+CHUNK_BYTES = 2**20  # and what it may write, so that a short run does not clear a long buffer
 
 
 class Run(NamedTuple):
@@ -24,31 +30,119 @@ class Run(NamedTuple):
     info: PyTree  # what the sampler says of each step, [num_chains or 1, num_steps, ...]
 
 
-def _scan(key: Array, sampler: Sampler, state: PyTree, observe, *, num_steps: int) -> tuple[Run, Array]:
-    """The run, and the status of all its steps together."""
+@jax.jit
+def _one_step(key: Array, sampler: Sampler, state: PyTree, observe) -> tuple[PyTree, tuple[PyTree, PyTree]]:
+    """The next state, and what streams out of it: the values observed and the info, both ``[num_chains, ...]``."""
+    _check_alike("state", jax.eval_shape(sampler.init, key), state)
+    after, info = sampler.step(key, state)
+    _check_alike("state after a step", jax.eval_shape(lambda leaves: leaves, state), after)
+    if not hasattr(info, "status"):
+        raise ValueError(f"sampler: expected infos with a field status, got {type(info).__name__}")
+    return after, (None if observe is None else sampler.measure(observe, after), info)
+
+
+def _guarded(sampler: Sampler, state: PyTree) -> tuple[Sampler, PyTree]:
+    """The chain, closed to derivatives."""
+    if isinstance(state, AccumulatorState):  # which has observables inside, and guards its own chain
+        return sampler, state
+    step, state = without_derivatives((sampler.step, state))
+    return sampler._replace(step=step), state
+
+
+def _check_alike(name: str, expected: PyTree, found: PyTree) -> None:
+    """Raise ValueError unless a state has the type and the shapes of another, the expected one."""
+    if jax.tree.structure(found) != jax.tree.structure(expected):
+        raise ValueError(
+            f"{name}: expected {_typed(expected)}, got {_typed(found)}; make it with the init of this sampler"
+        )
+    for (path, want), leaf in zip(jax.tree_util.tree_leaves_with_path(expected), jax.tree.leaves(found), strict=True):
+        if np.shape(leaf) != want.shape or jnp.result_type(leaf) != want.dtype:
+            raise ValueError(
+                f"{name}: expected shape {want.shape} and dtype {want.dtype} of this model and number of chains for "
+                f"{jax.tree_util.keystr(path)}, got {np.shape(leaf)} and {jnp.result_type(leaf)}"
+            )
+
+
+def _typed(state: PyTree) -> str:
+    name = type(state).__name__
+    return f"{name} of {len(jax.tree.leaves(state))} arrays" if isinstance(state, tuple) else f"a {name}"
+
+
+@jax.jit
+def _chunk(key: Array, sampler: Sampler, state: PyTree, observe, num_steps: Array):
+    """As many steps as asked for, up to the capacity of its buffers: another number of them compiles nothing.
+
+    Returns:
+        The state, the status of all steps together, and the streams ``[capacity, num_chains, ...]``.
+    """
+    sampler, state = _guarded(sampler, state)
+    _, shapes = jax.eval_shape(_one_step, key, sampler, state, observe)
+    num_bytes = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+    capacity = max(1, min(CHUNK_STEPS, CHUNK_BYTES // num_bytes))
+    buffers = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), shapes)
+
+    def one_step(index, carry):
+        state, status, buffers = carry
+        state, streams = _one_step(key, sampler, state, observe)
+        buffers = jax.tree.map(
+            lambda buffer, value: jax.lax.dynamic_update_index_in_dim(buffer, value, index, 0), buffers, streams
+        )
+        return state, status | jnp.bitwise_or.reduce(streams[1].status), buffers
+
+    return jax.lax.fori_loop(0, jnp.minimum(num_steps, capacity), one_step, (state, jnp.uint32(0), buffers))
+
+
+@functools.partial(jax.jit, static_argnames="num_steps")
+def _scan(key: Array, sampler: Sampler, state: PyTree, observe, *, num_steps: int) -> Run:
+    """The run under a transformation: no host is there to raise, so a failed step makes NaN of every float."""
+    sampler, state = _guarded(sampler, state)
 
     def one_step(carry, _):
         state, status = carry
-        state, info = sampler.step(key, state)
-        values = None if observe is None else sampler.measure(observe, state)
-        return (state, status | jnp.bitwise_or.reduce(info.status)), (values, info)
+        state, streams = _one_step(key, sampler, state, observe)
+        return (state, status | jnp.bitwise_or.reduce(streams[1].status)), streams
+
+    def poisoned(leaf: Array) -> Array:
+        return jnp.where(status == 0, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
     (state, status), streams = jax.lax.scan(one_step, (state, jnp.uint32(0)), length=num_steps)
     # Once, after the scan: inside it, the chains of a packed sampler would be written with strides.
     trace, info = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), streams)
-    return Run(state, trace, info), status
+    return jax.tree.map(poisoned, Run(state, trace, info))
 
 
-def _poisoned(tree: PyTree, status: Array) -> PyTree:
-    """NaN in every float if a step failed: under a transformation there is no host to raise an error."""
+class _Streams:
+    """The streams of all chunks, put together as ``[num_chains, num_steps, ...]``.
 
-    def poison(leaf: Array) -> Array:
-        return jnp.where(status == 0, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+    On the host, since a program that cuts and joins them would be compiled for every number of steps; what is spread
+    over several devices stays there.
+    """
 
-    return jax.tree.map(poison, tree)
+    def __init__(self, num_steps: int) -> None:
+        self.num_steps, self.parts = num_steps, []
 
+    def add(self, streams: PyTree, start: int, size: int) -> int:
+        """Put up to ``size`` steps to their place from ``start`` on; the number that the streams hold."""
+        size = min(size, jax.tree.leaves(streams)[0].shape[0])
+        if any(len(leaf.sharding.device_set) > 1 for leaf in jax.tree.leaves(streams)):
+            self.parts.append(jax.tree.map(lambda leaf: jnp.swapaxes(leaf[:size], 0, 1), streams))
+            return size
+        if not self.parts:
+            self.parts = [jax.tree.map(self._room, streams)]
+        jax.tree.map(
+            lambda room, leaf: np.copyto(room[:, start : start + size], np.asarray(leaf)[:size].swapaxes(0, 1)),
+            self.parts[0],
+            streams,
+        )
+        return size
 
-_compiled_scan = functools.partial(jax.jit, static_argnames="num_steps")(_scan)
+    def _room(self, leaf: Array) -> np.ndarray:
+        return np.empty((leaf.shape[1], self.num_steps, *leaf.shape[2:]), leaf.dtype)
+
+    def joined(self) -> PyTree:
+        if self.parts[1:]:
+            return jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), *self.parts)
+        return jax.device_put(self.parts[0])
 
 
 def run(
@@ -64,14 +158,28 @@ def run(
 
     Step ``t`` of a chain draws from ``fold_in(key, t)`` with the counter ``state.step``: running 2n steps, or n steps
     twice with the same key, gives the same trajectory bit for bit. Couplings are leaves of the sampler: new
-    temperatures do not recompile, and ``run`` may itself be vmapped or jitted; a mapped axis comes before that of the
-    chains, so map the estimator too, or merge the two axes for `jaxrg.stats`. To observe every k-th step only, run
-    `thin`; to keep sums in place of a trace, run `accumulate`.
+    temperatures do not compile anew, nor do other numbers of steps. ``run`` may itself be vmapped or jitted, which
+    compiles it for its number of steps; a mapped axis comes before that of the chains, so map the estimator too, or
+    merge the two axes for `jaxrg.stats`. To observe every k-th step only, run `thin`; to keep sums in place of a trace,
+    run `accumulate`.
+
+    **Chains of one key share their random numbers.** At other couplings or from other starts they are correlated, and
+    can meet and stay together for ever. Independent points of a scan want keys of their own, as from
+    ``jax.random.split(key, len(couplings))`` or ``jax.random.fold_in(key, index)``; many chains at one coupling are a
+    sampler, `replicas`.
+
+    **Going on tomorrow.** A state is a tree of plain arrays: ``numpy.savez(file, *jax.tree.leaves(run.state))`` writes
+    it, ``jax.tree.unflatten(jax.tree.structure(sampler.init(key)), list(numpy.load(file).values()))`` reads it, and a
+    run with the key of the first one goes on as if it had not stopped. ``sampler.init(key, spins)`` is another chain,
+    of step 0: under the old run key it would draw its first random numbers once more.
+
+    Spins are drawn, so nothing can be differentiated by the couplings of a sampler or by its state; that is an error,
+    not a zero. Parameters that ``observe`` alone depends on have their derivative.
 
     Args:
         key: typed key of the whole run.
         sampler: from a function such as `wolff` or `heat_bath`.
-        state: from ``sampler.init`` or an earlier run.
+        state: from ``sampler.init`` or an earlier run of the same model and number of chains.
         num_steps: steps to take.
         observe: function of one configuration, such as ``model.observables``; evaluated after every step.
         progress: called on the host as ``progress(steps done, num_steps, "")`` between chunks, or True for a bar; not
@@ -82,7 +190,8 @@ def run(
         the infos of all steps. A single chain has ``num_chains`` 1.
 
     Raises:
-        ValueError: ``num_steps`` no positive integer, or an ``observe`` that is no function.
+        ValueError: no typed key, no sampler, a state of another sampler, ``num_steps`` no positive integer, an
+            ``observe`` or ``progress`` that is no function, or a derivative with respect to the sampler or the state.
         FloatingPointError: the status of a step was not OK, as when it met a NaN. Under a transformation every float
             of the result becomes NaN instead.
 
@@ -95,26 +204,28 @@ def run(
         >>> trace.energy.shape, info.acceptance.shape
         ((1, 100), (1, 100))
     """
-    check_count("num_steps", num_steps)
-    if observe is not None and not callable(observe):
-        raise ValueError(f"observe: expected a function of one configuration, got {observe!r}")
-    observe = None if observe is None else as_partial(observe)
+    check_key("key", key)
+    num_steps = as_count("num_steps", num_steps)
+    check_sampler("sampler", sampler)
+    if observe is not None:
+        check_function("observe", observe, of="one configuration")
+        observe = as_partial(observe)
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        raise ValueError(f"progress: expected True or a function of (done, total, text), got {kind_of(progress)}")
     if is_traced((key, sampler, state, observe)):
-        return _poisoned(*_scan(key, sampler, state, observe, num_steps=num_steps))
+        return _scan(key, sampler, state, observe, num_steps=num_steps)
 
-    start_state = state
-    chunk = max(1, num_steps // NUM_CHUNKS) if progress else num_steps
-    parts = []
+    chunk = min(CHUNK_STEPS, max(1, num_steps // NUM_CHUNKS) if progress else num_steps)
+    streams, carry, done = _Streams(num_steps), state, 0
     with reporting(progress, "sampling") as report:
-        for start in range(0, num_steps, chunk):
-            size = min(chunk, num_steps - start)
-            (state, trace, info), status = _compiled_scan(key, sampler, state, observe, num_steps=size)
-            if is_traced(status):  # under a transformation that only sees what is closed over
-                return _poisoned(*_scan(key, sampler, start_state, observe, num_steps=num_steps))
+        while done < num_steps:
+            size = min(chunk, num_steps - done)
+            carry, status, part = _chunk(key, sampler, carry, observe, np.int32(size))
+            if is_traced((status, part)):  # of what ``observe`` holds out of sight
+                return _scan(key, sampler, state, observe, num_steps=num_steps)
             if int(status):
-                done = int(np.max(np.asarray(state.step)))
-                raise FloatingPointError(f"run: {Status(int(status)).message} at or before step {done}")
-            parts.append((trace, info))
-            report(start + size, num_steps, "")
-    trace, info = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), *parts) if parts[1:] else parts[0]
-    return Run(state, trace, info)
+                step = int(np.max(np.asarray(carry.step)))
+                raise FloatingPointError(f"run: {Status(int(status)).message} at or before step {step}")
+            done += streams.add(part, done, size)
+            report(done, num_steps, "")
+    return Run(carry, *streams.joined())

@@ -1,6 +1,7 @@
 """From a kernel, which takes a fresh key for one configuration, to a sampler, which takes the key of a whole run."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,9 @@ from jax import Array
 from jax.tree_util import Partial
 
 from jaxrg.base import Kernel, PyTree, Sampler
+from jaxrg.checks import PLAIN, check_function, check_key, kind_of
 from jaxrg.closures import as_partial
+from jaxrg.samplers.derivatives import without_derivatives
 
 
 def from_kernel(init: Callable[..., PyTree], kernel: Kernel, measure: Callable) -> Sampler:
@@ -22,7 +25,10 @@ def from_kernel(init: Callable[..., PyTree], kernel: Kernel, measure: Callable) 
 
     Returns:
         A sampler whose step number t calls the kernel with ``fold_in(key, t)``; infos and measurements get an axis of
-        one chain.
+        one chain. Tangents of the leaves of ``kernel`` or of the state are refused, since draws have no derivative.
+
+    Raises:
+        ValueError: an argument that is no function; a step with no typed key, or differentiated.
 
     Example:
         >>> from jaxrg import lattice, models, samplers
@@ -35,7 +41,16 @@ def from_kernel(init: Callable[..., PyTree], kernel: Kernel, measure: Callable) 
         >>> int(state.step), sampler.measure(model.observables, state).energy.shape
         (1, (1,))
     """
+    check_function("init", init, of="a key and perhaps spins")
+    check_function("kernel", kernel, of="a key and a state")
+    check_function("measure", measure, of="a function and a state")
     return Sampler(as_partial(init), counted(kernel), Partial(_measure, as_partial(measure)))
+
+
+def check_sampler(name: str, sampler: Any) -> None:
+    """Raise ValueError unless this is a `Sampler`."""
+    if not isinstance(sampler, Sampler):
+        raise ValueError(f"{name}: expected a Sampler, as samplers.heat_bath(model) is, got {kind_of(sampler)}")
 
 
 def counted(kernel: Kernel) -> Partial:
@@ -44,13 +59,19 @@ def counted(kernel: Kernel) -> Partial:
 
 
 def _step(kernel: Kernel, key: Array, state: PyTree) -> tuple[PyTree, PyTree]:
+    check_key("key", key)
+    kernel, state = without_derivatives((kernel, state))
     # The counter makes the key, so a run resumed from a state goes on exactly as if it had not stopped.
     after, info = kernel(jax.random.fold_in(key, state.step), state)
     return after._replace(step=state.step + 1), _one_chain(info)
 
 
 def _measure(measure: Callable, fn: Callable, state: PyTree) -> PyTree:
-    return _one_chain(measure(fn, state))
+    values = measure(fn, state)
+    for leaf in jax.tree.leaves(values):
+        if not isinstance(leaf, (*PLAIN, Array)):
+            raise ValueError(f"observe: expected a function to arrays or numbers, got {kind_of(leaf)} from it")
+    return _one_chain(values)
 
 
 def _one_chain(tree: PyTree) -> PyTree:

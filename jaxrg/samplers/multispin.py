@@ -7,8 +7,8 @@ so a trajectory is bit for bit the same however the chains are spread over devic
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,8 @@ from jax.tree_util import Partial
 
 from jaxrg import random
 from jaxrg.base import Sampler, Status
-from jaxrg.checks import check_count, check_spins
-from jaxrg.models import Ising
+from jaxrg.checks import as_count, as_spins, check_key, check_shape
+from jaxrg.models import Ising, Observables, magnetization
 from jaxrg.random import BinaryExpansion
 from jaxrg.samplers import packed
 from jaxrg.samplers.bernoulli import (
@@ -32,12 +32,30 @@ from jaxrg.samplers.bernoulli import (
 from jaxrg.samplers.kernels import counted
 from jaxrg.samplers.spins import SpinInfo, check_model
 
+Pick: TypeAlias = Callable[[Sequence[Sequence[Array]]], Array]
+"""``words = pick(rows)``: for each lane the entry of a row that its neighbours stand for; see `packed.choose`."""
+
+Rule: TypeAlias = Callable[[Array, list[Array], list], Pick]
+"""``pick = rule(spins, values, missing)`` of words of spins and those of `packed.neighbours`."""
+
+_MAX_UNROLLED = 250  # comparisons of a digit with a probability; more are done in a loop
+
 
 class PackedState(NamedTuple):
-    """Many configurations; chain c is bit ``c % 32`` of word ``c // 32``, and a set bit is spin +1."""
+    """Many configurations; chain c is bit ``c % 32`` of word ``c // 32``, and a set bit is spin +1.
 
-    spins: tuple[Array, Array]  # even and odd sites, each [num_words, *compact shape] uint32; may be sharded by words
+    Three plain arrays, which ``numpy.savez(file, **state._asdict())`` stores and ``PackedState(**numpy.load(file))``
+    reads.
+    """
+
+    even: Array  # [num_words, *compact shape] uint32, sites of even parity; may be sharded by words
+    odd: Array  # [num_words, *compact shape] uint32, the others
     step: Array  # [] uint32, steps taken
+
+    @property
+    def spins(self) -> tuple[Array, Array]:
+        """Even and odd sites."""
+        return self.even, self.odd
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["model"], meta_fields=["num_chains", "num_draws"])
@@ -89,46 +107,74 @@ def _coupled_sums(model: Ising) -> list[Array]:
     return [coupling * jnp.asarray(sums + shift, coupling.dtype) for shift in shifts]
 
 
-def _heat_bath_rule(spins: Array, values: list[Array], missing: list, outcomes: list[tuple[Array, ...]]) -> Array:
+def _of_count(spins: Array, values: list[Array], missing: list) -> Pick:
+    """Picks by the number of neighbours that are up."""
     digits, unpaired = packed.count_ones(values, missing)
-    return packed.choose(digits, unpaired, outcomes)
+    return lambda rows: packed.choose(digits, unpaired, rows)
 
 
-def _metropolis_rule(spins: Array, values: list[Array], missing: list, outcomes: list[tuple[Array, ...]]) -> Array:
+def _of_spin_and_count(spins: Array, values: list[Array], missing: list) -> Pick:
+    """Picks by the number of aligned neighbours, in the first half of a row for a spin up."""
     digits, unpaired = packed.count_ones([~(spins ^ value) for value in values], missing)
     half = len(values) + 1
-    up = packed.choose(digits, unpaired, [words[:half] for words in outcomes])
-    down = packed.choose(digits, unpaired, [words[half:] for words in outcomes])
-    return spins ^ ((spins & up) | (~spins & down))
+
+    def pick(rows: Sequence[Sequence[Array]]) -> Array:
+        up = packed.choose(digits, unpaired, [row[:half] for row in rows])
+        down = packed.choose(digits, unpaired, [row[half:] for row in rows])
+        return (spins & up) | (~spins & down)
+
+    return pick
 
 
-def _half_sweep(
-    rule: Callable, expansions: list[BinaryExpansion], ensemble: _Ensemble, key: Array, spins: Array, others, colour
-) -> Array:
-    """New words of one colour, given those of the other."""
+def _drawn(pick: Pick, planes: Sequence[Array], expansions: list[BinaryExpansion], settle: Array) -> Array:
+    """Words whose lanes are true with the probability that is picked for each."""
+    if len(planes) * sum(expansion.head.shape[0] for expansion in expansions) <= _MAX_UNROLLED:
+        return pick([bernoulli_planes(planes, expansion, settle) for expansion in expansions])
+
+    # The same recursion on the digits of the probability of each lane, in a loop: where there are many probabilities,
+    # the program that holds them all unrolled takes a minute to compile.
+    def compare(outcome: Array, numbered_plane: tuple[Array, Array]) -> tuple[Array, None]:
+        place, plane = numbered_plane
+        digit = pick([tuple(-((expansion.head >> place) & 1)) for expansion in expansions])
+        return (plane & outcome) | ((plane | outcome) & digit), None
+
+    undecided = pick([bernoulli_planes([], expansion, settle) for expansion in expansions])
+    places = jnp.arange(len(planes), dtype=jnp.uint32)
+    return lax.scan(compare, undecided, (places, jnp.stack(planes)))[0]
+
+
+def _half_sweep(rule: Rule, expansions: list[BinaryExpansion], ensemble: _Ensemble, key: Array, spins, others, colour):
+    """What is drawn for the words of one colour, given those of the other."""
     sites, replicas = packed.site_indices(spins.shape[0], spins.shape[1:], colour)
     words = random.bits(key, sites, ensemble.num_draws, replicas=replicas)
-    planes, settle = stretched_planes(words), settling_word(words)
-    outcomes = [bernoulli_planes(planes, expansion, settle) for expansion in expansions]
-    values, missing = packed.neighbours(ensemble.model.lattice, others, colour)
-    return rule(spins, values, missing, outcomes)
+    pick = rule(spins, *packed.neighbours(ensemble.model.lattice, others, colour))
+    return _drawn(pick, stretched_planes(words), expansions, settling_word(words))
 
 
-def _sweep(rule: Callable, expansions_fn: Callable, ensemble: _Ensemble, key: Array, state: PackedState):
+class _Dynamics(NamedTuple):
+    """What the updates of a sweep are made of."""
+
+    rule: Rule
+    expansions_fn: Callable[[Ising, int], list[BinaryExpansion]]
+    move_fn: Callable[[Array, Array], Array]  # new words of the old ones and of those that are drawn
+
+
+def _sweep(dynamics: _Dynamics, ensemble: _Ensemble, key: Array, state: PackedState):
     model = ensemble.model
-    expansions = expansions_fn(model, ensemble.num_planes)
+    expansions = dynamics.expansions_fn(model, ensemble.num_planes)
 
     # A loop over the colours, not two calls: XLA on a CPU would otherwise recompute the first half-sweep inside every
     # use that the second makes of it.
     def update(carry, colour):
         spins, others = carry
-        return (others, _half_sweep(rule, expansions, ensemble, key, spins, others, colour)), None
+        drawn = _half_sweep(dynamics.rule, expansions, ensemble, key, spins, others, colour)
+        return (others, dynamics.move_fn(spins, drawn)), None
 
     spins, _ = lax.scan(update, state.spins, jnp.arange(2, dtype=jnp.uint32))
     is_finite = jnp.isfinite(jnp.asarray(model.coupling)) & jnp.isfinite(jnp.asarray(model.field))
     changed = [_changed_fraction(after, before) for after, before in zip(spins, state.spins, strict=True)]
     info = SpinInfo((changed[0] + changed[1]) / 2, Status.NOT_FINITE.when(~is_finite))  # of all chains together
-    return state._replace(spins=spins), info
+    return state._replace(even=spins[0], odd=spins[1]), info
 
 
 def _changed_fraction(spins: Array, before: Array) -> Array:
@@ -143,11 +189,11 @@ def _changed_fraction(spins: Array, before: Array) -> Array:
 
 
 def _heat_bath(ensemble: _Ensemble, key: Array, state: PackedState):
-    return _sweep(_heat_bath_rule, heat_bath_expansions, ensemble, key, state)
+    return _sweep(_Dynamics(_of_count, heat_bath_expansions, lambda _, up: up), ensemble, key, state)
 
 
 def _metropolis(ensemble: _Ensemble, key: Array, state: PackedState):
-    return _sweep(_metropolis_rule, metropolis_expansions, ensemble, key, state)
+    return _sweep(_Dynamics(_of_spin_and_count, metropolis_expansions, jnp.bitwise_xor), ensemble, key, state)
 
 
 # Jitted for memory: op by op, the generator would hold a dozen arrays of the size of the state.
@@ -168,18 +214,24 @@ def _given_words(spins: Array, num_words: int, ndim: int) -> tuple[Array, Array]
 
 
 def _init(ensemble: _Ensemble, key: Array, spins: Array | None = None) -> PackedState:
+    check_key("key", key)
     lattice, num_chains = ensemble.model.lattice, ensemble.num_chains
     num_words = num_chains // packed.LANES
     if spins is None:
-        words = _random_words(key, num_words, packed.compact_shape(lattice))
+        even, odd = _random_words(key, num_words, packed.compact_shape(lattice))
     else:
-        spins = jnp.asarray(spins)
-        check_spins("spins", spins, lattice.shape if spins.ndim == lattice.ndim else (num_chains, *lattice.shape))
-        words = _given_words(spins, num_words, lattice.ndim)
-    return PackedState(words, jnp.uint32(0))
+        spins = as_spins("spins", spins)
+        check_shape("spins", spins, lattice.shape if spins.ndim == lattice.ndim else (num_chains, *lattice.shape))
+        even, odd = _given_words(spins, num_words, lattice.ndim)
+    return PackedState(even, odd, jnp.zeros((), jnp.uint32))
 
 
-def _measure(fn: Callable, state: PackedState):
+def _measure(ensemble: _Ensemble, fn: Callable, state: PackedState):
+    of_words = _counted(ensemble, fn, state)
+    return _unpacked(fn, state) if of_words is None else of_words
+
+
+def _unpacked(fn: Callable, state: PackedState):
     words = packed.expand(*state.spins)
     values = lax.map(
         lambda lane: jax.vmap(fn)(packed.unpack_lane(words, lane)), jnp.arange(packed.LANES, dtype=jnp.uint32)
@@ -187,11 +239,45 @@ def _measure(fn: Callable, state: PackedState):
     return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]), values)
 
 
+def _counted(ensemble: _Ensemble, fn: Callable, state: PackedState) -> Observables | Array | None:
+    """What an Ising model of this lattice reports, or the magnetization, from the bits; None for other functions.
+
+    The sums are the integers that `_unpacked` adds up, so the values are the same bit for bit.
+    """
+    func, args = getattr(fn, "func", fn), getattr(fn, "args", ())
+    lattice = ensemble.model.lattice
+    if func is magnetization and not args:
+        return _magnetization(_lane_counts(state.even, state.odd), lattice.num_sites, jnp.float32)
+    if func is not Ising.observables or len(args) != 1 or args[0].lattice != lattice:
+        return None
+    dtype = jnp.asarray(args[0].coupling).dtype
+    values, missing = packed.neighbours(lattice, state.odd, jnp.uint32(0))
+    aligned = [~(state.even ^ value) for value in values]
+    aligned = [word if mask is None else word & ~mask for word, mask in zip(aligned, missing, strict=True)]
+    digits, _ = packed.count_ones(aligned, [None] * len(aligned))  # every bond has one end of even parity
+    counts = _lane_counts(state.even, state.odd, *digits)
+    places = jnp.arange(len(digits), dtype=jnp.int32)
+    satisfied = jnp.sum(counts[2:] << places[:, None], axis=0)
+    num_bonds = int(np.sum(lattice.bonds_inside()))
+    energy = -(2 * satisfied - num_bonds).astype(dtype) / lattice.num_sites
+    return Observables(energy, _magnetization(counts, lattice.num_sites, dtype))
+
+
+def _lane_counts(*words: Array) -> Array:
+    """``[len(words), num_chains]`` int32 numbers of ones, one array of words after the other."""
+    # A loop, as the words would otherwise be computed anew inside every use that the counting makes of them.
+    return lax.map(packed.count_lanes, jnp.stack(words)).reshape(len(words), -1)
+
+
+def _magnetization(counts: Array, num_sites: int, dtype) -> Array:
+    return (2 * (counts[0] + counts[1]) - num_sites).astype(dtype) / num_sites
+
+
 def _sampler(kernel: Callable, model: Ising, num_chains: int, num_draws: int) -> Sampler:
     check_model(model)
     if not isinstance(model, Ising):
         raise ValueError(f"model: expected models.Ising, got {type(model).__name__}; use samplers.heat_bath")
-    check_count("num_chains", num_chains)
+    num_chains, num_draws = as_count("num_chains", num_chains), as_count("num_draws", num_draws)
     if num_chains % packed.LANES:
         raise ValueError(f"num_chains: expected a multiple of {packed.LANES}, the bits of a word, got {num_chains}")
     if num_draws not in (4, 8, 12, 16):
@@ -202,7 +288,7 @@ def _sampler(kernel: Callable, model: Ising, num_chains: int, num_draws: int) ->
         if shape != ():
             raise ValueError(f"{name}: expected a scalar, got shape {shape}; use samplers.heat_bath")
     ensemble = _Ensemble(model, num_chains, num_draws)
-    return Sampler(Partial(_init, ensemble), counted(Partial(kernel, ensemble)), Partial(_measure))
+    return Sampler(Partial(_init, ensemble), counted(Partial(kernel, ensemble)), Partial(_measure, ensemble))
 
 
 def multispin_heat_bath(model: Ising, *, num_chains: int, num_draws: int = 8) -> Sampler:
@@ -224,7 +310,9 @@ def multispin_heat_bath(model: Ising, *, num_chains: int, num_draws: int = 8) ->
 
     Returns:
         A sampler with `PackedState` and `SpinInfo`. ``init(key, spins)`` takes one configuration ``[*shape]`` for all
-        chains or ``[num_chains, *shape]``; without it, chains start at random. ``measure`` gives one value a chain.
+        chains or ``[num_chains, *shape]``; without it, chains start at random. ``measure`` gives one value a chain:
+        ``model.observables`` and `jaxrg.models.magnetization` by counting bits, for the price of one or two sweeps, and
+        any other function on spins that are unpacked, which costs what that function costs on so many spins.
 
     Raises:
         ValueError: another model or lattice, couplings that are not scalar, or counts out of range.

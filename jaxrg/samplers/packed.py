@@ -14,6 +14,7 @@ from jax import Array, lax
 from jaxrg.lattice import Lattice
 
 LANES = 32  # chains in a word
+_ADDED = 31  # words whose sum has five binary digits
 
 
 def check_checkerboard(lattice: Lattice) -> None:
@@ -175,6 +176,35 @@ def choose(digits: list[Array], unpaired: Array | None, outcomes: Sequence[Seque
             row = [(pair[1] & digit) | (pair[0] & ~digit) if len(pair) == 2 else pair[0] for pair in pairs]
         rows.append(row[0])
     return rows[0] if unpaired is None else (rows[1] & unpaired) | (rows[0] & ~unpaired)
+
+
+def count_lanes(words: Array) -> Array:
+    r"""How many of the words have a one in each lane.
+
+    .. math:: n_j = \sum_x (w_x \gg j) \mathbin\& 1
+
+    Full adders add the words of 31 places first, so that five words a lane are left of 31 to be taken apart.
+
+    Args:
+        words: ``[num_words, *shape]`` uint32.
+
+    Returns:
+        ``[num_words, 32]`` int32, summed over ``shape``.
+    """
+    flat = words.reshape(words.shape[0], -1)
+    width = flat.shape[1] // _ADDED
+    total = _taken_apart(flat[:, _ADDED * width :])
+    if width:
+        digits, _ = count_ones([flat[:, k * width : (k + 1) * width] for k in range(_ADDED)], [None] * _ADDED)
+        counts = _taken_apart(jnp.stack(digits))
+        total += sum(counts[place] << place for place in range(len(digits)))
+    return total
+
+
+def _taken_apart(words: Array) -> Array:
+    """``[..., n]`` words to the number of ones in each lane, ``[..., 32]`` int32."""
+    lanes = jnp.arange(LANES, dtype=jnp.uint32).reshape(*[1] * words.ndim, -1)
+    return jnp.sum((words[..., None] >> lanes) & 1, axis=-2, dtype=jnp.int32)
 
 
 def compact(spins: Array) -> tuple[Array, Array]:

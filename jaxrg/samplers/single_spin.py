@@ -6,6 +6,7 @@ far faster.
 """
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -13,27 +14,32 @@ from jax import Array
 
 from jaxrg import random
 from jaxrg.base import Model, Sampler, Status
+from jaxrg.models import DensePairs
 from jaxrg.samplers.spins import SpinInfo, SpinState, site_indices, spin_sampler
 
 
-def heat_bath_logit(model: Model, spins: Array) -> Array:
-    r"""``[*shape]`` logit :math:`2 f_x` of the probability of spin +1 given the rest."""
-    return 2 * model.local_field(spins)
+def heat_bath_logit(field: Array) -> Array:
+    r"""Logit :math:`2 f_x` of the probability of spin +1 in the local field."""
+    return 2 * field
 
 
 def metropolis_probability(spins: Array, field: Array) -> Array:
-    r"""``[*shape]`` probability :math:`\min(1, e^{-2 s_x f_x})` of accepting a flip in the local field."""
+    r"""Probability :math:`\min(1, e^{-2 s_x f_x})` of accepting a flip in the local field."""
     return jnp.exp(-jnp.maximum(2 * spins.astype(field.dtype) * field, 0))
 
 
-def _sweep(draw: Callable[[Array, Array], tuple[Array, Array]], model: Model, state: SpinState, visits: Array):
-    """Give the sites of each visited sublattice what ``draw(number, spins)`` proposes beside a value to check."""
-    colours = jnp.asarray(model.colours)
+Draw: TypeAlias = Callable[[Array, Array, Array, Array], Array]
+"""``spins = draw(number, sites, spins, field)``: spins in their local field are proposed at visit ``number``."""
 
-    def update(carry, visit):
-        (spins, is_finite), (number, colour) = carry, visit
-        drawn, checked = draw(number, spins)
-        return (jnp.where(colours == colour, drawn, spins), is_finite & jnp.all(jnp.isfinite(checked))), None
+
+def _sweep(draw: Draw, model: Model, state: SpinState, visits: Array) -> tuple[SpinState, SpinInfo]:
+    """Give the sites of each visited sublattice what ``draw`` proposes."""
+    visit: Callable = _visit_site if isinstance(model, DensePairs) else _visit_sublattice
+
+    def update(carry, numbered):
+        spins, is_finite = carry
+        spins, field = visit(draw, model, spins, *numbered)
+        return (spins, is_finite & jnp.all(jnp.isfinite(field))), None
 
     numbered = (jnp.arange(model.num_colours, dtype=jnp.int32), visits)
     (spins, is_finite), _ = jax.lax.scan(update, (state.spins, jnp.bool_(True)), numbered)
@@ -41,41 +47,46 @@ def _sweep(draw: Callable[[Array, Array], tuple[Array, Array]], model: Model, st
     return state._replace(spins=spins), SpinInfo(acceptance, Status.NOT_FINITE.when(~is_finite))
 
 
+def _visit_sublattice(draw: Draw, model: Model, spins: Array, number: Array, colour: Array) -> tuple[Array, Array]:
+    field = model.local_field(spins)
+    drawn = draw(number, site_indices(model), spins, field)
+    return jnp.where(jnp.asarray(model.colours) == colour, drawn, spins), field
+
+
+def _visit_site(draw: Draw, model: DensePairs, spins: Array, number: Array, site: Array) -> tuple[Array, Array]:
+    """One row of couplings, where every site is a sublattice: a sweep is one product of the matrix in all."""
+    row = model.couplings[site]
+    field = jnp.dot(row, spins.astype(row.dtype)) + model.field_array()[site]
+    return spins.at[site].set(draw(number, site.astype(jnp.uint32), spins[site], field)), field
+
+
 def _in_order(model: Model) -> Array:
     return jnp.arange(model.num_colours, dtype=jnp.int32)
 
 
 def _heat_bath(model: Model, key: Array, state: SpinState):
-    sites = site_indices(model)
-
-    def draw(_, spins):
+    def draw(number, sites, spins, field):
         # Not from the probability: in float32 one close to 1 would freeze the rare flips of low temperatures.
-        logit = heat_bath_logit(model, spins)
-        return jnp.where(random.bernoulli_logit(key, sites, logit), jnp.int8(1), jnp.int8(-1)), logit
+        return jnp.where(random.bernoulli_logit(key, sites, heat_bath_logit(field)), jnp.int8(1), jnp.int8(-1))
 
     return _sweep(draw, model, state, _in_order(model))
 
 
 def _metropolis(model: Model, key: Array, state: SpinState):
-    sites = site_indices(model)
-
-    def draw(_, spins):
-        field = model.local_field(spins)
+    def draw(number, sites, spins, field):
         accepted = random.bernoulli(key, sites, metropolis_probability(spins, field))
-        return jnp.where(accepted, -spins, spins), field
+        return jnp.where(accepted, -spins, spins)
 
     return _sweep(draw, model, state, _in_order(model))
 
 
 def _random_scan_metropolis(model: Model, key: Array, state: SpinState):
-    sites = site_indices(model)
     accept_key, propose_key, colour_key = jax.random.split(key, 3)
 
-    def draw(number, spins):
-        field = model.local_field(spins)
+    def draw(number, sites, spins, field):
         accepted = random.bernoulli(jax.random.fold_in(accept_key, number), sites, metropolis_probability(spins, field))
         proposed = random.bernoulli(jax.random.fold_in(propose_key, number), sites, 0.5)
-        return jnp.where(accepted & proposed, -spins, spins), field
+        return jnp.where(accepted & proposed, -spins, spins)
 
     chosen = jax.random.randint(colour_key, (model.num_colours,), 0, model.num_colours, dtype=jnp.int32)
     return _sweep(draw, model, state, chosen)

@@ -1,7 +1,8 @@
 """What the samplers of one spin configuration share: state, start, measurement, site indices, check of a model."""
 
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from jaxrg.base import Model, PyTree, Sampler
-from jaxrg.checks import check_spins
+from jaxrg.checks import as_spins, check_key, check_shape, kind_of
 from jaxrg.samplers.kernels import from_kernel
 
 
@@ -28,20 +29,26 @@ class SpinInfo(NamedTuple):
     status: Array  # [] uint32 `Status`
 
 
+@functools.partial(jax.jit, static_argnames="shape")
+def _random_spins(key: Array, *, shape: tuple[int, ...]) -> Array:
+    return jax.random.rademacher(key, shape, jnp.int8)
+
+
 def init_spins(model: Model, key: Array, spins: Array | None = None) -> SpinState:
     """A random configuration, or the given one.
 
     Raises:
-        ValueError: ``spins`` of another shape than the model's, or not ±1.
+        ValueError: no typed key, or ``spins`` of another shape than the model's, or not ±1.
     """
-    spins = jax.random.rademacher(key, model.shape, jnp.int8) if spins is None else jnp.asarray(spins)
-    check_spins("spins", spins, model.shape)
-    return SpinState(spins.astype(jnp.int8), jnp.uint32(0))
+    check_key("key", key)
+    if spins is None:
+        spins = _random_spins(key, shape=tuple(model.shape))
+    return SpinState(as_spins("spins", spins, model.shape).astype(jnp.int8), jnp.zeros((), jnp.uint32))
 
 
 def init_ordered(model: Model, key: Array, spins: Array | None = None) -> SpinState:
     """All spins up, or the given configuration; cluster samplers relax fastest from order."""
-    return init_spins(model, key, jnp.ones(model.shape, jnp.int8) if spins is None else spins)
+    return init_spins(model, key, jnp.asarray(np.ones(model.shape, np.int8)) if spins is None else spins)
 
 
 def measure_spins(fn: Callable, state: SpinState) -> PyTree:
@@ -65,17 +72,35 @@ def spin_sampler(kernel: Callable, model: Model, *, init: Callable = init_spins,
 
 
 def check_model(model: Model, protocol: type = Model) -> None:
-    """Raise ValueError unless this is a `Model` (or `PairModel`) whose couplings and fields fit it."""
+    """Raise ValueError unless this is a `Model` (or `PairModel`) whose members fit its shape."""
     members = [name for base in protocol.__mro__[::-1] for name in vars(base) if not name.startswith("_")]
     missing = [name for name in members if not hasattr(model, name)]
-    if missing:
+    if missing or isinstance(model, type):
+        lack = f" without {', '.join(missing)}" if missing else ", a class and no instance"
         raise ValueError(
             f"model: expected a {protocol.__name__} ({', '.join(members)}), "
-            f"got {type(model).__name__} without {', '.join(missing)}"
+            f"got {model.__name__ if isinstance(model, type) else type(model).__name__}{lack}"
         )
     if jax.tree_util.all_leaves([model]):
         raise ValueError(
             f"model: expected a pytree with the couplings for leaves, got {type(model).__name__}; "
             "see jax.tree_util.register_dataclass"
         )
-    jax.eval_shape(lambda m: m.local_field(jnp.ones(m.shape, jnp.int8)), model)
+    check_shape("model.colours", model.colours, tuple(model.shape))
+    _check_result("model.local_field", jax.eval_shape(_local_field, model), tuple(model.shape))
+    _check_result("model.hamiltonian", jax.eval_shape(_hamiltonian, model), ())
+
+
+def _local_field(model: Model) -> Array:
+    return model.local_field(jnp.ones(model.shape, jnp.int8))
+
+
+def _hamiltonian(model: Model) -> Array:
+    return model.hamiltonian(jnp.ones(model.shape, jnp.int8))
+
+
+def _check_result(name: str, result: Any, shape: tuple[int, ...]) -> None:
+    is_float = hasattr(result, "dtype") and jnp.issubdtype(result.dtype, jnp.floating)
+    if not is_float or result.shape != shape:
+        found = f"{result.dtype} of shape {result.shape}" if hasattr(result, "dtype") else kind_of(result)
+        raise ValueError(f"{name}: expected floats of shape {shape}, got {found}")

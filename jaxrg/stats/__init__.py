@@ -5,22 +5,25 @@ own. ``tau_int`` is ``1/2 + sum of rho`` throughout: independent samples have 1/
 """
 
 from jaxrg.stats.autocorrelation import GammaEstimate, Summary, autocorrelation_function, gamma_method, summary
-from jaxrg.stats.binning import BinningSummary, binning
+from jaxrg.stats.binning import BinningState, BinningSummary, bin_means, binning
 from jaxrg.stats.improved import ImprovedEstimators, improved_estimators, improved_two_point_function
 from jaxrg.stats.jackknife import JackknifeEstimate, jackknife
 from jaxrg.stats.moments import Moments, merge_chains, streaming_moments
 from jaxrg.stats.resampling import Bootstrap, bootstrap, permutation_null
 from jaxrg.stats.significance import ChiSquared, chi_squared, z_score
 from jaxrg.stats.thermodynamics import (
+    ThermodynamicMoments,
     Thermodynamics,
     binder_cumulant,
     specific_heat,
     susceptibility,
+    thermodynamic_moments,
     thermodynamics,
 )
 from jaxrg.stats.turning import Turn, turning_point
 
 __all__ = [
+    "BinningState",
     "BinningSummary",
     "Bootstrap",
     "ChiSquared",
@@ -29,9 +32,11 @@ __all__ = [
     "JackknifeEstimate",
     "Moments",
     "Summary",
+    "ThermodynamicMoments",
     "Thermodynamics",
     "Turn",
     "autocorrelation_function",
+    "bin_means",
     "binder_cumulant",
     "binning",
     "bootstrap",
@@ -46,6 +51,7 @@ __all__ = [
     "streaming_moments",
     "summary",
     "susceptibility",
+    "thermodynamic_moments",
     "thermodynamics",
     "turning_point",
     "z_score",

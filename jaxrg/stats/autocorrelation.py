@@ -1,26 +1,27 @@
-r"""Autocorrelations of Markov chains and errors by the Gamma method, with automatic windowing.
+r"""Autocorrelations of Markov chains, and errors of means and of functions of means.
 
 Series are ``[chains, samples, ...]``, in equilibrium; the chains are independent and share one mean.
 
 .. math::
-    \tau_\mathrm{int}(W) = \frac12 + \sum_{t=1}^W \rho(t), \qquad
-    (\delta\tau)^2 = \frac4N \left(W + \tfrac12 - \tau\right) \tau^2 + \frac{1 + 2\sum_{t=1}^W \rho(t)^2}{4N}
+    \sigma^2 = \frac{C}{N}, \qquad C = \sum_{t=-\infty}^{\infty} \Gamma(t) = 2 \tau_\mathrm{int} \Gamma(0)
 
 Convention, everywhere in jaxrg: independent samples have ``tau_int = 1/2``, and ``N`` samples are worth
-``N / (2 tau_int)``. Programs that use ``1 + 2 sum rho`` print twice this number.
+``N / (2 tau_int)``. Programs that use ``1 + 2 sum rho`` print twice this number. Series that swing or recoil have less.
 
-The window W is the first at which :math:`e^{-W/\tau_W} < \tau_W / \sqrt{W N}`, where truncation costs as much as
-noise, with :math:`\tau_W = S / \ln(1 + 1/G)` and G the larger of :math:`\sum_{t \le W} \rho(t)` and
-:math:`\sum_{t \le W} (-1)^t \rho(t)`. Two things are not Wolff's, and show only for chains that swing, such as a
-checkerboard sweep at small coupling, or that forget at once: the alternating G, without which the window closes on a
-negative ``tau_int``; and the last term of the error, half the noise of the last rho, where a swinging sum ends.
+C is read off the lowest frequencies, flattened by an autoregression of block means (Heidelberger and Welch; Andrews and
+Monahan): a window in the sum of :math:`\Gamma(t)` would close inside a second, slower scale, or in an oscillation. The
+slowest of all observables that are given together sets the band of all, and so does a known ``tau_exp``.
 
-``is_converged`` is False where the window found no end within the lags, with fewer than 50 ``tau_int`` of data, where
-the error of ``tau_int`` exceeds half of it (as where it is not positive), and for a constant series, which has error 0
-and ``tau_int`` 1/2, or a NaN.
+``is_converged`` is False where the stated error cannot be trusted: with fewer than 100 ``tau_int`` of data, or 120 to
+200 of the slowest time that shows; where the lowest frequencies still rise or the chains scatter more than they should;
+where a chain stands still, where chains or their halves disagree (split R-hat above 1.1), where the start lies off the
+rest, and for NaN. A scale slower than a tenth of the series with less than a tenth of its variance stays hidden from
+every estimator: give the observable that shows it in the same tree.
 
 Reference:
-    Wolff, Comput. Phys. Commun. 156, 143 (2004), hep-lat/0306017.
+    Heidelberger & Welch, Commun. ACM 24, 233 (1981); Andrews & Monahan, Econometrica 60, 953 (1992); for the
+    linearisation Wolff, Comput. Phys. Commun. 156, 143 (2004); for slow modes seen by other observables Schaefer,
+    Sommer & Virotta, Nucl. Phys. B 845, 93 (2011); for R-hat Gelman et al., Bayesian Data Analysis (2013).
 """
 
 import functools
@@ -32,24 +33,31 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxrg.base import PyTree
-from jaxrg.checks import check_count
+from jaxrg.checks import as_count, as_floating, check_function, check_number
+from jaxrg.closures import as_partial
 from jaxrg.stats._layout import as_chains, mean_and_deviations, means_and_deviations
-
-WINDOW_FACTOR = 1.5  # Wolff's S: the assumed ratio of the slowest decay time to tau_int
-MIN_TAUS = 50  # of data: a random walk of any length shows about 10, and 1 in 100 more than 35
-MAX_RELATIVE_ERROR = 0.5  # of tau_int, so a quarter of the error of the mean
+from jaxrg.stats._long_run import LongRun, Reduced, block_length, long_run, reduce_chains
+from jaxrg.stats._notation import described, written
 
 
 class GammaEstimate(NamedTuple):
     """A function of means with its error; every field has the shape of the function's value."""
 
     value: Array
-    error: Array  # one standard deviation; NaN where the summed autocovariance comes out negative
+    error: Array  # one standard deviation
     error_of_error: Array
     tau_int: Array  # in samples
     tau_int_error: Array
-    window: Array  # int32, in samples
-    is_converged: Array  # whether tau_int is known well enough to trust the error
+    num_degrees_of_freedom: Array  # of the error: intervals are those of Student's t
+    r_hat: Array  # split R-hat: 1 where chains and their halves agree
+    equilibration: Array  # samples at the start of every chain that lie off the rest; 0 for none
+    is_converged: Array  # whether the error can be trusted
+
+    def __str__(self) -> str:
+        return written(self.value, self.error)
+
+    def __repr__(self) -> str:
+        return described(self, self.value)
 
 
 class Summary(NamedTuple):
@@ -60,7 +68,15 @@ class Summary(NamedTuple):
     tau_int: Array
     tau_int_error: Array
     num_effective_samples: Array
-    is_converged: Array
+    r_hat: Array  # split R-hat: 1 where chains and their halves agree
+    equilibration: Array  # samples at the start of every chain that lie off the rest; 0 for none
+    is_converged: Array  # whether the error can be trusted
+
+    def __str__(self) -> str:
+        return written(self.mean, self.error)
+
+    def __repr__(self) -> str:
+        return described(self, self.mean)
 
 
 def autocorrelation_function(x: Array, *, num_lags: int | None = None) -> Array:
@@ -85,15 +101,23 @@ def autocorrelation_function(x: Array, *, num_lags: int | None = None) -> Array:
         >>> autocorrelation_function(jnp.array([[1.0, -1.0, 1.0, -1.0]]), num_lags=2)
         Array([ 1., -1.], dtype=float32)
     """
-    chains = as_chains("x", x)
-    scaled, _ = _rescale(mean_and_deviations(chains)[1])
-    covariance = _autocovariance(scaled, _check_num_lags(num_lags, chains.shape[1]))
+    chains = as_chains("x", x, keep_integers=True)
+    num_samples = chains.shape[1]
+    if num_lags is None:
+        num_lags = num_samples // 2 + 1
+    num_lags = as_count("num_lags", num_lags)
+    if num_lags > num_samples:
+        raise ValueError(f"num_lags: expected at most the {num_samples} samples of a chain, got {num_lags}")
+    return _autocorrelation(chains, num_lags)
+
+
+@functools.partial(jax.jit, static_argnames="num_lags")
+def _autocorrelation(chains: Array, num_lags: int) -> Array:
+    covariance = _autocovariance(_rescale(mean_and_deviations(chains)[1])[0], num_lags)
     return covariance / covariance[:1]
 
 
-def gamma_method(
-    fn: Callable[[PyTree], PyTree], x: PyTree, *, num_lags: int | None = None, window_factor: float = WINDOW_FACTOR
-) -> PyTree:
+def gamma_method(fn: Callable[[PyTree], PyTree], x: PyTree, *, tau_exp: float = 0.0) -> PyTree:
     r"""Value and error of a function of several means, correlations in time and between observables included.
 
     .. math:: F = f(\bar a_1, \dots, \bar a_m), \qquad
@@ -106,73 +130,134 @@ def gamma_method(
     Args:
         fn: differentiable function of the means, which have the structure of ``x`` without the chain and sample axes;
             returns an array or a pytree of arrays.
-        x: series ``[chains, samples, ...]``: one array such as ``[chains, samples, num_observables]``, or a pytree.
-        num_lags: largest window plus one; half the series by default.
-        window_factor: S, the ratio of the slowest decay time to ``tau_int``; larger is safer and noisier.
+        x: series ``[chains, samples, ...]``: one array such as ``[chains, samples, num_observables]``, or a pytree. The
+            slowest of them, also one that ``fn`` leaves aside, is held in view for all.
+        tau_exp: the slowest time of the chain in samples, where it is known; 0 where it is not.
 
     Returns:
         A ``GammaEstimate`` for every array that ``fn`` returns.
 
     Raises:
-        ValueError: fewer than 4 samples a chain, leaves that disagree in their number, or ``num_lags`` not in
-            2, ..., samples.
+        ValueError: fewer than 4 samples a chain, leaves that disagree in their number, or a negative ``tau_exp``.
 
     Example:
         >>> x = jax.random.normal(jax.random.key(0), (1, 10_000)) + 2.0
         >>> square = gamma_method(lambda mean: mean**2, x)  # error |2 mean| / sqrt(N)
-        >>> bool(abs(square.error - 0.04) < 0.004)
+        >>> bool(abs(square.error - 0.04) < 0.006)
         True
 
     Reference:
         Wolff, Comput. Phys. Commun. 156, 143 (2004), hep-lat/0306017.
     """
-    mean, deviations = means_and_deviations(as_chains("x", x))
+    check_function("fn", fn, of="the means")
+    return gamma_of_chains(as_partial(fn), as_chains("x", x, keep_integers=True), as_tau_exp(tau_exp))
+
+
+@jax.jit
+def gamma_of_chains(fn: Callable[[PyTree], PyTree], chains: PyTree, tau_exp: Array) -> PyTree:
+    """`gamma_method` of checked series."""
+    mean, deviations = means_and_deviations(chains)
     value, differential = jax.linearize(fn, mean)
     projected = jax.vmap(jax.vmap(differential))(deviations)
-    return jax.tree.map(lambda leaf, series: _estimate(leaf, series, num_lags, window_factor), value, projected)
+    return estimates(value, projected, deviations, tau_exp)
 
 
-def summary(trace: PyTree, *, window_factor: float = WINDOW_FACTOR) -> PyTree:
+def as_tau_exp(tau_exp: float | Array) -> Array:
+    """A given slowest time."""
+    check_number("tau_exp", tau_exp, above=-1e-30)
+    return as_floating("tau_exp", tau_exp)
+
+
+def summary(trace: PyTree, *, tau_exp: float = 0.0) -> PyTree:
     r"""Mean, honest error and effective number of samples of every observable of a trace.
 
     .. math:: \sigma^2 = \frac{2\tau_\mathrm{int}}{N} \operatorname{Var}(x), \qquad
         N_\mathrm{eff} = \frac{N}{2\tau_\mathrm{int}}
 
+    A ``Summary`` prints as -1.4453(49).
+
     Args:
         trace: pytree of ``[chains, samples, ...]``, such as ``jaxrg.samplers.run(...).trace``; integers become floats.
-        window_factor: S of the automatic window.
+            The slowest of the observables is held in view for all.
+        tau_exp: the slowest time of the chain in samples, where it is known; 0 where it is not.
 
     Returns:
         The pytree with a ``Summary`` in place of every leaf.
 
     Raises:
-        ValueError: fewer than 4 samples a chain, or leaves that disagree in their number.
+        ValueError: fewer than 4 samples a chain, leaves that disagree in their number, or a negative ``tau_exp``.
 
     Example:
         >>> energy = jax.random.normal(jax.random.key(0), (4, 2_500))
         >>> bool(abs(summary({"energy": energy})["energy"].error - 0.01) < 0.001)
         True
     """
-    return jax.tree.map(lambda chains: _summarize(chains, window_factor), as_chains("trace", trace))
+    return _summary(as_chains("trace", trace, keep_integers=True), as_tau_exp(tau_exp))
 
 
 @jax.jit
-def _summarize(chains: Array, window_factor: float | Array) -> Summary:
-    mean, deviations = mean_and_deviations(chains)
-    estimate = _estimate(mean, deviations, None, window_factor)
-    num_effective_samples = chains.shape[0] * chains.shape[1] / (2 * estimate.tau_int)
-    return Summary(
-        mean, estimate.error, estimate.tau_int, estimate.tau_int_error, num_effective_samples, estimate.is_converged
+def _summary(chains: PyTree, tau_exp: Array) -> PyTree:
+    mean, deviations = means_and_deviations(chains)
+    first = jax.tree.leaves(chains)[0]
+
+    def summarize(found: GammaEstimate) -> Summary:
+        count = first.shape[0] * first.shape[1] / (2 * found.tau_int)
+        return Summary(found.value, found.error, found.tau_int, found.tau_int_error, count, *found[6:])
+
+    found = estimates(mean, deviations, None, tau_exp)
+    return jax.tree.map(summarize, found, is_leaf=lambda node: isinstance(node, GammaEstimate))
+
+
+def estimates(values: PyTree, deviations: PyTree, beside: PyTree, tau_exp: Array) -> PyTree:
+    """A `GammaEstimate` of every value from what its samples deviate by, ``[chains, samples, ...]``.
+
+    The slowest of all these series and of those ``beside`` them sets the band of all.
+    """
+    leaves, structure = jax.tree.flatten(values)
+    series = jax.tree.leaves((deviations, beside))
+    num_chains, num_samples = series[0].shape[:2]
+    scales = [_rescale(leaf) for leaf in series]
+    parts = [reduce_chains(scaled) for scaled, _ in scales]
+    total, length = num_chains * num_samples, block_length(num_chains, num_samples)
+    found = long_run(_side_by_side(parts), total, length, tau_exp)
+
+    results, start = [], 0
+    for value, (_, scale) in zip(leaves, scales, strict=False):
+        stop = start + value.size
+        one = jax.tree.map(lambda leaf, part=(start, stop), like=value: leaf[slice(*part)].reshape(like.shape), found)
+        results.append(as_estimate(value, one, scale, total))
+        start = stop
+    return jax.tree.unflatten(structure, results)
+
+
+def _side_by_side(parts: list[Reduced]) -> Reduced:
+    dtype = jnp.result_type(*(part.variance.dtype for part in parts))
+
+    def join(*leaves: Array) -> Array:
+        return jnp.concatenate([leaf if leaf.dtype == jnp.bool_ else leaf.astype(dtype) for leaf in leaves])
+
+    return jax.tree.map(join, *parts)
+
+
+def as_estimate(value: Array, found: LongRun, scale: Array, num_samples: Array | float) -> GammaEstimate:
+    """A value with the error that its long-run variance, in units of a squared scale, makes."""
+    dtype = value.dtype
+    found = jax.tree.map(lambda leaf: leaf if leaf.dtype == jnp.bool_ else leaf.astype(dtype), found)
+    is_exact = found.variance == 0
+    error = scale * jnp.sqrt(jnp.where(is_exact, 1, found.variance / num_samples))
+    error = jnp.where(is_exact, 0, error)
+    relative = jnp.sqrt(2 / found.num_degrees_of_freedom)  # of the variance
+    return GammaEstimate(
+        value,
+        error,
+        error * relative / 2,
+        found.tau_int,
+        jnp.where(is_exact, 0, found.tau_int * relative),
+        found.num_degrees_of_freedom,
+        found.r_hat,
+        found.equilibration,
+        found.is_reliable & jnp.isfinite(value),
     )
-
-
-def _check_num_lags(num_lags: int | None, num_samples: int, *, minimum: int = 1) -> int:
-    if num_lags is None:
-        return num_samples // 2 + 1
-    check_count("num_lags", num_lags, minimum=minimum)
-    if num_lags > num_samples:
-        raise ValueError(f"num_lags: expected at most the {num_samples} samples of a chain, got {num_lags}")
-    return num_lags
 
 
 def _rescale(deviations: Array) -> tuple[Array, Array]:
@@ -195,65 +280,3 @@ def _autocovariance(deviations: Array, num_lags: int) -> Array:
     sums = jnp.fft.irfft(power.astype(spectrum.dtype), n=length, axis=0)[:num_lags]
     num_pairs = num_chains * (num_samples - jnp.arange(num_lags, dtype=deviations.dtype))
     return sums / num_pairs.reshape((-1,) + (1,) * (sums.ndim - 1))
-
-
-class _Window(NamedTuple):
-    """Sums over the lags 1, ..., window; every field ``[...]``."""
-
-    window: Array  # int32
-    is_closed: Array
-    rho: Array
-    alternating: Array  # (-1)^t rho(t)
-    squared: Array
-
-
-def _close_window(rho: Array, num_samples: int, window_factor: float | Array) -> _Window:
-    """Walk the lags of ``[num_lags, ...]`` until every series has its window: seldom far, so no cumulative sums."""
-    zero = jnp.zeros_like(rho[0])
-    start = _Window(zero.astype(jnp.int32), jnp.zeros_like(zero, jnp.bool_), zero, zero, zero)
-
-    def is_open(carry: tuple[Array, _Window]) -> Array:
-        lag, sums = carry
-        return (lag < rho.shape[0]) & ~jnp.all(sums.is_closed | jnp.isnan(sums.rho))
-
-    def widen(carry: tuple[Array, _Window]) -> tuple[Array, _Window]:
-        lag, old = carry
-        term = jax.lax.dynamic_index_in_dim(rho, lag, keepdims=False)
-        total, squared = old.rho + term, old.squared + term**2
-        alternating = old.alternating + jnp.where(lag % 2 == 1, -term, term)
-        area = jnp.maximum(jnp.maximum(total, alternating), 0)
-        decay_time = window_factor / jnp.log1p(1 / area)
-        time = lag.astype(rho.dtype)
-        is_closed = jnp.exp(-time / decay_time) <= decay_time / jnp.sqrt(time * num_samples)
-        new = _Window(jnp.full_like(old.window, lag), is_closed, total, alternating, squared)
-        return lag + 1, jax.tree.map(lambda kept, updated: jnp.where(old.is_closed, kept, updated), old, new)
-
-    return jax.lax.while_loop(is_open, widen, (jnp.int32(1), start))[1]
-
-
-@functools.partial(jax.jit, static_argnames="num_lags")
-def _estimate(value: Array, deviations: Array, num_lags: int | None, window_factor: float | Array) -> GammaEstimate:
-    """The value with the error that its deviations ``[chains, samples, ...]`` make, elementwise.
-
-    Jitted, because calls from a notebook would compile its operations one by one.
-    """
-    num_samples = deviations.shape[0] * deviations.shape[1]
-    scaled, scale = _rescale(deviations)
-    covariance = _autocovariance(scaled, _check_num_lags(num_lags, deviations.shape[1], minimum=2))
-    is_constant = covariance[0] == 0
-    variance = jnp.where(is_constant, 1, covariance[0])
-    sums = _close_window(covariance / variance[None], num_samples, window_factor)
-
-    # Deviations from the estimated mean lack C/N in every covariance; here in units of the variance.
-    width = sums.window.astype(variance.dtype) + 0.5
-    bias = (1 + 2 * sums.rho) / num_samples
-    tau_int = jnp.where(is_constant, 0.5, (0.5 + sums.rho + width * bias) / (1 + bias))
-    end_noise = (1 + 2 * sums.squared) / 4
-    tau_int_error = jnp.sqrt((4 * jnp.maximum(width - tau_int, 0) * tau_int**2 + end_noise) / num_samples)
-    tau_int_error = jnp.where(is_constant, 0, tau_int_error)
-
-    error = scale * jnp.sqrt(2 * tau_int * (1 + bias) * covariance[0] / num_samples)
-    error_of_error = error * jnp.sqrt((width + end_noise / (4 * tau_int**2)) / num_samples)
-    is_precise = (tau_int_error <= MAX_RELATIVE_ERROR * tau_int) & (num_samples >= MIN_TAUS * tau_int)
-    is_converged = sums.is_closed & ~is_constant & is_precise
-    return GammaEstimate(value, error, error_of_error, tau_int, tau_int_error, sums.window, is_converged)

@@ -4,6 +4,7 @@ A run of ``jaxrg.samplers.swendsen_wang`` reports the moments of every step: ``r
 ``run.info.magnetization_fourth``, ``[1, samples]``, are series for ``jaxrg.stats.gamma_method`` like any other.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.checks import check_shape, is_traced
+from jaxrg.checks import as_array, as_integers, check_spins
 from jaxrg.sums import blocked_sum
 
 
@@ -53,12 +54,17 @@ def improved_estimators(labels: Array, spins: Array | None = None) -> ImprovedEs
     Reference:
         Wolff, Phys. Rev. Lett. 60, 1461 (1988); Hasenbusch, Nucl. Phys. B 333, 581 (1990).
     """
-    _check_labels(labels)
-    num_sites = labels.size
-    weights = jnp.ones(labels.shape, jnp.int32)
+    labels = as_cluster_labels(labels)
     if spins is not None:
-        check_shape("spins", spins, labels.shape)
-        weights = spins.astype(jnp.int32)
+        check_spins("spins", spins, labels.shape)
+        spins = as_array("spins", spins)
+    return _improved_estimators(labels, spins)
+
+
+@jax.jit
+def _improved_estimators(labels: Array, spins: Array | None) -> ImprovedEstimators:
+    num_sites = labels.size
+    weights = jnp.ones(labels.shape, jnp.int32) if spins is None else spins.astype(jnp.int32)
     is_valid = jnp.all((labels >= 0) & (labels < num_sites))
     sums = jax.ops.segment_sum(weights.ravel(), labels.ravel(), num_segments=num_sites)
     squares = jnp.square(sums.astype(jnp.result_type(float)) / num_sites)
@@ -87,15 +93,22 @@ def improved_two_point_function(labels: Array, offsets: Sequence[Sequence[int]],
         >>> improved_two_point_function(jnp.array([[0, 0], [2, 3]]), [(0, 0), (0, 1)])
         Array([1. , 0.5], dtype=float32)
     """
-    _check_labels(labels)
+    labels = as_cluster_labels(labels)
     if spins is not None:
-        check_shape("spins", spins, labels.shape)
+        check_spins("spins", spins, labels.shape)
+        spins = as_array("spins", spins)
+    steps = np.asarray(as_integers("offsets", offsets))
+    if steps.ndim != 2 or steps.shape[1] != labels.ndim or not len(steps):
+        raise ValueError(f"offsets: expected displacements of {labels.ndim} integers, got {offsets!r}")
+    return _improved_two_point_function(labels, spins, tuple(map(tuple, steps.tolist())))
+
+
+@functools.partial(jax.jit, static_argnames="offsets")
+def _improved_two_point_function(labels: Array, spins: Array | None, offsets: tuple[tuple[int, ...], ...]) -> Array:
     axes = tuple(range(labels.ndim))
     totals = []
     for offset in offsets:
-        if len(offset) != labels.ndim:
-            raise ValueError(f"offsets: expected displacements of {labels.ndim} integers, got {tuple(offset)}")
-        shifts = tuple(-int(step) for step in offset)
+        shifts = tuple(-step for step in offset)
         together = (labels == jnp.roll(labels, shifts, axes)).astype(jnp.int32)
         if spins is not None:
             together = together * (spins * jnp.roll(spins, shifts, axes)).astype(jnp.int32)
@@ -103,10 +116,9 @@ def improved_two_point_function(labels: Array, offsets: Sequence[Sequence[int]],
     return jnp.stack(totals).astype(jnp.result_type(float)) / labels.size
 
 
-def _check_labels(labels: Array) -> None:
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise ValueError(f"labels: expected integers, got dtype {labels.dtype}")
-    if not is_traced(labels):
-        host = np.asarray(labels)
-        if host.size and (host.min() < 0 or host.max() >= host.size):
-            raise ValueError(f"labels: expected values in 0, ..., {host.size - 1}, got {host.min()} to {host.max()}")
+def as_cluster_labels(labels: Array) -> Array:
+    """Labels as integers, in range where they can be seen."""
+    array = as_integers("labels", labels, minimum=0)
+    if not array.size:
+        raise ValueError(f"labels: expected at least one site, got shape {array.shape}")
+    return as_integers("labels", array, minimum=0, maximum=array.size - 1)

@@ -70,7 +70,6 @@ def streaming_moments() -> Accumulator:
     return Accumulator(Partial(_init), Partial(_update), Partial(_merge), Partial(_summary))
 
 
-@jax.jit
 def merge_chains(accumulator: Accumulator, states: PyTree) -> PyTree:
     """One state from the states of many chains, stacked along a leading axis.
 
@@ -79,10 +78,19 @@ def merge_chains(accumulator: Accumulator, states: PyTree) -> PyTree:
         states: pytree with a leading axis ``num_chains`` on every leaf.
 
     Raises:
-        ValueError: no chains.
+        ValueError: no accumulator, no chains, or a single state without an axis of chains.
     """
-    if jax.tree.leaves(states)[0].shape[0] < 1:
-        raise ValueError("states: expected at least one chain, got 0")
+    leaves = jax.tree.leaves(states)
+    if not isinstance(accumulator, Accumulator):
+        raise ValueError(f"accumulator: expected one such as binning(), got a {type(accumulator).__name__}")
+    shapes = {jnp.shape(leaf)[:1] for leaf in leaves}
+    if len(shapes) != 1 or () in shapes or (0,) in shapes:
+        raise ValueError(f"states: expected a leading axis of chains, one or more, on every leaf, got {sorted(shapes)}")
+    return _merge_chains(accumulator, states)
+
+
+@jax.jit
+def _merge_chains(accumulator: Accumulator, states: PyTree) -> PyTree:
     first, others = (jax.tree.map(lambda leaf, part=part: leaf[part], states) for part in (0, slice(1, None)))
     return jax.lax.scan(lambda merged, state: (accumulator.merge(merged, state), None), first, others)[0]
 
@@ -164,6 +172,7 @@ def _merge_leaf(a: MomentsState, b: MomentsState) -> MomentsState:
     )
 
 
+@jax.jit
 def _summary(state: PyTree) -> PyTree:
     def summarize(leaf: MomentsState) -> Moments:
         n = leaf.count.value

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.checks import as_floating, check_shape, is_traced
+from jaxrg.checks import as_floating, as_operands, check_shape, is_traced
 
 
 class ChiSquared(NamedTuple):
@@ -30,6 +30,11 @@ def z_score(mean: Array, error: Array, exact: Array | float) -> Array:
         >>> float(z_score(jnp.float32(1.5), jnp.float32(0.25), 1.0))
         2.0
     """
+    return _z_score(*as_operands(mean=mean, error=error, exact=exact))
+
+
+@jax.jit
+def _z_score(mean: Array, error: Array, exact: Array) -> Array:
     return (mean - exact) / error
 
 
@@ -46,7 +51,8 @@ def chi_squared(observed_counts: Array, expected_probabilities: Array) -> ChiSqu
         expected_probabilities: of the same shape, summing to one.
 
     Raises:
-        ValueError: shapes that differ, or probabilities that are negative or do not sum to one within 1e-4.
+        ValueError: shapes that differ, fewer than two cells, negative counts, or probabilities that are negative or do
+            not sum to one within 1e-4.
 
     Example:
         >>> result = chi_squared(jnp.array([60, 40]), jnp.array([0.5, 0.5]))
@@ -54,8 +60,10 @@ def chi_squared(observed_counts: Array, expected_probabilities: Array) -> ChiSqu
         (4.0, 0.0455)
     """
     probabilities = as_floating("expected_probabilities", expected_probabilities)
-    counts = as_floating("observed_counts", observed_counts).astype(probabilities.dtype)
+    counts = as_floating("observed_counts", observed_counts)
     check_shape("observed_counts", counts, probabilities.shape)
+    if not is_traced(counts) and (counts.size < 2 or np.any(np.asarray(counts) < 0)):
+        raise ValueError(f"observed_counts: expected two or more counts >= 0, got shape {counts.shape}")
     if not is_traced(probabilities):
         host = np.asarray(probabilities)
         if np.any(host < 0) or abs(host.sum(dtype=np.float64) - 1) > 1e-4:
@@ -63,6 +71,12 @@ def chi_squared(observed_counts: Array, expected_probabilities: Array) -> ChiSqu
                 f"expected_probabilities: expected entries >= 0 that sum to 1, got a minimum of {host.min()} "
                 f"and a sum of {host.sum(dtype=np.float64)}"
             )
+    return _chi_squared(counts, probabilities)
+
+
+@jax.jit
+def _chi_squared(counts: Array, probabilities: Array) -> ChiSquared:
+    counts = counts.astype(probabilities.dtype)
     expected = jnp.sum(counts) * probabilities
     is_possible = probabilities != 0
     terms = jnp.square(counts - expected) / jnp.where(is_possible, expected, 1)

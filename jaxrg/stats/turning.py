@@ -2,12 +2,13 @@ r"""When a curve turns: the knot of a broken line, with the same definition for 
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.checks import check_count
+from jaxrg.checks import as_floating, check_count, is_traced
 
 
 class Turn(NamedTuple):
@@ -44,8 +45,11 @@ def turning_point(times: ArrayLike, curve: Array, *, margin: int = 2) -> Turn:
         Hudson, J. Am. Stat. Assoc. 61, 1097 (1966).
     """
     check_count("margin", margin)
-    host = np.asarray(times, np.float64)
-    if host.ndim != 1 or np.any(np.diff(host) <= 0):
+    curve = as_floating("curve", curve)
+    if is_traced(times):
+        raise ValueError("times: expected numbers known before the trace, got traced ones")
+    host = np.asarray(as_floating("times", times), np.float64)
+    if host.ndim != 1 or not np.all(np.diff(host) > 0) or not np.all(np.isfinite(host)):
         raise ValueError(f"times: expected increasing numbers, got shape {host.shape}")
     if curve.shape[-1:] != host.shape:
         raise ValueError(f"curve: expected {len(host)} values along the last axis, got shape {curve.shape}")
@@ -59,7 +63,12 @@ def turning_point(times: ArrayLike, curve: Array, *, margin: int = 2) -> Turn:
     design = np.stack([np.ones_like(hinges), line, hinges], axis=-1)
     basis, triangle = np.linalg.qr(design)
     dtype = curve.dtype
-    basis, inverse = jnp.asarray(basis, dtype), jnp.asarray(np.linalg.inv(triangle), dtype)
+    parts = (np.asarray(part, dtype) for part in (basis, np.linalg.inv(triangle), host[knots]))
+    return _turning_point(*parts, curve)
+
+
+@jax.jit
+def _turning_point(basis: Array, inverse: Array, knots: Array, curve: Array) -> Turn:
 
     centred = curve - jnp.mean(curve, axis=-1, keepdims=True)
     projections = jnp.einsum("ktp,...t->...kp", basis, centred)
@@ -69,7 +78,7 @@ def turning_point(times: ArrayLike, curve: Array, *, margin: int = 2) -> Turn:
     coefficients = jnp.einsum("kpq,...kq->...kp", inverse, projections)
     chosen = jnp.take_along_axis(coefficients, best[..., None, None], axis=-2)[..., 0, :]
     return Turn(
-        time=jnp.asarray(host[knots], dtype)[best],
+        time=knots[best],
         slope_before=chosen[..., 1],
         slope_after=chosen[..., 1] + chosen[..., 2],
         r_squared=1 - jnp.min(residuals, axis=-1) / jnp.sum(centred**2, axis=-1),

@@ -1,13 +1,17 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and what goes wrong with them in words."""
 
+import errno
 import json
 import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # no other folder of this disk would help
 
 
 def partial_path(path: Path) -> Path:
@@ -17,8 +21,21 @@ def partial_path(path: Path) -> Path:
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call ``write`` with another name in the same folder, then rename: a reader sees the old file or the new one."""
-    write(partial_path(path))
-    os.replace(partial_path(path), path)
+    partial = partial_path(path)
+    try:
+        write(partial)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def error_number(error: BaseException) -> int | None:
+    """The number the operating system gave an error, also where a library has put it into words of its own."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = re.search(r"(?:OS error|Errno|os_error_code=)\W*(\d+)", str(error))
+    return int(found.group(1)) if found else None
 
 
 def as_json(value: Any) -> Any:

@@ -4,6 +4,7 @@
 need the opposite.
 """
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -13,8 +14,18 @@ import optax
 from jax import Array
 
 from jaxrg.base import PyTree
-from jaxrg.checks import check_count
-from jaxrg.training.epoch import LossFn, check_batches, run_epoch
+from jaxrg.checks import as_count, check_count, check_key, kind_of
+from jaxrg.training.arguments import as_data, as_params
+from jaxrg.training.epoch import (
+    GradientFn,
+    LossFn,
+    Optimizer,
+    as_optimizer,
+    check_batches,
+    gradient_of,
+    initial_state,
+    run_epoch,
+)
 
 
 def checkpoint_epochs(num_epochs: int, num_checkpoints: int) -> np.ndarray:
@@ -43,7 +54,7 @@ def train_checkpoints(
 ) -> PyTree:
     """Minimise by stochastic gradients and keep the parameters after chosen numbers of epochs.
 
-    Pure and not jitted: ``jax.jit(jax.vmap(...))`` it over keys, parameters or labels for as many runs at once.
+    Pure: ``jax.jit(jax.vmap(...))`` it over keys, parameters or labels for as many runs at once.
 
     Args:
         key: typed key of the run.
@@ -59,16 +70,42 @@ def train_checkpoints(
         Parameters with a leading axis, one for each of ``epochs``.
 
     Raises:
-        ValueError: epochs that are negative or do not increase, or a batch larger than the data.
+        ValueError: epochs that are negative or do not increase, a batch larger than the data, or a loss that is no
+            number.
+
+    Example:
+        >>> def loss_fn(key, params, batch):
+        ...     return jnp.mean((batch - params) ** 2)
+        >>> arguments = {"epochs": (0, 1, 2), "batch_size": 8}
+        >>> train_checkpoints(jax.random.key(0), loss_fn, optax.sgd(0.25), 0.0, jnp.ones(8), **arguments).tolist()
+        [0.0, 0.5, 0.75]
     """
-    host = np.asarray(epochs)
-    if host.ndim != 1 or len(host) == 0 or host[0] < 0 or np.any(np.diff(host) <= 0):
-        raise ValueError(f"epochs: expected increasing numbers >= 0, got {host.tolist()}")
+    check_key("key", key)
+    host = _as_epochs(epochs)
+    data, params = as_data("data", data), as_params("params", params)
+    batch_size = as_count("batch_size", batch_size)
     check_batches(data, batch_size)
+    gradient_fn = gradient_of(loss_fn)
+    return _train_checkpoints(key, host, gradient_fn, as_optimizer(optimizer), params, data, batch_size=batch_size)
 
-    def gradient_fn(key: Array, params: PyTree, aux: None, batch: PyTree) -> tuple[PyTree, None, None]:
-        return jax.grad(loss_fn, argnums=1)(key, params, batch), None, None
 
+def _as_epochs(epochs: Sequence[int] | np.ndarray) -> np.ndarray:
+    try:
+        host = np.asarray(epochs)
+    except (TypeError, ValueError):
+        host = np.asarray(None)
+    if host.ndim != 1 or host.dtype.kind not in "iu" or host[0] < 0 or np.any(np.diff(host) <= 0):
+        got = host.tolist() if host.dtype.kind in "iuf" else kind_of(epochs)
+        raise ValueError(f"epochs: expected increasing numbers >= 0, got {got}")
+    if host[-1] > np.iinfo(np.int32).max:
+        raise ValueError(f"epochs: expected at most {np.iinfo(np.int32).max}, got {host[-1]}")
+    return host.astype(np.int32)
+
+
+@functools.partial(jax.jit, static_argnames="batch_size")
+def _train_checkpoints(
+    key: Array, stops: Array, gradient_fn: GradientFn, optimizer: Optimizer, params: PyTree, data: PyTree, *, batch_size
+) -> PyTree:
     def epoch(index: Array, state: PyTree) -> PyTree:
         return run_epoch(
             key, index, gradient_fn, optimizer, state, data, batch_size=batch_size, step_keys=jax.random.split
@@ -78,6 +115,5 @@ def train_checkpoints(
         state = jax.lax.fori_loop(*span, epoch, state)
         return state, state[0]
 
-    stops = jnp.asarray(host, jnp.int32)
     starts = jnp.pad(stops[:-1], (1, 0))
-    return jax.lax.scan(until, (params, optimizer.init(params), None), (starts, stops))[1]
+    return jax.lax.scan(until, (params, initial_state(optimizer, params), None), (starts, stops))[1]

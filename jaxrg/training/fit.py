@@ -6,112 +6,66 @@ from a checkpoint ends with the same bits as one that was never stopped.
 
 import functools
 import os
-from contextlib import ExitStack
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
+from jax.tree_util import Partial
 
 from jaxrg.base import Progress, PyTree
-from jaxrg.checks import check_count
+from jaxrg.checks import as_array, as_count, check_function, check_key, is_traced, kind_of
 from jaxrg.closures import as_partial
 from jaxrg.progress import reporting
-from jaxrg.store import Checkpoints, RunFolder, fingerprint, program_fingerprint
-from jaxrg.training.epoch import GradientFn, State, check_batches, run_epoch, update
-
-
-class Fit(NamedTuple):
-    """Where a training run stands after a number of whole epochs."""
-
-    params: PyTree
-    optimizer_state: PyTree
-    aux: PyTree  # what the gradient carries from step to step, such as persistent chains
-    epoch: int  # epochs done
-    metrics: PyTree  # mean over the steps of each epoch, leading axis [epoch]; None before the first
-
-
-class NonFiniteError(FloatingPointError):
-    """A loss, a gradient or a parameter became NaN or infinite; ``fit`` holds the state before that epoch."""
-
-    def __init__(self, message: str, fit: Fit):
-        super().__init__(message)
-        self.fit = fit
-
-
-def _are_finite(tree: PyTree) -> Array:
-    is_finite = jnp.bool_(True)
-    for leaf in jax.tree.leaves(tree):
-        if jnp.issubdtype(leaf.dtype, jnp.inexact):
-            # 0 x is NaN for NaN and infinity; summing it is five times as fast on a CPU as reducing isfinite(x).
-            is_finite = is_finite & jnp.isfinite(jnp.sum(0 * leaf))
-    return is_finite
+from jaxrg.store import Checkpoints, describe
+from jaxrg.training.arguments import as_arrays, as_data, as_params, as_weights
+from jaxrg.training.epoch import (
+    GradientFn,
+    Optimizer,
+    State,
+    are_finite,
+    as_optimizer,
+    check_batches,
+    initial_state,
+    run_epoch,
+)
+from jaxrg.training.identity import as_changed, run_folder
+from jaxrg.training.result import Fit, NonFiniteError, restored, save
 
 
 def _step_keys(key: Array, num_steps: int) -> Array:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_steps, dtype=jnp.uint32))
 
 
-@functools.partial(jax.jit, static_argnames=("optimizer", "batch_size"))
-def _checked_epoch(key: Array, index, gradient_fn: GradientFn, state: State, data: PyTree, *, optimizer, batch_size):
-    """An epoch: new state, mean metrics and the first step that was not finite, or -1."""
+_initial_state = jax.jit(initial_state)
 
-    def checked(*arguments: PyTree):
-        gradients, aux, metrics = gradient_fn(*arguments)
-        return gradients, aux, (metrics, _are_finite((gradients, metrics)))
 
+@functools.partial(jax.jit, static_argnames="batch_size")
+def _one_epoch(
+    key: Array,
+    index: Array,
+    gradient_fn: GradientFn,
+    validation_fn: Partial | None,
+    optimizer: Optimizer,
+    state: State,
+    data: PyTree,
+    *,
+    batch_size: int,
+) -> tuple[State, PyTree, PyTree, Array]:
+    """An epoch: new state, mean metrics, those of the validation, and the first step that was not finite, or -1."""
     state, (metrics, is_finite) = run_epoch(
-        key, index, checked, optimizer, state, data, batch_size=batch_size, step_keys=_step_keys
+        key, index, gradient_fn, optimizer, state, data, batch_size=batch_size, step_keys=_step_keys
     )
     # A gradient that is finite can still be too large for a step; such parameters show at the end of the epoch.
-    is_bad = ~is_finite.at[-1].min(_are_finite(state[0]))
+    is_bad = ~is_finite.at[-1].min(are_finite(state[0]))
     bad_step = jnp.where(jnp.any(is_bad), jnp.argmax(is_bad), -1)
-    return state, jax.tree.map(lambda values: jnp.mean(values, axis=0), metrics), bad_step
-
-
-def _as_array(leaf: Any) -> Array:
-    # A dtype of its own: a weakly typed parameter would compile the epoch anew when its first update gives it one.
-    is_strong = isinstance(leaf, Array) and not getattr(leaf, "weak_type", False)
-    return leaf if is_strong else jnp.asarray(leaf, jnp.result_type(leaf))
-
-
-def _run_folder(folder, key, gradient_fn, optimizer, state: State, data, batch_size: int, run_id) -> RunFolder:
-    """The folder of this run; two runs with the same description have the same bits."""
-    params, optimizer_state, aux = state
-    batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((batch_size, *leaf.shape[1:]), leaf.dtype), data)
-    description = {
-        "run_id": run_id,
-        "batch_size": batch_size,
-        "key": jax.random.key_data(key),
-        "params": ", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in jax.tree.leaves(params)),
-        "initial_params": fingerprint(params),
-        "initial_aux": fingerprint(aux),
-        "data": fingerprint(data),
-        "gradient_fn_arrays": fingerprint(jax.tree.leaves(gradient_fn)),
-    }
-    programs = {
-        "optimizer": program_fingerprint(functools.partial(update, optimizer), params, optimizer_state, params),
-        "gradient_fn": program_fingerprint(gradient_fn, key, params, aux, batch),
-    }
-    return RunFolder(folder, description, programs=programs, name="checkpoint_dir")
-
-
-def _save(checkpoints: Checkpoints, run: Fit) -> None:
-    checkpoints.save(run.epoch, (run[:3], run.metrics))
-
-
-def _restore(checkpoints: Checkpoints, state: State, metrics: PyTree, num_epochs: int) -> Fit | None:
-    """The last epoch saved, if any; ``state`` and the ``metrics`` of one epoch tell the shapes."""
-    epoch = checkpoints.latest()
-    if epoch is None:
-        return None
-    if epoch > num_epochs:
-        raise ValueError(f"num_epochs: expected at least {epoch}, the epochs already in the folder, got {num_epochs}")
-    history = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((epoch, *leaf.shape), leaf.dtype), metrics)
-    state, history = checkpoints.restore(epoch, (state, history))
-    return Fit(*state, epoch, history)
+    validation = None if validation_fn is None else validation_fn(state[0], state[2])
+    validation = jax.tree.map_with_path(
+        lambda path, leaf: as_array(f"validation_fn: metrics{jax.tree_util.keystr(path)}", leaf), validation
+    )
+    return state, jax.tree.map(lambda values: jnp.mean(values, axis=0), metrics), validation, bad_step
 
 
 def _append(history: PyTree, metrics: PyTree) -> PyTree:
@@ -121,11 +75,21 @@ def _append(history: PyTree, metrics: PyTree) -> PyTree:
     return jax.tree.map(lambda past, value: np.concatenate([past, value]), history, metrics)
 
 
-def _in_words(metrics: PyTree) -> str:
-    named = jax.tree.leaves_with_path(metrics)
+def _in_words(metrics: PyTree, validation: PyTree) -> str:
+    named = [("", *item) for item in jax.tree.leaves_with_path(metrics)]
+    named += [("validation ", *item) for item in jax.tree.leaves_with_path(validation)]
     return " ".join(
-        f"{jax.tree_util.keystr(path, simple=True)} {float(value):.4g}" for path, value in named if value.ndim == 0
+        f"{kind}{jax.tree_util.keystr(path, simple=True)} {float(value):.4g}"
+        for kind, path, value in named
+        if value.ndim == 0
     )
+
+
+def _asks_to_stop(on_epoch: Callable[[Fit], bool | None] | None, run: Fit) -> bool:
+    answer = None if on_epoch is None or run.epoch == 0 else on_epoch(run)
+    if answer is not None and not isinstance(answer, bool | np.bool_):
+        raise ValueError(f"on_epoch: expected True to stop, False or None, got {kind_of(answer)}")
+    return bool(answer)
 
 
 def fit(
@@ -135,11 +99,15 @@ def fit(
     params: PyTree,
     data: PyTree,
     *,
+    weights: Array | None = None,
     aux: PyTree = None,
     num_epochs: int,
     batch_size: int,
+    validation_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
+    on_epoch: Callable[[Fit], bool | None] | None = None,
     checkpoint_dir: str | os.PathLike | None = None,
     checkpoint_every: int = 1,
+    changed: str | Collection[str] = (),
     run_id: str | None = None,
     progress: Progress | bool | None = None,
 ) -> Fit:
@@ -151,21 +119,34 @@ def fit(
 
     With a checkpoint folder, the run starts from the last checkpoint there, if any, and ends with the same bits as if
     it had never stopped; a larger ``num_epochs`` prolongs it. The folder remembers its run: other parameters, data,
-    key, batch size, optimiser, gradient or ``run_id`` are refused before anything is written.
+    key, batch size, optimiser, gradient or ``run_id`` are refused in words before anything is written, unless
+    ``changed`` names them. A damaged checkpoint is passed over for the one before, with a warning. See `load` for a
+    folder alone.
 
     Args:
         key: typed key of the whole run.
         gradient_fn: ``gradients, aux, metrics = gradient_fn(key, params, aux, batch)``, see `GradientFn`; or
             `gradient_of` a loss.
-        optimizer: of optax; keep the object, since a new one compiles again.
-        params: floating arrays to start from.
-        data: arrays ``[num_samples, ...]``, or a pytree of them; small integers are fine, batches reach
-            ``gradient_fn`` as they are.
+        optimizer: of optax; keep the object, since a new one may compile again. It is given the gradient and, where the
+            metrics hold a ``"loss"``, its ``value`` and ``value_fn``, for those that ask for them.
+        params: pytree of numbers to start from, as floats of at least single precision.
+        data: arrays ``[num_samples, ...]``, or a pytree of them; a list of numbers is an array. Small integers are
+            fine: batches reach ``gradient_fn`` as they are, but for half precision, which becomes single.
+        weights: ``[num_samples]`` of the samples; batches are then ``(batch, weights)``, with weights of mean one over
+            all of the data. A loss that multiplies by them, and does not divide by those of its batch, has gradients
+            without bias.
         aux: pytree of arrays that ``gradient_fn`` carries from step to step.
         num_epochs: epochs in all, those before an interruption included.
         batch_size: samples of a step.
+        validation_fn: ``metrics = validation_fn(params, aux)``, a pytree of numbers after each epoch, such as the loss
+            on data it is closed over; compiled with the epoch.
+        on_epoch: called on the host with the `Fit` after each epoch and its checkpoint, and once with the one a run
+            goes on from; True stops the run. See `early_stopping`.
         checkpoint_dir: folder for the checkpoints of this run, created if missing; None keeps none.
         checkpoint_every: epochs between checkpoints; the last epoch always has one.
+        changed: names of arguments that differ on purpose from those the folder remembers, such as ``"optimizer"`` for
+            another learning rate; from then on the folder is that of the new run. The state of an optimiser of the
+            same kind is kept, but for what it begins with another value of.
         run_id: any string that tells this run from others.
         progress: True for a bar with the time left, or a function ``progress(epochs done, num_epochs, metrics)``,
             called on the host after each epoch and its checkpoint.
@@ -174,10 +155,11 @@ def fit(
         `Fit`, the last state and the history of the metrics.
 
     Raises:
-        ValueError: wrong counts or shapes, data smaller than a batch, or a damaged checkpoint.
-        FolderError: a ValueError for a checkpoint folder of another run.
+        ValueError: wrong counts, shapes or functions, data smaller than a batch, or no checkpoint that is whole.
+        FolderError: a ValueError for a checkpoint folder of another run, or a place where none can be.
         NonFiniteError: a FloatingPointError for a NaN or infinite gradient, metric or parameter. The state before the
             bad epoch is its ``fit``, and the last checkpoint if there is a folder.
+        OSError: the disk is full.
 
     Example:
         >>> from jaxrg import training
@@ -189,46 +171,87 @@ def fit(
         >>> float(run.params), run.metrics["loss"].tolist()
         (1.0, [0.5, 0.0, 0.0])
     """
-    check_count("num_epochs", num_epochs, minimum=0)
-    check_count("checkpoint_every", checkpoint_every)
-    gradient_fn = as_partial(gradient_fn)
-    data, params, aux = jax.tree.map(_as_array, (data, params, aux))
-    check_batches(data, batch_size)
-    one_epoch = functools.partial(_checked_epoch, optimizer=optimizer, batch_size=batch_size)
-    run = Fit(params, optimizer.init(params), aux, 0, None)
+    check_key("key", key)
+    check_function("gradient_fn", gradient_fn, of="(key, params, aux, batch)")
+    num_epochs = as_count("num_epochs", num_epochs, minimum=0)
+    checkpoint_every = as_count("checkpoint_every", checkpoint_every)
+    batch_size = as_count("batch_size", batch_size)
+    changed = as_changed(changed)
+    for name, fn, of in (("validation_fn", validation_fn, "(params, aux)"), ("on_epoch", on_epoch, "a Fit")):
+        if fn is not None:
+            check_function(name, fn, of=of)
+    if run_id is not None and not isinstance(run_id, str):
+        raise ValueError(f"run_id: expected a string, got {kind_of(run_id)}")
+    gradient_fn, opened = as_partial(gradient_fn), as_optimizer(optimizer)
+    validation_fn = None if validation_fn is None else as_partial(validation_fn)
+    data, params, aux = as_data("data", data), as_params("params", params), as_arrays("aux", aux)
+    if is_traced((key, params, data, aux)):
+        raise ValueError("fit: expected arrays with values, got tracers; inside a jit, use train_checkpoints")
+    num_samples = check_batches(data, batch_size)
+    if weights is not None:
+        data = (data, as_weights(weights, num_samples))
+    one_epoch = functools.partial(_one_epoch, batch_size=batch_size)
+    run = Fit(params, _initial_state(opened, params), aux, 0, None)
 
-    with ExitStack() as stack:
-        checkpoints = None
-        if checkpoint_dir is not None:
-            folder = _run_folder(checkpoint_dir, key, gradient_fn, optimizer, run[:3], data, batch_size, run_id)
-            checkpoints = stack.enter_context(Checkpoints(folder))
-            _, metrics, _ = jax.eval_shape(one_epoch, key, jnp.uint32(0), gradient_fn, run[:3], data)
-            run = _restore(checkpoints, run[:3], metrics, num_epochs) or run
-        report = stack.enter_context(reporting(progress, "training"))
+    checkpoints, begun = None, {}
+    if checkpoint_dir is not None:
+        _, metrics, validation, _ = jax.eval_shape(
+            one_epoch, key, np.uint32(0), gradient_fn, validation_fn, opened, run[:3], data
+        )
+        start = run._replace(metrics=metrics, validation=validation)
+        folder = run_folder(
+            checkpoint_dir,
+            key,
+            gradient_fn,
+            validation_fn,
+            opened,
+            start,
+            data,
+            batch_size=batch_size,
+            is_weighted=weights is not None,
+            run_id=run_id,
+            changed=changed,
+        )
+        checkpoints, begun = Checkpoints(folder), describe(run.optimizer_state)
+        found = checkpoints.newest()
+        if found is not None:
+            run = restored(found, start, num_epochs, functools.partial(_initial_state, opened))
+    saved_epoch = run.epoch
 
-        for epoch in range(run.epoch, num_epochs):
-            (params, optimizer_state, aux), metrics, bad_step = one_epoch(
-                key, jnp.uint32(epoch), gradient_fn, run[:3], data
+    with reporting(progress, "training") as report:
+        is_stopped = _asks_to_stop(on_epoch, run)
+        while run.epoch < num_epochs and not is_stopped:
+            (params, optimizer_state, aux), metrics, validation, bad_step = one_epoch(
+                key, np.uint32(run.epoch), gradient_fn, validation_fn, opened, run[:3], data
             )
-            bad_step, metrics = jax.device_get((bad_step, metrics))
+            bad_step, metrics, validation = jax.device_get((bad_step, metrics, validation))
             if bad_step >= 0:
-                raise _non_finite(run, int(bad_step), checkpoints, checkpoint_dir)
-            run = Fit(params, optimizer_state, aux, epoch + 1, _append(run.metrics, metrics))
+                raise _non_finite(run, int(bad_step), checkpoints, begun, saved_epoch)
+            history = _append(run.metrics, metrics), _append(run.validation, validation)
+            run = Fit(params, optimizer_state, aux, run.epoch + 1, *history)
             if checkpoints is not None and (run.epoch % checkpoint_every == 0 or run.epoch == num_epochs):
-                _save(checkpoints, run)
-            report(run.epoch, num_epochs, _in_words(metrics))
-    return run._replace(metrics=jax.tree.map(jnp.asarray, run.metrics))
+                save(checkpoints, run, begun)
+                saved_epoch = run.epoch
+            report(run.epoch, num_epochs, _in_words(metrics, validation))
+            is_stopped = _asks_to_stop(on_epoch, run)
+    if checkpoints is not None and saved_epoch != run.epoch:
+        save(checkpoints, run, begun)
+    metrics, validation = jax.device_put((run.metrics, run.validation))
+    return run._replace(metrics=metrics, validation=validation)
 
 
-def _non_finite(run: Fit, bad_step: int, checkpoints: Checkpoints | None, folder: Any) -> NonFiniteError:
+def _non_finite(
+    run: Fit, bad_step: int, checkpoints: Checkpoints | None, begun: dict[str, str], saved_epoch: int
+) -> NonFiniteError:
     where = "there is no checkpoint folder"
     if checkpoints is not None and run.epoch > 0:
-        _save(checkpoints, run)
-        where = f"the last good checkpoint is epoch {run.epoch} in {folder}"
+        if saved_epoch != run.epoch:
+            save(checkpoints, run, begun)
+        where = f"the last good checkpoint is epoch {run.epoch} in {checkpoints.folder.parent}"
     elif checkpoints is not None:
-        where = f"there is no good checkpoint yet in {folder}"
+        where = f"there is no good checkpoint yet in {checkpoints.folder.parent}"
     message = (
-        f"fit: a NaN or infinite gradient, metric or parameter at step {bad_step} of epoch {run.epoch + 1}; {where}, "
-        "and the state before that epoch is in this exception's `fit`"
+        f"fit: expected finite gradients, metrics and parameters, got NaN or infinity at step {bad_step} of epoch "
+        f"{run.epoch + 1}; {where}, and the state before that epoch is in this exception's `fit`"
     )
     return NonFiniteError(message, run)

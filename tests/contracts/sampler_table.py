@@ -63,6 +63,7 @@ SAMPLERS = {
         _mixture_matrix,
         "pairs",
     ),
+    "replicas": Row(lambda model: samplers.replicas(samplers.heat_bath(model), 3), matrices.heat_bath, num_chains=3),
     "skeleton": Row(independence, matrices.independence, is_reversible=True),
 }
 

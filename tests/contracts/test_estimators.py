@@ -100,11 +100,11 @@ ESTIMATORS = {
         smooth=("mean", "central_2", "central_3", "central_4"),
     ),
     "binning": Estimator(
-        functools.partial(accumulated, stats.binning(4)),
+        functools.partial(accumulated, stats.binning()),
         noise,
         SIGNS,
-        {"mean": np.zeros(2), "error_by_level": np.array([[1 / np.sqrt(63)] * 2, *np.zeros((3, 2))])},
-        smooth=("mean", "error_by_level"),
+        {"mean": np.zeros(2), "is_converged": np.zeros(2)},
+        smooth=("mean", "error"),
     ),
     "improved_estimators": Estimator(stats.improved_estimators, labels, ONE_CLUSTER, {"m2": 1, "m4": 1}),
     "improved_two_point_function": Estimator(
@@ -117,7 +117,7 @@ ESTIMATORS = {
         lambda x: stats.bootstrap(jax.random.key(0), jnp.mean, x, num_resamples=8),
         noise,
         SIGNS,
-        {"value": 0, "error": 0, "lower": 0, "upper": 0},
+        {"value": 0, "error": 0, "lower": 0, "upper": 0, "is_converged": False},
         smooth=("value", "error"),
     ),
     "permutation_null": Estimator(
@@ -143,7 +143,15 @@ ESTIMATORS = {
     ),
 }
 # Formulas of one line, and what the rows of the accumulators call.
-WITHOUT_A_ROW = {"binder_cumulant", "merge_chains", "specific_heat", "susceptibility", "z_score"}
+WITHOUT_A_ROW = {
+    "bin_means",
+    "binder_cumulant",
+    "merge_chains",
+    "specific_heat",
+    "susceptibility",
+    "thermodynamic_moments",
+    "z_score",
+}
 
 
 def field(result: Any, name: str) -> Any:
@@ -222,7 +230,7 @@ def test_lowers_for_every_platform(name: str) -> None:
     assert exported.platforms == ("cpu", "cuda", "tpu")
 
 
-@pytest.mark.parametrize("make", [stats.streaming_moments, lambda: stats.binning(5)])
+@pytest.mark.parametrize("make", [stats.streaming_moments, lambda: stats.binning(128)])
 def test_accumulators_made_again_do_not_recompile(make: Callable) -> None:
     """As arguments of jitted functions they are pytrees without leaves, compared by their functions."""
     assert jax.tree.leaves(make()) == []

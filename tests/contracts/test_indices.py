@@ -135,11 +135,21 @@ def test_an_index_maps_over_batches_and_is_differentiable(x64, name):
     np.testing.assert_allclose(gradient, np.broadcast_to(matrix @ weights, gradient.shape), atol=1e-12)
 
 
+@pytest.mark.parametrize("name", INDICES)
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.bool_, np.float16, list])
+def test_an_index_of_other_numbers_is_that_of_their_floats(name, dtype):
+    table = random_table(N) > 0 if dtype is np.bool_ else (4 * np.abs(random_table(N))).astype(int)
+    given = table.tolist() if dtype is list else table.astype(dtype)
+    expected = by_enumeration(INDICES[name], table.astype(float), ORDER)
+    np.testing.assert_allclose(INDICES[name].index(given, ORDER), expected, atol=2e-5)
+
+
 REFUSED = [
     ((jnp.zeros(8), 4), {}, "order: expected at most 3, got 4"),
     ((jnp.zeros(8), 0), {}, "order: expected an integer >= 1, got 0"),
     ((jnp.zeros(7), 1), {}, r"2\*\*n, got 7"),
-    ((jnp.zeros(8, jnp.int32), 1), {}, "floating numbers, got int32"),
+    ((jnp.zeros(8, jnp.complex64), 1), {}, "values: expected real numbers, got dtype complex64"),
+    ((jnp.zeros(()), 1), {}, r"2\*\*n, got one number"),
     ((jnp.zeros(8), 2), {"max_bytes": 100}, r"(100|50) bytes.*needs [\d,]+ bytes"),
 ]
 
@@ -261,10 +271,13 @@ def test_multi_order_interactions_by_definition(x64):
 
 
 def test_other_bad_input():
-    for call in (interactions.multi_order_interactions, interactions.shapley_values):
-        with pytest.raises(ValueError, match="order: expected at most 0"):
-            call(jnp.zeros(1))
-    with pytest.raises(ValueError, match="at most 1, got 2"):
+    with pytest.raises(ValueError, match="values: expected a game of at least 2 players, got 0"):
+        interactions.multi_order_interactions(jnp.zeros(1))
+    with pytest.raises(ValueError, match="order: expected at most 0, got 1"):
+        indices.shapley_interactions(jnp.zeros(1), 1)
+    with pytest.raises(ValueError, match="num_players: expected an integer >= 2, got 1"):
         interactions.pairs(1)
+    for call in (interactions.shapley_values, interactions.banzhaf_values):
+        assert call(jnp.zeros((3, 1))).shape == (3, 0)  # nobody plays
     with pytest.raises(ValueError, match=r"order 3|at most 3 of 9 players within 100 bytes .* got 1,170 bytes"):
         indices.subsets_up_to(9, 3, max_bytes=100)

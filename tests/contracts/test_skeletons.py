@@ -4,6 +4,8 @@ import pathlib
 
 import pytest
 
+from jaxrg.base import Model, PairModel
+
 FOLDER = pathlib.Path(__file__).parent
 ROOT = FOLDER.parent.parent
 
@@ -12,3 +14,10 @@ ROOT = FOLDER.parent.parent
 def test_contributing_shows_the_file_that_is_tested(name):
     blocks = [block.split("```")[0] for block in (ROOT / "CONTRIBUTING.md").read_text().split("```python\n")[1:]]
     assert (FOLDER / name).read_text() in blocks, f"CONTRIBUTING.md: expected a python block equal to {name}"
+
+
+@pytest.mark.parametrize("protocol", [Model, PairModel])
+def test_contributing_names_every_member_of_a_model(protocol):
+    rows = [line for line in (ROOT / "CONTRIBUTING.md").read_text().splitlines() if line.startswith("| `")]
+    for member in (name for name in vars(protocol) if not name.startswith("_")):
+        assert any(f"`{member}" in row for row in rows), f"CONTRIBUTING.md: expected a row for {member}"

@@ -134,6 +134,26 @@ def test_corrupted_labels_are_wrong_exactly_where_they_say():
         datasets.corrupt_labels(jax.random.key(0), labels, 1.5, num_classes=5)
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64])
+def test_labels_of_any_integers_are_corrupted_alike(dtype):
+    """A label and its shift add up to more than an int8 holds."""
+    labels = np.arange(1000) % 100
+    found = datasets.corrupt_labels(jax.random.key(2), labels.astype(dtype), 0.5, num_classes=100)
+    expected = datasets.corrupt_labels(jax.random.key(2), jnp.asarray(labels, jnp.int32), 0.5, num_classes=100)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_array_equal(np.asarray(found.labels) != labels, found.is_corrupted)
+    assert (int(found.is_corrupted.sum()), int(found.labels.min()), int(found.labels.max())) == (500, 0, 99)
+
+
+def test_labels_out_of_range_are_refused_or_stay_out_of_range():
+    with pytest.raises(ValueError, match="labels: expected integers from 0 to 2, got 3"):
+        datasets.corrupt_labels(jax.random.key(0), jnp.array([0, 3]), 0.5, num_classes=3)
+    traced = jax.jit(lambda labels: datasets.corrupt_labels(jax.random.key(0), labels, 1.0, num_classes=3).labels)
+    assert traced(jnp.array([-1, 3, 0])).tolist()[:2] == [3, 3]
+    with pytest.raises(ValueError, match="dataset: expected a Dataset, got"):
+        datasets.select_classes(jnp.ones(3), (0,))
+
+
 def test_shuffled_labels_keep_their_counts():
     labels = jnp.arange(300, dtype=jnp.int32) % 3
     shuffled = datasets.shuffle_labels(jax.random.key(0), labels)

@@ -1,3 +1,6 @@
+import functools
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,5 +35,39 @@ def test_long_chains_and_strong_couplings(x64):
 def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="num_sites: expected an integer >= 2, got 1"):
         exact.chain_log_partition(0.5, 0.0, 1)
+    with pytest.raises(ValueError, match="num_sites: expected an integer >= 2, got '8'"):
+        exact.chain_log_partition(0.5, 0.0, "8")
     with pytest.raises(ValueError, match=r"coupling: expected shape \(\), got \(2,\)"):
         exact.chain_log_partition(jnp.ones(2), 0.0, 4)
+
+
+@pytest.mark.parametrize("is_double", [False, True], ids=["float32", "float64"])
+def test_cold_and_frustrated_chains_keep_their_digits_and_derivatives(is_double):
+    r"""Closed forms of ln Z, of its slopes in K and of :math:`\chi = N e^{2K} (1 - t^N)/(1 + t^N)`, t = tanh K."""
+
+    @functools.partial(jax.jit, static_argnums=2)
+    def found(coupling, field, num_sites):
+        fn = functools.partial(exact.chain_log_partition, num_sites=num_sites)
+        slopes = jax.grad(fn, (0, 1))(coupling, field)
+        return fn(coupling, field), *slopes, jax.grad(jax.grad(fn, 1), 1)(coupling, field)
+
+    with jax.enable_x64(is_double):
+        dtype = jnp.float64 if is_double else jnp.float32
+        for coupling, num_sites in itertools.product((-60.0, -22.0, -5.0, 3.0, 22.0, 60.0), (8, 9)):
+            got = found(dtype(coupling), dtype(0), num_sites)
+            size, parity = abs(coupling), 1 if coupling > 0 or num_sites % 2 == 0 else -1
+            log_t = np.log1p(-2 / (np.exp(2 * size) + 1))  # of tanh |K|
+            power, lower = np.exp(num_sites * log_t), np.exp((num_sites - 2) * log_t)
+            rest = -np.expm1(num_sites * log_t)  # 1 - |t|^N
+            partition = np.log(1 + power if parity > 0 else rest)
+            log_z = num_sites * (size + np.log1p(np.exp(-2 * size))) + partition
+            sign = np.sign(coupling)
+            numerator = 1 + lower if parity > 0 else -np.expm1((num_sites - 2) * log_t)
+            slope = sign * num_sites * np.exp(log_t) * numerator / np.exp(partition)
+            ratio = rest / (1 + power) if parity > 0 else (1 + power) / rest
+            susceptibility = num_sites * np.exp(2 * coupling) * ratio
+            tolerance = 1e-10 if is_double else 1e-5
+            expected = (log_z, slope, 0, susceptibility)
+            np.testing.assert_allclose(
+                got, expected, rtol=tolerance, atol=tolerance, err_msg=str((coupling, num_sites))
+            )

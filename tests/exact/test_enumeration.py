@@ -185,3 +185,48 @@ def test_24_spins_take_under_a_minute_and_a_gigabyte():
     np.testing.assert_allclose([value, slope], [expected, expected_slope], rtol=1e-12)
     assert seconds < 60
     assert kilobytes < 1e6
+
+
+def test_forbidden_states_count_for_nothing_and_nan_stays_nan():
+    def hard(spins):
+        return jnp.where(jnp.all(spins == 1), jnp.inf, 0.5 * jnp.float32(spins[0]))
+
+    def observe(spins):
+        return jnp.where(jnp.all(spins == 1), jnp.nan, jnp.float32(spins[1]))
+
+    states = np.array([[1 if index >> site & 1 else -1 for site in range(3)] for index in range(8)])
+    weights = np.exp(-0.5 * states[:, 0]) * (states.sum(1) < 3)
+    np.testing.assert_allclose(exact.log_partition(hard, (3,)), np.log(weights.sum()), rtol=1e-6)
+    np.testing.assert_allclose(exact.distribution(hard, (3,)), weights / weights.sum(), rtol=1e-6)
+    mean = (weights * np.where(weights > 0, states[:, 1], 0)).sum() / weights.sum()
+    for chunk_size in (2, 8):
+        np.testing.assert_allclose(exact.expectation(hard, observe, (3,), chunk_size=chunk_size), mean, rtol=1e-6)
+
+    def broken(spins):
+        return jnp.where(jnp.all(spins == 1), jnp.nan, 0.5 * jnp.float32(spins[0]))
+
+    assert jnp.isnan(exact.log_partition(broken, (3,), chunk_size=2))
+    assert jnp.isnan(exact.expectation(broken, lambda spins: spins[0], (3,), chunk_size=2))
+    assert jnp.all(jnp.isnan(exact.distribution(broken, (3,))))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.int8])
+def test_energies_of_low_precision_are_summed_in_single(dtype):
+    found = exact.log_partition(lambda spins: jnp.sum(spins).astype(dtype), (9,))
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, 9 * np.log(2 * np.cosh(1)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: exact.log_partition(3, (2,)), "hamiltonian: expected a function of one configuration, got 3"),
+        (lambda: exact.expectation(lambda s: 0.0, 3, (2,)), "observe: expected a function of one configuration, got 3"),
+        (lambda: exact.energies(lambda s: 0.0, 4), r"shape: expected a sequence of sides such as \(16,\) .* got 4"),
+        (lambda: exact.energies(lambda s: 1j, (2,)), "hamiltonian: expected a real energy, got complex64"),
+        (lambda: exact.log_partition(lambda s: 0.0, (2,), chunk_size="8"), "chunk_size: expected an integer >= 1"),
+    ],
+)
+def test_what_is_no_hamiltonian_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,3 +1,5 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -101,3 +103,31 @@ def test_wrong_arguments_are_refused():
         exact.strip_free_energy(jnp.ones(3), 4)
     with pytest.raises(ValueError, match="num_iterations: expected an integer >= 1, got 0"):
         exact.strip_free_energy(0.4, 4, num_iterations=0)
+
+
+def dense_free_energy(along: float, across: float, width: int, field: float, *, closes: bool) -> float:
+    """ln of the largest eigenvalue of the transfer matrix, a site."""
+    states = np.array(list(itertools.product([-1, 1], repeat=width)), float)
+    bonds = (states[:, 1:] * states[:, :-1]).sum(1) + closes * states[:, 0] * states[:, -1]
+    row = across * bonds + field * states.sum(1)
+    dense = np.exp(0.5 * row[:, None] + along * states @ states.T + 0.5 * row[None, :])
+    return float(np.log(np.linalg.eigvalsh(dense)[-1]) / width)
+
+
+@pytest.mark.parametrize("is_double", [False, True], ids=["float32", "float64"])
+def test_rows_that_alternate_in_a_field_settle(is_double):
+    """Their transfer matrix has a negative eigenvalue nearly as large as the positive one."""
+    dtype = jnp.float64 if is_double else jnp.float32
+    both = jax.jit(jax.value_and_grad(lambda k, h: exact.strip_free_energy(k, 4, field=h)))
+    for along, across, field in [(-1.0, 1.0, 0.3), (-1.0, -1.0, 0.3), (-2.0, 0.5, 1.0), (-0.44, -0.44, -2.0)]:
+        value, slopes = both(jnp.array([along, across], dtype), dtype(field))
+        expected = dense_free_energy(along, across, 4, field, closes=True)
+        np.testing.assert_allclose(value, expected, rtol=1e-14 if is_double else 5e-7)
+        step = 1e-5
+        for axis, change in enumerate(np.eye(2) * step):
+            ends = [
+                dense_free_energy(along + sign * change[0], across + sign * change[1], 4, field, closes=True)
+                for sign in (1, -1)
+            ]
+            np.testing.assert_allclose(slopes[axis], (ends[0] - ends[1]) / (2 * step), atol=1e-6)
+    assert round(dense_free_energy(-1, 1, 4, 0.3, closes=True), 8) == 2.00058936

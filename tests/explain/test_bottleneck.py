@@ -138,11 +138,11 @@ def test_the_loss_and_its_gradient():
 
 def test_refuses_bad_input():
     key, four = jax.random.key(0), game(lambda masks: jnp.zeros(masks.shape[0]), 4)
-    with pytest.raises(ValueError, match=r"orders: expected 0 to 2 of 4 players, got \(3,\)"):
+    with pytest.raises(ValueError, match=r"orders: expected integers from 0 to 2, got 3"):
         bn.sample_orders(key, four, orders=(3,), num_pairs=1, num_contexts=2)
     with pytest.raises(ValueError, match="num_contexts"):
         bn.sample_orders(key, four, orders=(1,), num_pairs=1, num_contexts=1)
-    with pytest.raises(ValueError, match="expected 1 <= lower < upper <= 2, got 0 and 2"):
+    with pytest.raises(ValueError, match="lower: expected an integer >= 1, got 0"):
         bn.order_contrast(jnp.zeros(3), jnp.zeros(3), lower=0, upper=2)
     with pytest.raises(ValueError, match="got 2 and 5"):
         bn.nested_masks(key, 4, lower=2, upper=5)

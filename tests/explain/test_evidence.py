@@ -145,7 +145,7 @@ def test_the_shuffle_keeps_sizes_apart_however_the_noise_rounds(monkeypatch):
     almost_one = np.float32(1) - np.finfo(np.float32).epsneg
     monkeypatch.setattr(jax.random, "uniform", lambda key, shape: jnp.full(shape, almost_one).at[..., 1::2].set(0))
     # Traced anew, and not kept for others.
-    shuffle = jax.jit(lambda key, table: ev.shuffled_within_sizes.__wrapped__(key, table))
+    shuffle = jax.jit(lambda key, table: ev._shuffled_within_sizes.__wrapped__(key, table))
     shuffled = np.asarray(shuffle(jax.random.key(0), jnp.asarray(ORDERS, jnp.float32)))
     np.testing.assert_array_equal(shuffled, ORDERS)
 
@@ -217,7 +217,7 @@ KEY = jax.random.key(0)
             functools.partial(ev.matching_error, jnp.zeros(8), ZEROS),
             r"result.and_: expected the shape of values \(8,\)",
         ),
-        (functools.partial(ev.sparsity_curve, jnp.zeros(4), ZEROS, jnp.zeros(2)), "counts: expected a vector"),
+        (functools.partial(ev.sparsity_curve, jnp.zeros(4), ZEROS, jnp.zeros(2)), "counts: expected integers"),
         (functools.partial(ev.sample_transfer, jnp.zeros((2, 8), bool)), "3 samples or more"),
         (functools.partial(ev.compare_to_null, KEY, jnp.abs, jnp.zeros((1, 4)), ev.random_game), "2 games or more"),
     ],

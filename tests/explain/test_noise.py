@@ -111,7 +111,7 @@ def test_refuses_bad_input():
         noise.noise_floor(jnp.zeros((2, 4)), 1.0)
     with pytest.raises(ValueError, match="fraction: expected a number"):
         noise.noise_floor(jnp.zeros(4), 1.0, fraction=0.0)
-    with pytest.raises(ValueError, match="values: expected float64"):
-        noise.measured_noise(jnp.zeros(4, jnp.float32), jnp.zeros(4))
+    with pytest.raises(ValueError, match=r"reference: expected shape \(4,\), got \(8,\)"):
+        noise.measured_noise(jnp.zeros(4), jnp.zeros(8))
     with pytest.raises(ValueError, match=r"2\*\*n"):
         noise.rounding_by_order(jnp.zeros(3))

@@ -190,7 +190,7 @@ def test_refuses_bad_input():
     with pytest.raises(ValueError, match=r"epsilon: expected a number of at least 0, got -0.1"):
         pt.momentum_attack(jax.random.key(0), objective, jnp.zeros(3), epsilon=-0.1, num_steps=1)
     for label in (-1, 3):
-        with pytest.raises(ValueError, match=f"label: expected a class from 0 to 2, got {label}"):
+        with pytest.raises(ValueError, match=f"label: expected integers from 0 to 2, got {label}"):
             pt.adversarial_margin(jnp.zeros(3), label)
 
 

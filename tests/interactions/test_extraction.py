@@ -189,7 +189,7 @@ def test_a_gap_that_is_not_finite_is_not_convergence():
     ("changes", "message"),
     [
         ({"values": jnp.zeros(6)}, "length 2\\*\\*n, got 6"),
-        ({"values": jnp.zeros(8, jnp.int32)}, "values: expected floating values"),
+        ({"values": jnp.zeros(8, jnp.complex64)}, "values: expected real numbers"),
         ({"values": jnp.full(8, jnp.nan)}, "values: expected finite"),
         ({"noise_bound": -0.1}, "noise_bound: expected one number of at least 0, got -0.1"),
         ({"tolerance": 0.0}, "tolerance: expected a positive"),
@@ -206,6 +206,49 @@ def test_refuses_bad_input(changes, message):
     arguments = {"values": np.zeros(8), **changes}
     with pytest.raises(ValueError, match=message):
         and_or.extract(arguments.pop("values"), **arguments)
+
+
+def smallest(values, noise_bound, and_weights, or_weights):
+    result = and_or.solve(
+        values, noise_bound=noise_bound, tolerance=1e-10, and_weights=and_weights, or_weights=or_weights
+    )
+    return jnp.sum(result.objective)
+
+
+@pytest.mark.parametrize("noise_bound", [0.0, 0.05])
+def test_the_gradient_of_the_smallest_objective_is_that_of_finite_differences(noise_bound):
+    games = jnp.asarray(random_games(2, 3))
+    weights = 1 + 0.3 * jnp.asarray(np.random.default_rng(1).random((2, 2, 8)))
+    point = (games, jnp.asarray(noise_bound), *weights)
+    objective = jax.jit(smallest) if noise_bound else jax.jit(lambda *p: smallest(p[0], 0.0, *p[2:]))
+    gradient = jax.jit(jax.grad(smallest, argnums=(0, 1, 2, 3)))(*point)
+    for place in (0, 1, 2, 3) if noise_bound else (0, 2, 3):
+        direction = jnp.asarray(np.random.default_rng(place).normal(size=point[place].shape))
+        step = 1e-6
+        ends = [
+            float(objective(*point[:place], point[place] + sign * step * direction, *point[place + 1 :]))
+            for sign in (1, -1)
+        ]
+        expected = (ends[0] - ends[1]) / (2 * step)
+        assert float(jnp.sum(gradient[place] * direction)) == pytest.approx(expected, rel=1e-3, abs=1e-5)
+    # An OR of two players: v({0}), v({1}) and v(N) tell of it, and more of v(N) than of both is an AND.
+    both = jax.grad(lambda v: and_or.solve(v, noise_bound=0.0).objective)(jnp.array([0.0, 1.0, 1.0, 1.5]))
+    h = 1e-4
+    around = [
+        float(and_or.solve(jnp.array([0.0, 1.0, 1.0, 1.5 + sign * h]), noise_bound=0.0, tolerance=1e-10).objective)
+        for sign in (1, -1)
+    ]
+    assert float(both[3]) == pytest.approx((around[0] - around[1]) / (2 * h), abs=1e-4)
+
+
+def test_what_has_no_derivative_is_refused_and_what_is_not_solved_gives_none():
+    games = jnp.asarray(random_games(1, 3)[0])
+    with pytest.raises(ValueError, match="solve: expected a derivative of its objective, got one of and_, or_"):
+        jax.grad(lambda v: jnp.sum(sum(and_or.solve(v)[:2])))(games)
+    unsolved = jax.grad(lambda v: and_or.solve(v, tolerance=1e-12, max_iterations=1).objective)(games)
+    assert np.isnan(unsolved).all()
+    with pytest.raises(ValueError, match="values: expected numbers that can be seen, got a traced array; `solve` can"):
+        jax.grad(lambda v: and_or.extract(v).objective)(games)
 
 
 def test_refuses_tables_beyond_memory():

@@ -77,10 +77,47 @@ def test_log_odds_keep_their_meaning_where_probabilities_round_to_one():
     assert np.isfinite(gradient).all()
 
 
+def test_labels_are_one_for_all_or_one_each_and_nothing_else():
+    outputs = jnp.asarray([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0], [1.0, 1.0, 1.0]])
+    p = np.asarray(jax.nn.softmax(outputs))
+    own = p[np.arange(3), [0, 1, 2]]
+    log_odds = jax.jit(interactions.log_odds)
+    for label in ([0, 1, 2], np.arange(3), jnp.arange(3), np.arange(3, dtype=np.uint8)):
+        np.testing.assert_allclose(interactions.log_odds(outputs, label), np.log(own / (1 - own)), rtol=1e-5)
+    # A traced label that is no class is no number; the others stay.
+    np.testing.assert_array_equal(np.isnan(log_odds(outputs, jnp.array([0, -1, 3]))), [False, True, True])
+    assert np.isnan(jax.jit(interactions.log_probability)(outputs, jnp.int8(-1))).all()
+    for score in (interactions.logit, interactions.log_odds, interactions.log_probability):
+        with pytest.raises(ValueError, match=r"label: expected shape \(3,\), got \(2,\)"):
+            score(outputs, jnp.array([0, 1]))
+        with pytest.raises(ValueError, match="label: expected integers"):
+            score(outputs, 1.0)
+
+
+def test_a_blur_of_integers_is_that_of_their_floats():
+    np.testing.assert_allclose(interactions.blurred_baseline(jnp.full((6, 6), 200, jnp.uint8), 1.0), 200.0, rtol=1e-5)
+    levels = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    expected = interactions.blurred_baseline(levels.astype(np.float32), 1.0)
+    for image in (levels, levels.tolist(), jnp.asarray(levels, jnp.int8)):
+        np.testing.assert_array_equal(interactions.blurred_baseline(image, 1.0), expected)
+
+
+def test_integers_and_floats_are_masked_together():
+    bytes_, mean = np.array([200, 3], np.uint8), np.array([0.5, 0.5])
+    shown = interactions.apply_masks([[True, False]], bytes_, mean, [0, 1])
+    np.testing.assert_array_equal(shown, [[200.0, 0.5]])
+    game = interactions.masked_game(
+        lambda inputs: inputs.sum(-1), bytes_.tolist(), baseline=0.5, assignment=[0, 1], score=lambda outputs: outputs
+    )
+    np.testing.assert_array_equal(interactions.evaluate(game, chunk_size=np.int64(2)), [1.0, 200.5, 3.5, 203.0])
+
+
 MESSAGES = [
     (lambda: interactions.patches((4, 4), (5, 1)), r"grid: expected at most \(4, 4\) patches, got \(5, 1\)"),
     (lambda: interactions.patches((4, 4), (0, 1)), "grid: expected an integer >= 1, got 0"),
-    (lambda: interactions.segments(np.ones((2, 2))), "labels: expected integers, got float64"),
+    (lambda: interactions.patches((28, 28, 1), (2, 2)), r"image_shape: expected \(rows, columns\) of the image"),
+    (lambda: interactions.apply_masks(np.ones((1, 4)), np.ones(4), 0.0, np.arange(4)), "masks: expected booleans"),
+    (lambda: interactions.segments(np.ones((2, 2))), "labels: expected integers, got an array"),
     (lambda: interactions.num_players_of(np.array([0, 2])), r"expected integers 0 ... n-1 and -1, got \[0, 2\]"),
     (lambda: interactions.keep_players(np.arange(3), [0, 0]), "players: expected distinct players of 3"),
     (lambda: interactions.keep_players(np.arange(3), [3]), "players: expected distinct players of 3"),

@@ -38,6 +38,39 @@ def test_strengths_split_by_sign_and_are_differentiable(x64):
     np.testing.assert_array_equal(gradient, np.sign(table) * (sizes(6) == 3))
 
 
+def test_what_is_not_a_number_stays_so():
+    # I(1) and I(01) hold the missing value, I(0) does not.
+    strengths = interactions.order_strengths(interactions.harsanyi(jnp.array([0.0, 1.0, jnp.nan, 3.0])))
+    for part in strengths:
+        np.testing.assert_array_equal(np.isnan(part), [False, True, True])
+    infinite = interactions.order_strengths(jnp.array([0.0, jnp.inf, -1.0, 2.0]))
+    np.testing.assert_array_equal(infinite.total, [0.0, np.inf, 2.0])
+    np.testing.assert_array_equal(infinite.negative, [0.0, 1.0, 0.0])
+    with pytest.raises(ValueError, match="interactions: expected numbers, got NaN"):
+        interactions.is_salient(jnp.array([0.0, 1.0, jnp.nan, 3.0]))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int32, list])
+def test_tables_of_any_kind_are_transformed(dtype):
+    table = np.array([1, 2, 3, 8])
+    given = table.tolist() if dtype is list else table.astype(dtype)
+    assert interactions.harsanyi(given).tolist() == [1, 1, 2, 4]
+    assert interactions.harsanyi_or(given).tolist() == [1, 5, 6, -4]
+    assert interactions.co_moebius(given).tolist() == [8, 5, 6, 4]
+    assert interactions.from_harsanyi(given).tolist() == [1, 3, 4, 14]
+    assert interactions.from_harsanyi_or(given).tolist() == [1, 11, 12, 14]
+    assert interactions.order_strengths(given).total.tolist() == [1, 5, 8]
+    assert interactions.is_salient(given, 0.5).tolist() == [False, False, False, True]
+
+
+def test_a_game_of_nobody_is_its_constant():
+    nobody = interactions.evaluate(interactions.game(lambda masks: jnp.ones(len(masks)), 0))
+    assert nobody.tolist() == interactions.harsanyi(nobody).tolist() == interactions.harsanyi_or(nobody).tolist() == [1]
+    assert interactions.order_strengths(nobody).total.tolist() == [1]
+    assert interactions.and_or.solve(nobody).objective == 1
+    assert interactions.label_table(nobody).salient().values.tolist() == []
+
+
 def test_a_power_of_two_is_asked_for():
     with pytest.raises(ValueError, match=r"length 2\*\*n, got 6"):
         interactions.order_strengths(jnp.zeros(6))

@@ -140,6 +140,29 @@ def test_or_interactions_have_no_place_in_shapiq():
         view.label_table(table, index="Harsanyi OR").to_shapiq()
 
 
+def test_pairs_are_rows_matrices_tables_and_views_alike():
+    n, rows = 5, np.arange(1.0, 11.0, dtype=np.float32)
+    matrix = np.zeros((n, n), np.float32)
+    table = np.zeros(2**n, np.float32)
+    for value, (i, j) in zip(rows, interactions.pairs(n), strict=True):
+        matrix[i, j] = matrix[j, i] = table[(1 << int(i)) + (1 << int(j))] = value
+    np.testing.assert_array_equal(indices.matrix_of_pairs(rows), matrix)
+    np.testing.assert_array_equal(indices.pairs_of_matrix(matrix + np.eye(n, dtype=np.float32)), rows)
+    np.testing.assert_array_equal(indices.table_of_pairs(rows), table)
+    np.testing.assert_array_equal(indices.pairs_of_table(np.stack([table, -table])), np.stack([rows, -rows]))
+    labelled = interactions.label_matrix(matrix, index="SII", names=("a", "$b$", "c", "d", "e"))
+    assert labelled.label_of(0) == "{a, $b$}"
+    assert labelled.top(1).label_of(0) == "{d, e}"
+    np.testing.assert_array_equal(table[indices.subset_indices(labelled.subsets)], labelled.values)
+    assert interactions.label_matrix([3.0, 4.0], index="SV").label_of(1) == "{1}"
+    with pytest.raises(ValueError, match="matrix: expected a symmetric one"):
+        indices.pairs_of_matrix(np.triu(matrix))
+    with pytest.raises(ValueError, match=r"values: expected \[..., n \(n - 1\) / 2\].* got shape \(4,\)"):
+        indices.matrix_of_pairs(rows[:4])
+    with pytest.raises(ValueError, match="finite numbers"):
+        interactions.label_matrix([[0.0, np.nan], [np.nan, 0.0]], index="SII")
+
+
 def test_bad_input_is_refused():
     table, subsets = jnp.ones(8), indices.subsets_up_to(3, 3)
     with pytest.raises(ValueError, match="names: expected 3, one for each player, got 2"):
@@ -148,7 +171,7 @@ def test_bad_input_is_refused():
         view.label(table[:4], subsets, index="SII")
     with pytest.raises(ValueError, match="finite numbers, got 1 that are not"):
         view.label_table(table.at[2].set(jnp.nan))
-    with pytest.raises(ValueError, match=r"subsets: expected bool\[num, n\], got int64"):
+    with pytest.raises(ValueError, match=r"subsets: expected bool\[num, n\], got int"):
         view.label(table, subsets.astype(int), index="SII")
     with pytest.raises(ValueError, match=r"one table \[2\*\*n\], got shape \(1, 8\)"):
         view.label_table(table.reshape(1, 8))

@@ -154,10 +154,10 @@ def test_couplings_that_are_not_finite_are_refused(value):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: models.Ising(SQUARE, [1.0, 2, 3]).bond_couplings(), r"coupling: expected a scalar or shape \(2,\)"),
-        (lambda: models.Ising(SQUARE, 1.0, [1.0, 2]).field_array(), r"field: expected a scalar or shape \(3, 4\)"),
+        (lambda: models.Ising(SQUARE, [1.0, 2, 3]), r"coupling: expected a scalar or shape \(2,\)"),
+        (lambda: models.Ising(SQUARE, 1.0, [1.0, 2]), r"field: expected a scalar or shape \(3, 4\)"),
         (lambda: models.Ising(SQUARE, 1.0).hamiltonian(jnp.ones(12)), r"spins: expected shape \(3, 4\), got \(12,\)"),
-        (lambda: models.Glass(SQUARE, jnp.ones((3, 4))).bond_couplings(), r"bonds: expected shape \(2, 3, 4\)"),
+        (lambda: models.Glass(SQUARE, jnp.ones((3, 4))), r"bonds: expected shape \(2, 3, 4\)"),
         (
             lambda: models.plus_minus_glass(KEY, SQUARE, positive_fraction=2),
             r"expected a probability in \[0, 1\], got 2",
@@ -169,7 +169,7 @@ def test_couplings_that_are_not_finite_are_refused(value):
         (lambda: models.sparse_pairs(EDGES, jnp.ones(5), num_sites=5), r"couplings: expected a scalar or shape \(6,\)"),
         (lambda: models.sparse_pairs(EDGES * 1.0, 1.0, num_sites=5), "edges: expected integers"),
         (
-            lambda: models.OperatorModel(general_model().operators, jnp.ones(3)).hamiltonian(jnp.ones((4, 4))),
+            lambda: models.OperatorModel(general_model().operators, jnp.ones(3)),
             r"couplings: expected shape \(4,\), got \(3,\)",
         ),
     ],

@@ -135,6 +135,37 @@ def test_stack_trains_layer_on_layer(tmp_path):
     assert np.mean(np.asarray(deep) * np.asarray(data)) > 0.05
 
 
+def test_a_folder_knows_the_stack_as_a_whole_before_anything_is_touched(tmp_path):
+    data = jnp.where(jax.random.bernoulli(jax.random.key(0), shape=(20, 4)), 1, -1).astype(jnp.int8)
+    folder = tmp_path / "stack"
+
+    def train(num_epochs=2, layer_sizes=(4, 4), rate=0.1, batch_size=10):
+        return rbm.train_stack(
+            jax.random.key(1),
+            data,
+            layer_sizes,
+            num_epochs=num_epochs,
+            batch_size=batch_size,
+            optimizer=optax.sgd(rate),
+            checkpoint_dir=folder,
+        )[0]
+
+    with pytest.raises(ValueError, match="batch_size: expected at most the 20 samples"):
+        train(batch_size=21)
+    assert list(folder.iterdir()) == []  # a failure before the first checkpoint leaves it to others
+    stack = train()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for words, change in (
+        ("num_epochs 2, .* got 5", {"num_epochs": 5}),
+        ("layer_sizes .* got", {"layer_sizes": (4, 3)}),
+        ("optimizer", {"rate": 0.2}),
+    ):
+        with pytest.raises(ValueError, match=f"checkpoint_dir: expected a run with .*{words}"):
+            train(**change)
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert all(map(np.array_equal, jax.tree.leaves(train()), jax.tree.leaves(stack)))
+
+
 def test_stack_with_persistent_chains_and_bad_input():
     data = jnp.where(jax.random.bernoulli(jax.random.key(0), shape=(40, 6)), 1, -1).astype(jnp.int8)
     optimizer = optax.sgd(0.01)

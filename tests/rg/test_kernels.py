@@ -135,3 +135,25 @@ def test_configurations_of_another_shape_are_refused():
             kernel(tables.all_spins(1)[0], tables.all_spins(9)[0])
         with pytest.raises(ValueError, match=r": expected shape \(9,\), got \(4,\)"):
             kernel(tables.all_spins(2)[0], tables.all_spins(4)[0].reshape(2, 2))
+
+
+def test_forbidden_states_have_no_weight_in_any_kernel():
+    """H = +inf where all spins are up: the state is left out of every sum, and of derivatives."""
+    weights = np.array([[0.5, -0.3], [0.2, 0.4]])
+    small = rbm.RBM(jnp.asarray(weights, jnp.float32), jnp.zeros(2), jnp.zeros(2))
+
+    def free_energy(strength):
+        def energy(s):
+            return jnp.where(jnp.all(s > 0), jnp.inf, -strength * (s[0] * s[1]).astype(jnp.float32))
+
+        result = exact.coarse_grain(energy, (2,), rg.machine_kernel(small, energy), (2,))
+        return result.coarse_free_energy, result
+
+    (value, result), slope = jax.value_and_grad(free_energy, has_aux=True)(0.7)
+    spins = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]])
+    joint = np.exp(spins @ weights @ spins.T)[:3]  # exp(-E) of the allowed states
+    np.testing.assert_allclose(result.hamiltonian, -np.log(joint.sum(0)), rtol=1e-5)
+    np.testing.assert_allclose(value, -np.log(joint.sum()), rtol=1e-5)
+    assert result.log_rho[3] == -np.inf
+    assert np.isfinite(result.log_rho[:3]).all()
+    assert abs(slope) < 1e-6  # the machine's free energy does not depend on H

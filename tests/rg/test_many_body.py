@@ -106,3 +106,19 @@ def test_energies_without_couplings_are_refused(read):
         read(jnp.asarray([0.0, jnp.inf]))
     with pytest.raises(ValueError, match=r"expected a last axis of length 2\*\*n, got 3"):
         read(jnp.zeros(3))
+
+
+@pytest.mark.parametrize("form", [np.float64, np.int64, np.float16, list])
+def test_tables_of_any_numbers_are_translated(form):
+    energies = np.array([-1, 1, 1, -1])  # H = -s_0 s_1, and in occupations -(1 - 2 n_0)(1 - 2 n_1)
+    table = energies.tolist() if form is list else energies.astype(form)
+    ising, gas = rg.ising_couplings(table), rg.lattice_gas_couplings(table)
+    assert ising.dtype == gas.dtype == jnp.float32
+    assert (ising.tolist(), gas.tolist()) == ([0, 0, 0, 1], [1, -2, -2, 4])
+    couplings = [0, 0, 0, 1] if form is list else np.array([0, 0, 0, 1]).astype(form)
+    assert rg.ising_to_lattice_gas(couplings).tolist() == [1, -2, -2, 4]
+    back = [1, -2, -2, 4] if form is list else np.array([1, -2, -2, 4]).astype(form)
+    assert rg.lattice_gas_to_ising(back).tolist() == [0, 0, 0, 1]
+    with pytest.raises(ValueError, match="couplings: expected a last axis of length"):
+        rg.ising_to_lattice_gas(couplings[:3])
+    assert np.isnan(rg.ising_to_lattice_gas(jnp.array([0, jnp.nan]))).any()

@@ -175,3 +175,19 @@ def test_bad_shapes_are_refused():
         rg.bond_machine(SQUARE, float("nan"))
     with pytest.raises(ValueError, match=r"coupling: expected shape \(\), got \(2,\)"):
         rg.bond_machine(SQUARE, jnp.ones(2))
+
+
+@pytest.mark.parametrize("dtype", [jnp.int32, jnp.int8, jnp.float16, jnp.float32])
+def test_a_machine_of_integers_is_matched_as_one_of_floats(dtype):
+    weights, visible_bias, hidden_bias = np.array([[1, -1], [0, 1], [1, 1]]), np.array([1, 0, 0]), np.array([0, -1])
+    machine = rbm.RBM(*(jnp.asarray(value, dtype) for value in (weights, visible_bias, hidden_bias)))
+    v = np.array([[1 if index >> k & 1 else -1 for k in range(3)] for index in range(8)])
+    p = np.exp(0.5 * v[:, 0] * v[:, 1])
+    q = np.exp(v @ visible_bias) * np.prod(2 * np.cosh(hidden_bias + v @ weights), axis=1)
+    p, q = p / p.sum(), q / q.sum()
+    result = rg.matching(machine, lambda s: -0.5 * (s[0] * s[1]).astype(jnp.float32))
+    np.testing.assert_allclose(result.kl, np.sum(p * np.log(p / q)), rtol=1e-5)
+    np.testing.assert_allclose(result.jensen_gap, np.sum(p * np.log(p / q)), rtol=1e-5)
+    for refused in (machine._replace(hidden_bias=jnp.zeros(3)), machine._replace(visible_bias=jnp.zeros((3, 1)))):
+        with pytest.raises(ValueError, match="_bias: expected shape"):
+            rg.matching(refused, ising().hamiltonian)

@@ -30,19 +30,79 @@ def test_a_run_is_state_trace_and_info():
     np.testing.assert_allclose(info.acceptance[0, 1:], changed, rtol=1e-6)
 
 
-def test_chunks_with_progress_give_the_same_run_and_compile_two_sizes():
+def programs() -> int:
+    return driver._chunk._cache_size() + driver._scan._cache_size()
+
+
+def test_other_numbers_of_steps_and_fresh_functions_compile_nothing():
+    whole = samplers.run(KEY, SAMPLER, start(), 121, observe=lambda spins: ISING.observables(spins))
+    before = programs()
     seen = []
-    whole = samplers.run(KEY, SAMPLER, start(), 121, observe=ISING.observables)
-    programs = driver._compiled_scan._cache_size()
     chunked = samplers.run(
         KEY, SAMPLER, start(), 121, observe=ISING.observables, progress=lambda *report: seen.append(report)
     )
+    assert programs() == before + 1  # another function
+    long = samplers.run(KEY, SAMPLER, start(), 2 * driver.CHUNK_STEPS + 1, observe=ISING.observables)
+    model = models.Ising(ISING.lattice, 0.1)
+    other = samplers.run(KEY, samplers.heat_bath(model), start(), 7, observe=model.observables)
+
+    def scaled(factor):
+        return samplers.run(KEY, SAMPLER, start(), 5, observe=lambda spins: factor * models.magnetization(spins)).trace
+
+    for scale in (1.0, 2.0):
+        magnetization = whole.trace.magnetization[:, :5]
+        np.testing.assert_allclose(scaled(jnp.float32(scale)), scale * magnetization, rtol=1e-6)
+    assert programs() == before + 2  # and one for the lambda with a factor
     for a, b in zip(*map(jax.tree.leaves, (whole, chunked)), strict=True):
         np.testing.assert_array_equal(a, b)
+    for a, b in zip(*map(jax.tree.leaves, (whole[1:], long[1:])), strict=True):
+        np.testing.assert_array_equal(a, b[:, :121])
+    assert long.trace.energy.shape == (1, 2 * driver.CHUNK_STEPS + 1)
+    assert not np.array_equal(other.trace.energy, whole.trace.energy[:, :7])
     assert seen[0] == (2, 121, "")
     assert seen[-1] == (121, 121, "")
     assert len(seen) == 61
-    assert driver._compiled_scan._cache_size() == programs + 2  # chunk and rest
+
+
+def test_what_is_large_is_observed_in_short_chunks():
+    large = samplers.run(KEY, SAMPLER, start(), 5, observe=lambda spins: jnp.full((300, 1000), spins[0, 0]))
+    np.testing.assert_array_equal(large.trace[:, :, 7, 3], large.trace[:, :, 0, 0])
+    spins = samplers.run(KEY, SAMPLER, start(), 5, observe=lambda spins: spins).trace
+    np.testing.assert_array_equal(large.trace[:, :, 0, 0], spins[:, :, 0, 0])
+
+
+def test_an_eager_vmap_compiles_once_and_equals_a_jitted_one():
+    def energies(coupling):
+        model = models.Ising(ISING.lattice, coupling)
+        return samplers.run(KEY, samplers.heat_bath(model), start(), 6, observe=model.observables).trace.energy
+
+    couplings = jnp.array([0.1, 0.4])
+    first = jax.vmap(energies)(couplings)
+    before = programs()
+    jax.vmap(energies)(couplings + 0.1)
+    assert programs() == before
+    np.testing.assert_array_equal(first, jax.jit(jax.vmap(energies))(couplings))
+    np.testing.assert_array_equal(first, jnp.stack([energies(coupling) for coupling in couplings]))
+
+
+class Observer:
+    """Of no type that JAX knows."""
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    def see(self, spins):
+        return self.scale * spins.mean(dtype=jnp.float32)
+
+
+def test_a_method_of_any_object_observes():
+    mean = samplers.run(KEY, SAMPLER, start(), 6, observe=models.magnetization).trace
+    observer = Observer(2.0)
+    np.testing.assert_allclose(samplers.run(KEY, SAMPLER, start(), 6, observe=observer.see).trace, 2 * mean, rtol=1e-6)
+    observer.scale = 3.0
+    np.testing.assert_allclose(samplers.run(KEY, SAMPLER, start(), 6, observe=observer.see).trace, 3 * mean, rtol=1e-6)
+    held = jax.vmap(lambda scale: samplers.run(KEY, SAMPLER, start(), 6, observe=Observer(scale).see).trace)
+    np.testing.assert_allclose(held(jnp.array([1.0, 4.0])), jnp.stack([mean, 4 * mean]), rtol=1e-6)
 
 
 def test_a_bar_shows_progress(capsys):
@@ -64,17 +124,77 @@ def test_a_model_s_method_observes_without_recompiling():
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize("num_steps", [0, 2.5])
-def test_bad_counts_are_refused(num_steps):
-    with pytest.raises(ValueError, match=f"num_steps: expected an integer >= 1, got {num_steps}"):
-        samplers.run(KEY, SAMPLER, start(), num_steps)
+PACKED = samplers.multispin_heat_bath(ISING, num_chains=64)
+REFUSED = [
+    ({"num_steps": 0}, "num_steps: expected an integer >= 1, got 0"),
+    ({"num_steps": 2.5}, "num_steps: expected an integer >= 1, got 2.5"),
+    ({"num_steps": True}, "num_steps: expected an integer >= 1, got True"),
+    ({"key": 0}, r"key: expected a typed key such as jax.random.key\(0\), got 0"),
+    ({"key": jax.random.PRNGKey(0)}, r"key: expected a typed key .*, got an array of shape \(2,\)"),
+    ({"sampler": ISING}, "sampler: expected a Sampler, .*got a Ising"),
+    ({"observe": 3}, "observe: expected a function of one configuration, got 3"),
+    ({"observe": lambda spins: "up"}, "observe: expected a function to arrays or numbers, got 'up' from it"),
+    ({"progress": "yes"}, "progress: expected True or a function of .*got 'yes'"),
+    ({"state": jnp.ones((4, 4), jnp.int8)}, "state: expected SpinState .*; make it with the init of this sampler"),
+    ({"state": PACKED.init(KEY)}, "state: expected SpinState of 2 arrays, got PackedState of 3 arrays"),
+    ({"state": start()._replace(step=jnp.int32(0))}, r"state: expected .* dtype uint32 .* for .step, got .* int32"),
+    ({"state": start()._replace(spins=np.ones((4, 4)))}, r"state: expected .* dtype int8 .* for .spins, got .* float"),
+    (
+        {"sampler": samplers.multispin_heat_bath(ISING, num_chains=32), "state": PACKED.init(KEY)},
+        r"state: expected shape \(1, 4, 2\) .* of this model and number of chains for .even, got \(2, 4, 2\)",
+    ),
+]
 
 
-def test_what_observes_is_a_function():
-    ising = models.Ising(lattice.hypercubic((4,)), 0.3)
-    chain = samplers.heat_bath(ising)
-    with pytest.raises(ValueError, match="observe: expected a function of one configuration, got 3"):
-        samplers.run(jax.random.key(0), chain, chain.init(jax.random.key(1)), 5, observe=3)  # type: ignore
+@pytest.mark.parametrize(("wrong", "message"), REFUSED)
+def test_what_cannot_be_run_is_refused(wrong, message):
+    arguments = {"key": KEY, "sampler": SAMPLER, "state": start(), "num_steps": 3} | wrong
+    with pytest.raises(ValueError, match=message):
+        samplers.run(**arguments)
+
+
+def test_parameters_of_what_is_observed_are_differentiated():
+    spins = samplers.run(KEY, SAMPLER, start(), 6, observe=lambda spins: spins).trace
+    mean = np.asarray(spins, float).mean((2, 3))
+    assert np.std(mean) > 0.05
+
+    def mean_sine(rate):
+        observed = samplers.run(KEY, SAMPLER, start(), 6, observe=lambda s: jnp.sin(rate * models.magnetization(s)))
+        return jnp.mean(observed.trace)
+
+    expected = (mean * np.cos(0.7 * mean)).mean()
+    for derivative in (jax.grad(mean_sine), jax.jit(jax.grad(mean_sine)), jax.jacfwd(mean_sine)):
+        np.testing.assert_allclose(derivative(0.7), expected, rtol=1e-5)
+    np.testing.assert_allclose(jax.vmap(jax.grad(mean_sine))(jnp.array([0.7, 0.0])), [expected, mean.mean()], rtol=1e-5)
+
+
+def test_a_model_of_the_sampler_is_left_out_of_a_derivative_in_words():
+    def energy(model):
+        chain = samplers.heat_bath(jax.lax.stop_gradient(model))
+        return jnp.mean(samplers.run(KEY, chain, start(), 6, observe=model.hamiltonian).trace)
+
+    per_site = np.mean(samplers.run(KEY, SAMPLER, start(), 6, observe=ISING.observables).trace.energy)  # dH/dK / N
+    np.testing.assert_allclose(jax.grad(energy)(ISING).coupling, 16 * per_site, rtol=1e-5)  # the explicit part alone
+
+
+def test_tangents_of_a_state_with_floats_are_refused():
+    def step(key, state):
+        return state._replace(spins=state.spins * 0.9, step=state.step + 1), samplers.SpinInfo(
+            jnp.zeros(1), jnp.zeros(1, jnp.uint32)
+        )
+
+    def init(key, spins=None):
+        return samplers.SpinState(jnp.ones((4, 4)), jnp.uint32(0))
+
+    chain = Sampler(jax.tree_util.Partial(init), jax.tree_util.Partial(step), SAMPLER.measure)
+
+    def last(scale):
+        state = init(KEY)._replace(spins=jnp.full((4, 4), scale))
+        return jnp.sum(samplers.run(KEY, chain, state, 2).state.spins)
+
+    np.testing.assert_allclose(last(2.0), 32 * 0.81, rtol=1e-6)
+    with pytest.raises(ValueError, match="sampler: expected a chain that is not differentiated"):
+        jax.grad(last)(2.0)
 
 
 def test_a_failure_under_vmap_shows_in_trace_and_info():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from jaxrg import exact, lattice, models, random
+from jaxrg.closures import as_partial
 from jaxrg.samplers import SpinInfo, multispin
 from jaxrg.samplers.multispin import multispin_heat_bath, multispin_metropolis
 from tests.rows import some_now
@@ -57,17 +58,18 @@ LATTICES = {
     "open_cubic": ((3, 3, 2), False),
     "chain": ((6,), True),
     "four_dimensional": ((2, 2, 2, 2), True),
+    "open_four_dimensional": ((2, 2, 2, 2), False),  # with 16 draws so many comparisons that they are a loop
 }
 
 
 @pytest.mark.parametrize(
     ("name", "case"),
-    some_now(itertools.product(SAMPLERS, LATTICES), ("heat_bath", "square"), ("metropolis", "cylinder")),
+    some_now(itertools.product(SAMPLERS, LATTICES), ("heat_bath", "square"), ("metropolis", "open_four_dimensional")),
 )
 def test_decides_as_plain_integers_do(name, case):
     shape, periodic = LATTICES[case]
     coupling = -0.4 if case in ("cylinder", "cubic") else 0.3
-    num_draws = 8 if (name, case) == ("heat_bath", "square") else 4
+    num_draws = {"square": 8, "open_four_dimensional": 16}.get(case, 4)
     model = models.Ising(lattice.hypercubic(shape, periodic=periodic), coupling, -0.1)
     sampler = SAMPLERS[name](model, num_chains=64, num_draws=num_draws)
     before = random_spins((64, *shape))
@@ -217,6 +219,32 @@ def test_double_precision_couplings_and_wide_keys(x64):
     assert np.array_equal(configurations(sampler, after), plain)
 
 
+@pytest.mark.parametrize("case", ["square", "open_cubic", "smallest_torus", "chain"])
+def test_observables_of_bits_are_those_of_spins(case):
+    shape, periodic = LATTICES[case]
+    grid = lattice.hypercubic(shape, periodic=periodic)
+    sampler = multispin_heat_bath(models.Ising(grid, 0.3), num_chains=64)
+    spins = random_spins((64, *shape))
+    other = models.Ising(grid, 0.7)  # an energy in units of J does not depend on it
+    found = jax.jit(sampler.measure)(as_partial(other.observables), sampler.init(jax.random.key(0), spins))
+    axes = tuple(range(1, spins.ndim))
+    energies = -(spins * neighbour_sums(grid, spins)[0]).sum(axes) / (2 * grid.num_sites)
+    np.testing.assert_allclose(found.energy, energies, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(found.magnetization, spins.mean(axes), rtol=1e-6, atol=1e-7)
+    unpacked = multispin._unpacked(as_partial(other.observables), sampler.init(jax.random.key(0), spins))
+    for a, b in zip(found, unpacked, strict=True):
+        assert np.array_equal(a, b)
+        assert a.dtype == b.dtype
+
+
+def test_a_packed_state_is_three_plain_arrays(tmp_path):
+    sampler = multispin_heat_bath(models.Ising(lattice.hypercubic((4, 6)), 0.3), num_chains=64)
+    state = sampler.init(jax.random.key(0))
+    np.savez(tmp_path / "state.npz", **state._asdict())
+    loaded = multispin.PackedState(**np.load(tmp_path / "state.npz"))
+    assert np.array_equal(configurations(sampler, loaded), configurations(sampler, state))
+
+
 def test_random_start_is_random():
     sampler = multispin_heat_bath(models.Ising(lattice.hypercubic((8, 8)), 0.3), num_chains=1024)
     spins = np.asarray(configurations(sampler, sampler.init(jax.random.key(3)))).reshape(1024, 64).astype(float)
@@ -261,10 +289,11 @@ def test_wrong_options_and_starts_are_refused():
 SHARDED = """
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxrg import lattice, models
+from jaxrg import lattice, models, samplers
 from jaxrg.samplers.multispin import PackedState, multispin_heat_bath
 
-sampler = multispin_heat_bath(models.Ising(lattice.hypercubic((4, 8)), 0.44, 0.03), num_chains=256, num_draws=4)
+model = models.Ising(lattice.hypercubic((4, 8)), 0.44, 0.03)
+sampler = multispin_heat_bath(model, num_chains=256, num_draws=4)
 step = jax.jit(lambda key, state: sampler.step(key, state))
 results = []
 for count in (1, 2, 8):
@@ -272,15 +301,18 @@ for count in (1, 2, 8):
     spread = NamedSharding(mesh, PartitionSpec("words"))
     whole = NamedSharding(mesh, PartitionSpec())
     state = sampler.init(jax.random.key(0))
-    state = PackedState(jax.device_put(state.spins, (spread, spread)), jax.device_put(state.step, whole))
+    state = PackedState(*jax.device_put(state.spins, (spread, spread)), jax.device_put(state.step, whole))
+    run = samplers.run(jax.device_put(jax.random.key(0), whole), sampler, state, 3, observe=model.observables)
     for _ in range(3):
         state, info = step(jax.device_put(jax.random.key(0), whole), state)
     for words in state.spins:
         assert len(words.sharding.device_set) == count, words.sharding
         assert words.addressable_shards[0].data.shape[0] == 8 // count
-    results.append((np.asarray(state.spins), float(info.acceptance[0])))
-assert all(np.array_equal(results[0][0], spins) for spins, _ in results)
-assert np.allclose([acceptance for _, acceptance in results], results[0][1], rtol=1e-6)
+    assert np.array_equal(run.state.even, state.even)
+    assert run.trace.energy.shape == (256, 3)
+    results.append((np.asarray(state.spins), np.asarray(run.trace.energy), float(info.acceptance[0])))
+assert all(np.array_equal(first, found) for row in results for first, found in zip(results[0][:2], row[:2]))
+assert np.allclose([acceptance for *_, acceptance in results], results[0][2], rtol=1e-6)
 print("identical")
 """
 

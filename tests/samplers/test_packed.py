@@ -24,6 +24,13 @@ def test_counting_and_choosing_agree_with_sums():
             assert np.array_equal((chosen >> lane) & 1, (expected >> lane) & 1)
 
 
+@pytest.mark.parametrize("shape", [(1, 5), (2, 31), (3, 7, 31)])
+def test_lanes_are_counted(shape):
+    words = np.random.default_rng(6).integers(0, 2**32, shape, dtype=np.uint32)
+    expected = [((words >> lane) & 1).reshape(shape[0], -1).sum(axis=1) for lane in range(32)]
+    assert np.array_equal(packed.count_lanes(jnp.asarray(words)), np.transpose(expected))
+
+
 @pytest.mark.parametrize(
     ("shape", "periodic"), [((4, 6), True), ((2, 2), (True, False)), ((2, 3, 4), (True, False, False)), ((6,), True)]
 )

@@ -65,8 +65,12 @@ def _flips_to_up(model, flip_probability: np.ndarray) -> np.ndarray:
     return np.where(states(flip_probability.shape[1]) > 0, 1 - flip_probability, flip_probability)
 
 
+def _heat_bath_logits(model, spins):
+    return single_spin.heat_bath_logit(model.local_field(spins))
+
+
 def heat_bath(model) -> np.ndarray:
-    up = 1 / (1 + np.exp(-on_every_state(single_spin.heat_bath_logit, model)))
+    up = 1 / (1 + np.exp(-on_every_state(_heat_bath_logits, model)))
     return functools.reduce(np.matmul, [_independent_sites(up, moves) for moves in _sublattices(model)])
 
 

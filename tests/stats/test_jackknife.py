@@ -57,13 +57,40 @@ def test_chains_and_functions_without_derivative() -> None:
 def test_nan_shows() -> None:
     x = np.ones(8, np.float32)
     x[3] = np.nan
-    assert np.isnan(run(lambda mean: mean, x[None], 4)).all()
+    result = run(lambda mean: mean, x[None], 4)
+    assert np.isnan(result[:3]).all()
+    assert not result.is_converged
 
 
-@pytest.mark.parametrize("num_blocks", [7, 6])
-def test_blocks_divide_the_samples_and_keep_to_their_chains(num_blocks: int) -> None:
-    with pytest.raises(ValueError, match=r"num_blocks: expected a divisor of the 4 x 30 samples"):
+@pytest.mark.parametrize("num_blocks", [7, 6, 124])
+def test_blocks_keep_to_their_chains(num_blocks: int) -> None:
+    with pytest.raises(ValueError, match=r"num_blocks: expected whole blocks in each of the 4 chains of 30 samples"):
         stats.jackknife(lambda mean: mean, jnp.ones((4, 30)), num_blocks)
+
+
+def test_samples_that_fill_no_block_count_in_the_value(x64: None) -> None:
+    x = np.random.default_rng(4).standard_normal(1000)
+    result = run(lambda mean: mean, x[None], 64)  # blocks of 15 and 40 samples before them
+    blocks = (x - x.mean())[40:].reshape(64, 15).mean(axis=1)
+    np.testing.assert_allclose(result.value, x.mean(), rtol=1e-12)
+    np.testing.assert_allclose(result.error, np.sqrt(blocks.var(ddof=1) * 15 / 1000), rtol=1e-9)
+
+
+def test_blocks_shorter_than_the_correlation_are_flagged_and_the_default_knows_it() -> None:
+    """AR(1) at 0.95, tau_int 19.5: 8192 samples in 512 blocks of 16 have half the error."""
+    noise = np.random.default_rng(5).standard_normal((8192, 100))
+    x = jnp.asarray(lfilter([1.0], [1.0, -0.95], noise, axis=0), jnp.float32)
+    exact = 20 / np.sqrt(8192)
+
+    def both(column):
+        chain = column[None]
+        return stats.jackknife(lambda m: m, chain, 512), stats.jackknife(lambda m: m, chain)
+
+    short, default = jax.tree.map(np.asarray, jax.jit(jax.vmap(both, in_axes=1))(x))
+    assert short.error.mean() < 0.6 * exact
+    assert not short.is_converged.any()
+    np.testing.assert_allclose(default.error.mean(), exact, rtol=0.06)
+    assert default.is_converged.mean() > 0.7
 
 
 def test_one_block_and_disagreeing_traces() -> None:

@@ -2,9 +2,14 @@
 
 Common arguments: a scalar ``function`` of one input ``[n]``, or the `Layer` list of a network and the index of the
 ``output`` that is explained; the ``sample`` x ``[n]``; a ``baseline`` b ``[n]``, what an absent input shows, or several
-``backgrounds`` ``[num_backgrounds, n]``. All return ``[n]`` and raise ValueError for shapes that do not fit.
+``backgrounds`` ``[num_backgrounds, n]``. All return an `Attribution`: ``values`` ``[n]``, and the ``completeness_gap``
+between their sum and the f(x) - f(b) there is to give, f(x) where there is no baseline. Only where a method promises
+completeness is the gap an error, of rounding or of quadrature; else it says what the method keeps or gives twice.
+ValueError is raised for shapes that do not fit, an ``output`` that is none, and a function of more than one number; a
+traced output that is none gives NaN.
 """
 
+from jaxrg.explain.attributions.attribution import Attribution
 from jaxrg.explain.attributions.functions import (
     GradCam,
     expected_gradients,
@@ -27,6 +32,7 @@ from jaxrg.explain.attributions.layerwise import (
 )
 
 __all__ = [
+    "Attribution",
     "GradCam",
     "Layer",
     "deep_shap",

@@ -7,6 +7,7 @@ A term of one input is its independent effect, one of several an interaction; th
 interaction (`interactions.harsanyi`) where the series converges, and exactly so on polynomials.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -16,8 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.tree_util import Partial
+from jax.typing import ArrayLike
 
-from jaxrg.checks import check_count
+from jaxrg.checks import as_count
+from jaxrg.explain.attributions.attribution import as_function, as_inputs, number_of
 from jaxrg.tables import MAX_BYTES
 
 MAX_DEGREE = 10  # nested forward derivatives double the work with every degree
@@ -41,8 +45,8 @@ def multi_indices(num_variables: int, max_degree: int) -> np.ndarray:
         >>> multi_indices(2, 2).tolist()
         [[1, 0], [0, 1], [2, 0], [1, 1], [0, 2]]
     """
-    check_count("num_variables", num_variables)
-    if not 1 <= max_degree <= MAX_DEGREE:
+    num_variables, max_degree = as_count("num_variables", num_variables), as_count("max_degree", max_degree)
+    if max_degree > MAX_DEGREE:
         raise ValueError(f"max_degree: expected 1 to {MAX_DEGREE}, got {max_degree}")
     largest = math.comb(num_variables + max_degree - 1, max_degree)  # monomials of the highest degree
     needed = 8 * largest * max(largest, num_variables * max_degree)
@@ -75,7 +79,9 @@ def _derivative_series(function: Callable[[Array], Array], start: Array, max_deg
     return jnp.stack([row / math.factorial(degree) for degree, row in enumerate(derivatives(start))])
 
 
-def taylor_terms(function: Callable[[Array], Array], sample: Array, baseline: Array, *, max_degree: int) -> TaylorTerms:
+def taylor_terms(
+    function: Callable[[Array], Array], sample: ArrayLike, baseline: ArrayLike, *, max_degree: int
+) -> TaylorTerms:
     """All terms of degree 1 to ``max_degree`` of a function about a baseline; exact where it has no higher ones.
 
     Derivatives along the lattice directions of a simplex, by forward differentiation, determine the mixed ones through
@@ -95,37 +101,62 @@ def taylor_terms(function: Callable[[Array], Array], sample: Array, baseline: Ar
         >>> {tuple(row.tolist()): round(float(value), 3) for row, value in zip(*terms) if abs(value) > 1e-3}
         {(1, 2): 18.0}
     """
-    if sample.ndim != 1 or baseline.shape != sample.shape:
-        raise ValueError(f"baseline: expected the sample's shape [n], got {baseline.shape} and {sample.shape}")
-    powers, dtype = multi_indices(sample.shape[0], max_degree), sample.dtype
+    sample, baseline = as_inputs(sample, baseline=baseline)
+    powers = multi_indices(sample.shape[0], max_degree)
+    directions, solutions = _lattice_directions(sample.shape[0], int(max_degree))
+    return TaylorTerms(powers, _terms(as_function(function), sample, baseline, directions, solutions))
+
+
+@functools.lru_cache(maxsize=32)
+def _lattice_directions(num_variables: int, max_degree: int) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """Directions ``[d, n]`` of a simplex, and for each degree the matrix from derivatives along them to its terms."""
+    powers = multi_indices(num_variables, max_degree)
     degrees = powers.sum(1)
     directions = powers[degrees == max_degree] / max_degree
+    monomials = (
+        np.prod(directions[:, None, :] ** powers[degrees == degree][None], axis=-1)
+        for degree in range(1, max_degree + 1)
+    )
+    return directions, tuple(map(np.linalg.pinv, monomials))
+
+
+@jax.jit
+def _terms(function: Partial, sample: Array, baseline: Array, directions: Array, solutions: tuple[Array, ...]) -> Array:
+    dtype, value = sample.dtype, number_of(function, is_differentiated=True)
 
     def along(direction: Array) -> Array:
-        line = lambda t: function(baseline + t * direction * (sample - baseline))  # noqa: E731
-        return _derivative_series(line, jnp.zeros((), dtype), max_degree)
+        line = lambda t: value(baseline + t * direction * (sample - baseline))  # noqa: E731
+        return _derivative_series(line, jnp.zeros((), dtype), len(solutions))
 
-    series = jax.vmap(along)(jnp.asarray(directions, dtype))
-    values = []
-    for degree in range(1, max_degree + 1):
-        monomials = np.prod(directions[:, None, :] ** powers[degrees == degree][None], axis=-1)
-        values.append(jnp.asarray(np.linalg.pinv(monomials), dtype) @ series[:, degree])
-    return TaylorTerms(powers, jnp.concatenate(values))
+    series = jax.vmap(along)(directions.astype(dtype))
+    return jnp.concatenate([solution.astype(dtype) @ series[:, degree] for degree, solution in enumerate(solutions, 1)])
 
 
-def neuron_terms(activation: Callable[[Array], Array], start: Array, contributions: Array, powers: np.ndarray) -> Array:
+def neuron_terms(
+    activation: Callable[[Array], Array], start: Array, contributions: Array, powers: np.ndarray
+) -> tuple[Array, Array]:
     r"""Taylor terms of the neurons of a layer in what their inputs contribute to the sums.
 
     .. math:: \sigma\Bigl(y + \sum_i z_i\Bigr) =
         \sum_\kappa \sigma^{(|\kappa|)}(y) \prod_i \frac{z_i^{\kappa_i}}{\kappa_i!}
 
-    y ``[outputs]`` are the sums at the baseline, z ``[inputs, outputs]``; the terms are ``[num_terms, outputs]``.
+    y ``[outputs]`` are the sums at the baseline, z ``[inputs, outputs]``; the terms are ``[num_terms, outputs]``. With
+    them come the terms over :math:`z_i`, ``[num_terms, inputs, outputs]``, of the inputs that are in them, which have
+    their limits at zero.
     """
-    max_degree = int(powers.sum(1).max())
+    max_degree, num_inputs = int(powers.sum(1).max()), powers.shape[1]
     series = _derivative_series(activation, start, max_degree)
     raised = [jnp.ones_like(contributions)]
     for _ in range(max_degree):
         raised.append(raised[-1] * contributions)
-    monomials = jnp.prod(jnp.stack(raised)[powers, np.arange(powers.shape[1])[None]], axis=1)
+    table, each = jnp.stack(raised), np.arange(num_inputs)[None]
+    factors, lowered = table[powers, each], table[np.maximum(powers - 1, 0), each]
+    before = [jnp.ones_like(factors[:, 0])]
+    after = [jnp.ones_like(factors[:, 0])]
+    for number in range(num_inputs - 1):
+        before.append(before[-1] * factors[:, number])
+        after.append(after[-1] * factors[:, num_inputs - 1 - number])
+    others = jnp.stack(before, axis=1) * jnp.stack(after[::-1], axis=1)
     multinomials = [math.factorial(sum(row)) / math.prod(map(math.factorial, row)) for row in powers.tolist()]
-    return jnp.asarray(np.array(multinomials), start.dtype)[:, None] * series[powers.sum(1)] * monomials
+    coefficients = jnp.asarray(np.array(multinomials), start.dtype)[:, None] * series[powers.sum(1)]
+    return coefficients * others[:, 0] * factors[:, 0], coefficients[:, None] * others * lowered

@@ -100,8 +100,17 @@ def feasible_tables(problem: Problem, and_: Array, absent: Array) -> Tables:
     return Tables(and_, or_, weighted_norm(problem, and_, or_))
 
 
-def dual_bound(problem: Problem, dual: Array) -> Array:
-    r"""A lower bound on the minimum from any vector: the value of the dual at its scaled, feasible multiple.
+class Dual(NamedTuple):
+    """A feasible point of the dual, and how its value changes with the problem."""
+
+    bound: Array  # [lanes] its value
+    values: Array  # [2**n, lanes] derivative of the value by those of the game: the point itself
+    empty: Array  # [lanes] by v(∅)
+    noise: Array  # [lanes] by the largest |q|
+
+
+def feasible_dual(problem: Problem, dual: Array) -> Dual:
+    r"""The best feasible multiple of any vector; its value is a lower bound on the minimum.
 
     .. math:: \max_y \sum_T y(T) v(T) - b \|y\|_1 \quad\text{with}\quad
         \Bigl|\sum_{T \supseteq S} y(T)\Bigr| \le w_\mathrm{and}(S), \quad
@@ -118,13 +127,22 @@ def dual_bound(problem: Problem, dual: Array) -> Array:
     or_excess = jnp.where(orders >= 2, jnp.abs(total[None] + below) / problem.or_weights, 0)
     excess = jnp.maximum(jnp.max(and_excess, axis=0), jnp.max(or_excess, axis=0))
     shrink = safe_divide(jnp.ones_like(excess), excess)
-    gain = jnp.sum(dual * problem.values, axis=0) - problem.noise * jnp.sum(jnp.abs(dual), axis=0)
 
-    def with_empty(gain: Array, total: Array) -> Array:
-        # y(∅) = t - total with |t| <= 1: concave and piecewise linear in t, so a corner is best.
-        corners = jnp.stack([-jnp.ones_like(total), jnp.ones_like(total), jnp.clip(total, -1, 1)])
-        values = corners * problem.empty[None] - problem.noise[None] * jnp.abs(corners - total[None])
-        return gain + jnp.max(values, axis=0)
+    def of_multiple(factor: Array) -> Dual:
+        point, sum_ = factor[None] * dual, factor * total
+        # y(∅) = t - sum with |t| <= 1: concave and piecewise linear in t, so a corner is best.
+        corners = jnp.stack([-jnp.ones_like(sum_), jnp.ones_like(sum_), jnp.clip(sum_, -1, 1)])
+        gains = corners * problem.empty[None] - problem.noise[None] * jnp.abs(corners - sum_[None])
+        best = jnp.argmax(gains, axis=0)[None]
+        t, gain = (jnp.take_along_axis(table, best, axis=0)[0] for table in (corners, gains))
+        norm = jnp.sum(jnp.abs(point), axis=0)
+        bound = jnp.sum(point * problem.values, axis=0) - problem.noise * norm + gain
+        return Dual(bound, point, t, -norm - jnp.abs(t - sum_))
 
-    nothing = jnp.zeros_like(gain)
-    return jnp.maximum(with_empty(shrink * gain, shrink * total), with_empty(nothing, nothing))
+    full, none = of_multiple(shrink), of_multiple(jnp.zeros_like(shrink))
+    return Dual(*(jnp.where(full.bound >= none.bound, one, other) for one, other in zip(full, none, strict=True)))
+
+
+def dual_bound(problem: Problem, dual: Array) -> Array:
+    """A lower bound on the minimum from any vector: the value of `feasible_dual`."""
+    return feasible_dual(problem, dual).bound

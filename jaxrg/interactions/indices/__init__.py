@@ -11,6 +11,7 @@ from jaxrg.interactions.indices.generalized import (
     joint_shapley_values,
     shapley_generalized_values,
 )
+from jaxrg.interactions.indices.matrices import matrix_of_pairs, pairs_of_matrix, pairs_of_table, table_of_pairs
 from jaxrg.interactions.indices.shares import (
     banzhaf_interactions,
     chaining_interactions,
@@ -43,9 +44,13 @@ __all__ = [
     "joint_shapley_values",
     "k_additive_shapley",
     "k_shapley_interactions",
+    "matrix_of_pairs",
+    "pairs_of_matrix",
+    "pairs_of_table",
     "shapley_generalized_values",
     "shapley_interactions",
     "shapley_taylor_interactions",
     "subset_indices",
     "subsets_up_to",
+    "table_of_pairs",
 ]

@@ -22,9 +22,11 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.checks import check_count
+from jaxrg.checks import as_array, as_count, as_table, check_count
 from jaxrg.tables import MAX_BYTES, check_bytes, check_table
 from jaxrg.transforms import num_bits
+
+MAX_PLACES = 62  # players whose subsets int64 can number
 
 
 def check_order(order: int, largest: int) -> None:
@@ -32,6 +34,13 @@ def check_order(order: int, largest: int) -> None:
     check_count("order", order)
     if order > largest:
         raise ValueError(f"order: expected at most {largest}, got {order}")
+
+
+def checked(values: ArrayLike, order: int) -> tuple[Array, int]:
+    """A game's table as floats ``[..., 2**n]`` and an order of at most n."""
+    table = as_table("values", values)
+    check_order(order, num_bits(table))
+    return table, int(order)
 
 
 def num_subsets_up_to(num_players: int, order: int) -> int:
@@ -49,7 +58,7 @@ def subsets_up_to(num_players: int, order: int, *, max_bytes: int = MAX_BYTES) -
         >>> subsets_up_to(3, 2).astype(int).tolist()
         [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]]
     """
-    check_count("num_players", num_players)
+    num_players = as_count("num_players", num_players)
     check_order(order, num_players)
     needed = num_subsets_up_to(num_players, order) * num_players
     check_bytes("order", needed, max_bytes, f"subsets of at most {order} of {num_players} players")
@@ -64,17 +73,24 @@ def subsets_of_size(num_players: int, size: int) -> np.ndarray:
     return members
 
 
-def subset_indices(members: np.ndarray) -> np.ndarray:
-    """Places of subsets ``bool[num, n]`` in a table of ``2**n`` entries."""
-    return members @ (1 << np.arange(members.shape[-1], dtype=np.int64))
+def subset_indices(members: ArrayLike) -> np.ndarray:
+    """Places of subsets ``bool[num, n]`` in a table of ``2**n`` entries, n up to 62.
+
+    Example:
+        >>> subset_indices([[True, False, True]]).tolist()
+        [5]
+    """
+    rows = np.asarray(as_array("members", members))
+    if rows.ndim == 0 or rows.dtype != np.bool_ or rows.shape[-1] > MAX_PLACES:
+        raise ValueError(
+            f"members: expected booleans of at most {MAX_PLACES} players, got {rows.dtype}{list(rows.shape)}"
+        )
+    return rows @ (1 << np.arange(rows.shape[-1], dtype=np.int64))
 
 
 def _context_sums(values: Array, order: int, max_bytes: int, join: Callable[[Array, Array], Array]) -> Array:
     """Sums over contexts, with ``join(absent, present)`` along each player of the subset; see `derivative_sums`."""
     lead, n = values.shape[:-1], num_bits(values)
-    if not jnp.issubdtype(values.dtype, jnp.floating):
-        raise ValueError(f"values: expected floating numbers, got {values.dtype}")
-    check_order(order, n)
     sizes = [num_subsets_up_to(b, min(b, order)) * (b + 1) / 2**b for b in range(n + 1)]
     # Each step reads one array and writes the next.
     copies = math.prod(lead) * math.ceil(max(before + after for before, after in itertools.pairwise(sizes)))
@@ -97,8 +113,7 @@ def _context_sums(values: Array, order: int, max_bytes: int, join: Callable[[Arr
     return sums[..., 0][..., np.array(rows, np.int32), :]
 
 
-@functools.partial(jax.jit, static_argnames=("order", "max_bytes"))
-def derivative_sums(values: Array, order: int, *, max_bytes: int = MAX_BYTES) -> Array:
+def derivative_sums(values: ArrayLike, order: int, *, max_bytes: int = MAX_BYTES) -> Array:
     r"""Sums of the discrete derivatives over all contexts of each size.
 
     .. math:: D_S(t) = \sum_{T \subseteq N \setminus S,\, |T| = t} \Delta_S v(T)
@@ -116,10 +131,18 @@ def derivative_sums(values: Array, order: int, *, max_bytes: int = MAX_BYTES) ->
     Reference:
         Fujimoto, Kojadinovic & Marichal, Games Econ. Behav. 55, 72 (2006), on indices as means of derivatives.
     """
+    return _compiled_derivative_sums(*checked(values, order), max_bytes)
+
+
+def sums_of_derivatives(values: Array, order: int, max_bytes: int) -> Array:
+    """`derivative_sums` of a table that has been checked."""
     return _context_sums(values, order, max_bytes, lambda absent, present: present - absent)
 
 
-def joining_sums(values: Array, order: int, *, max_bytes: int = MAX_BYTES) -> Array:
+_compiled_derivative_sums = jax.jit(sums_of_derivatives, static_argnums=(1, 2))
+
+
+def joining_sums(values: Array, order: int, max_bytes: int) -> Array:
     r"""What a whole subset adds, :math:`v(T \cup S) - v(T)`, summed as in `derivative_sums`; v(∅) for the empty set."""
     # Two passes, both alive until the difference.
     joined = _context_sums(values, order, max_bytes // 2, lambda absent, present: present)
@@ -141,26 +164,29 @@ class Index(Protocol):
 class Family(NamedTuple):
     """What indices have in common that differ by a formula alone."""
 
-    sums: Callable[..., Array]  # sums[..., num, n + 1] = sums(values, order, max_bytes=...), over contexts of t players
+    sums: Callable[..., Array]  # sums[..., num, n + 1] = sums(values, order, max_bytes), over contexts of t players
     weight: Callable[..., Fraction]  # weight(formula, t, s, n, order), of a context of t players for a subset of s
 
 
 def index_of(formula: Callable, family: Family) -> Index:
     """The function of a table that weights sums over contexts by a formula, under the formula's name and docstring."""
 
-    def index(values: Array, order: int, *, max_bytes: int = MAX_BYTES) -> Array:
+    @functools.partial(jax.jit, static_argnums=(1, 2))
+    def compiled(values: Array, order: int, max_bytes: int) -> Array:
         return every_index({"": formula}, family, values, order, max_bytes)[""]
+
+    def index(values: ArrayLike, order: int, *, max_bytes: int = MAX_BYTES) -> Array:
+        return compiled(*checked(values, order), max_bytes)
 
     for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
         setattr(index, attribute, getattr(formula, attribute))
-    compiled = jax.jit(index, static_argnames=("order", "max_bytes"))
-    setattr(compiled, "formula", formula)  # noqa: B010
-    return cast(Index, compiled)
+    setattr(index, "formula", formula)  # noqa: B010
+    return cast(Index, index)
 
 
 def every_index(formulas: dict, family: Family, values: Array, order: int, max_bytes: int) -> dict[str, Array]:
     """Indices ``[..., num]`` of one family by name, from one pass over the table."""
-    sums, n = family.sums(values, order, max_bytes=max_bytes), num_bits(values)
+    sums, n = family.sums(values, order, max_bytes), num_bits(values)
     sizes = np.repeat(np.arange(order + 1), [math.comb(n, size) for size in range(order + 1)])
     shape = (1,) * (sums.ndim - 2) + (-1, n + 1)
 

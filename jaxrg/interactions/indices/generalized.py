@@ -18,8 +18,10 @@ from fractions import Fraction
 
 import jax
 from jax import Array
+from jax.typing import ArrayLike
 
-from jaxrg.interactions.indices.contexts import Family, Index, every_index, index_of, joining_sums
+from jaxrg.checks import check_function
+from jaxrg.interactions.indices.contexts import Family, Index, checked, every_index, index_of, joining_sums
 from jaxrg.tables import MAX_BYTES
 
 JoiningWeight = Callable[[int, int, int, int], Fraction]
@@ -36,6 +38,7 @@ FAMILY = Family(joining_sums, _weight)
 
 def generalized_value(weight: JoiningWeight) -> Index:
     """The generalized value of a weight ``p(t, s, n, order)``, under its name and docstring."""
+    check_function("weight", weight, of="t, s, n and order")
     return index_of(weight, FAMILY)
 
 
@@ -103,8 +106,7 @@ WEIGHTS: dict[str, JoiningWeight] = {
 }
 
 
-@functools.partial(jax.jit, static_argnames=("order", "max_bytes"))
-def generalized_values(values: Array, order: int, *, max_bytes: int = MAX_BYTES) -> dict[str, Array]:
+def generalized_values(values: ArrayLike, order: int, *, max_bytes: int = MAX_BYTES) -> dict[str, Array]:
     """Every generalized value to one order from the same sums.
 
     Returns:
@@ -115,4 +117,9 @@ def generalized_values(values: Array, order: int, *, max_bytes: int = MAX_BYTES)
         >>> found["SGV"].tolist(), found["EGV"].tolist()
         ([0.0, 3.0, 4.0, 7.0], [0.0, 5.0, 6.0, 7.0])
     """
+    return _generalized_values(*checked(values, order), max_bytes)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _generalized_values(values: Array, order: int, max_bytes: int) -> dict[str, Array]:
     return every_index(WEIGHTS, FAMILY, values, order, max_bytes)

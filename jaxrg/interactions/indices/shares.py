@@ -7,7 +7,7 @@ is the body of each function below; `interaction_index` makes of it what a calle
 ``index(values, order, *, max_bytes=MAX_BYTES)``
 
     Args:
-        values: ``[..., 2**n]``, a game in index order.
+        values: ``[..., 2**n]``, a game in index order; integers and booleans are taken as floats.
         order: k, the largest subset, 1 ... n; static under jit.
         max_bytes: for the intermediate arrays, up to a few copies of the table.
 
@@ -16,7 +16,7 @@ is the body of each function below; `interaction_index` makes of it what a calle
         the empty set, is v(∅) unless the docstring says otherwise.
 
     Raises:
-        ValueError: not ``2**n`` floating values; order < 1 or > n; more memory than ``max_bytes``.
+        ValueError: not ``2**n`` real values; order < 1 or > n; more memory than ``max_bytes``.
 
 It is compiled, and can be vmapped and differentiated. Written as means of discrete derivatives over contexts
 (`jaxrg.interactions.indices.contexts`), an index costs `O(2^n)` for a fixed order; only its few weights differ.
@@ -36,7 +36,8 @@ import jax
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.interactions.indices.contexts import Family, Index, derivative_sums, every_index, index_of
+from jaxrg.checks import as_table, check_function
+from jaxrg.interactions.indices.contexts import Family, Index, checked, every_index, index_of, sums_of_derivatives
 from jaxrg.tables import MAX_BYTES
 from jaxrg.transforms import num_bits
 
@@ -53,7 +54,7 @@ def _weight(share: Share, t: int, s: int, n: int, order: int) -> Fraction:
     return sum((sign * share(s + j, s, order) for j, sign in enumerate(signed, t)), Fraction(0))
 
 
-FAMILY = Family(derivative_sums, _weight)
+FAMILY = Family(sums_of_derivatives, _weight)
 
 
 def interaction_index(share: Share) -> Index:
@@ -66,6 +67,7 @@ def interaction_index(share: Share) -> Index:
         >>> shapley(jnp.array([0.0, 1.0, 2.0, 7.0]), 1).tolist()[1:]
         [3.0, 4.0]
     """
+    check_function("share", share, of="t, s and order")
     return index_of(functools.cache(share), FAMILY)
 
 
@@ -238,7 +240,14 @@ def shapley_values(values: ArrayLike, *, max_bytes: int = MAX_BYTES) -> Array:
     Reference:
         Shapley, Contributions to the Theory of Games II, 307 (1953).
     """
-    return shapley_interactions(values, 1, max_bytes=max_bytes)[..., 1:]
+    return _values_of_players(as_table("values", values), "SII", max_bytes)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _values_of_players(values: Array, name: str, max_bytes: int) -> Array:
+    if num_bits(values) == 0:
+        return values[..., :0]
+    return every_index({name: SHARES[name]}, FAMILY, values, 1, max_bytes)[name][..., 1:]
 
 
 def banzhaf_values(values: ArrayLike, *, max_bytes: int = MAX_BYTES) -> Array:
@@ -249,7 +258,7 @@ def banzhaf_values(values: ArrayLike, *, max_bytes: int = MAX_BYTES) -> Array:
     Reference:
         Banzhaf, Rutgers Law Rev. 19, 317 (1965).
     """
-    return banzhaf_interactions(values, 1, max_bytes=max_bytes)[..., 1:]
+    return _values_of_players(as_table("values", values), "BII", max_bytes)
 
 
 SHARES: dict[str, Share] = {
@@ -267,8 +276,7 @@ SHARES: dict[str, Share] = {
 }
 
 
-@functools.partial(jax.jit, static_argnames=("order", "max_bytes"))
-def interaction_indices(values: Array, order: int, *, max_bytes: int = MAX_BYTES) -> dict[str, Array]:
+def interaction_indices(values: ArrayLike, order: int, *, max_bytes: int = MAX_BYTES) -> dict[str, Array]:
     """Every index of this module to one order, from a single pass over the table.
 
     Returns:
@@ -280,5 +288,10 @@ def interaction_indices(values: Array, order: int, *, max_bytes: int = MAX_BYTES
         >>> found["SII"].tolist()[1:], found["BV"].tolist()
         ([3.0, 4.0, 4.0], [3.0, 4.0])
     """
+    return _interaction_indices(*checked(values, order), max_bytes)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _interaction_indices(values: Array, order: int, max_bytes: int) -> dict[str, Array]:
     found, n = every_index(SHARES, FAMILY, values, order, max_bytes), num_bits(values)
     return found | {"SV": found["SII"][..., 1 : n + 1], "BV": found["BII"][..., 1 : n + 1]}

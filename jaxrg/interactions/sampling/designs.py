@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 
 from jaxrg.interactions.indices.contexts import subsets_of_size
-from jaxrg.interactions.sampling.estimators import Estimator, check_budget, estimator_of, random_order, with_ends
+from jaxrg.interactions.sampling.estimators import Estimator, estimator_of, random_order, with_ends
 
 MIN_UNITS = 4  # a size: three degrees of freedom are the fewest whose variance has a mean square
 
@@ -56,17 +56,21 @@ def _shares(total: int, weights: np.ndarray) -> np.ndarray:
     return counts + MIN_UNITS
 
 
+def least_budget(num_players: int, min_enumerated: int = 0) -> int:
+    """Evaluations that the smallest allocation takes."""
+    fixed = sum(math.comb(num_players, size) for size in range(1, min_enumerated + 1))
+    return 2 + 2 * (fixed + MIN_UNITS * max(num_players // 2 - min_enumerated, 0))
+
+
 def allocate(num_players: int, budget: int, *, order: int, min_enumerated: int = 0) -> Allocation:
     r"""Spend a budget on coalition sizes as :math:`(s(n-s))^{-k/2}`.
 
     A mean over the coalitions of size s that hold given players uses a share of the samples that vanishes with s: the
     variance of order k is :math:`\propto (p(1-p))^{-k}/m_s` with p = s/n, and the best :math:`m_s` is its square root.
-    Sizes up to ``min_enumerated`` are enumerated whatever it costs, and every other size gets `MIN_UNITS` pairs.
+    Sizes up to ``min_enumerated`` are enumerated whatever it costs, and every other size gets `MIN_UNITS` pairs. The
+    budget pays for `least_budget` but not for all coalitions, so there are three players at least.
     """
     half = num_players // 2
-    fixed = sum(math.comb(num_players, size) for size in range(1, min_enumerated + 1))
-    minimum = 2 + 2 * (fixed + MIN_UNITS * max(half - min_enumerated, 0))
-    check_budget(num_players, budget, minimum, f"paired coalitions of every size (order {order})")
     left = (budget - 2) // 2
     sizes = np.arange(1, half + 1)
     weights = (sizes * (num_players - sizes)) ** (-0.5 * order)

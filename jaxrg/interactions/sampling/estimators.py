@@ -9,9 +9,13 @@ for Shapley values and the Shapley interaction index (Grabisch & Roubens, Int. J
 for those of Banzhaf, falling for Shapley-Taylor.
 
 All estimators take the number of players n, and the evaluations of the game they may spend at most, ``budget``; some
-the memory they may take, ``max_bytes``. A budget too small, or beyond the memory, is refused with both figures.
+the memory they may take, ``max_bytes``. A budget too small, or beyond the memory, is refused with both figures. One
+that pays for all coalitions is spent on them, each once, and the estimate is the exact index, with an error of zero; of
+one or two players nothing less will do. An estimator of the same arguments is the same object, so that nothing compiles
+twice.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -22,9 +26,10 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.checks import check_count
-from jaxrg.interactions.games import Game, bytes_per_mask, check_game, check_values
-from jaxrg.tables import MAX_BYTES
+from jaxrg.checks import as_array, as_count, as_floating, check_key, check_shape
+from jaxrg.interactions.games import Game, as_game, bytes_per_mask, check_finite, check_values, count_bad, output_of
+from jaxrg.interactions.indices.contexts import sums_of_derivatives
+from jaxrg.tables import MAX_BITS, MAX_BYTES, bits_of
 
 
 class Estimate(NamedTuple):
@@ -35,7 +40,7 @@ class Estimate(NamedTuple):
 
 
 class Estimator(NamedTuple):
-    """A design and an estimate; both can be jitted and vmapped, and the game in between need not be a JAX function."""
+    """A design and an estimate; both are compiled and can be vmapped, and the game in between need not be of JAX."""
 
     design: Callable[[Array], Array]  # masks bool[num_masks, n] = design(key), first the empty and the full coalition
     estimate: Callable[[Any, Any], Any]  # estimate(masks, values), with the game's values[num_masks]
@@ -44,13 +49,31 @@ class Estimator(NamedTuple):
 
 def estimator_of(design: Callable, estimate_fn: Callable, num_masks: int) -> Estimator:
     """An estimator that takes NumPy's arrays too, and refuses values of another shape, NaN and infinity."""
+    compiled_design, compiled_estimate = jax.jit(design), jax.jit(_precise(estimate_fn))
+
+    def checked_design(key: Array) -> Array:
+        check_key("key", key)
+        return compiled_design(key)
 
     def checked(masks: ArrayLike, values: ArrayLike) -> Any:
-        masks, values = jnp.asarray(masks), jnp.asarray(values)
-        check_values(values, num_masks)
-        return estimate_fn(masks, values)
+        played, given = as_array("masks", masks), as_array("values", values)
+        check_values(given, num_masks)
+        check_shape("masks", played, (num_masks, played.shape[-1] if played.ndim else 0))
+        if played.dtype != jnp.bool_:
+            raise ValueError(f"masks: expected booleans, as the design gives them, got {played.dtype}")
+        return compiled_estimate(played, as_floating("values", given))
 
-    return Estimator(design, checked, num_masks)
+    return Estimator(checked_design, checked, num_masks)
+
+
+def _precise(estimate_fn: Callable) -> Callable:
+    """Products of float32 as float32, which accelerators shorten if they may."""
+
+    def precise(masks: Array, values: Array) -> Any:
+        with jax.default_matmul_precision("highest"):
+            return estimate_fn(masks, values)
+
+    return precise
 
 
 def estimate(
@@ -60,7 +83,7 @@ def estimate(
 
     A game on the host is played between the two functions::
 
-        masks = jax.jit(estimator.design)(key)
+        masks = estimator.design(key)
         result = estimator.estimate(masks, game(np.asarray(masks)))
 
     Args:
@@ -73,31 +96,78 @@ def estimate(
     Returns:
         What the estimator's ``estimate`` returns.
     """
-    if chunk_size is not None:
-        check_count("chunk_size", chunk_size)
+    check_key("key", key)
+    if not isinstance(estimator, Estimator):
+        raise ValueError(f"estimator: expected an Estimator of this package, got {type(estimator).__name__}")
+    size = None if chunk_size is None else as_count("chunk_size", chunk_size)
+    result, bad = _estimate(key, as_game(game), estimator, size, max_bytes)
+    check_finite(bad, estimator.num_masks)
+    return result
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _estimate(
+    key: Array, game: Game, estimator: Estimator, chunk_size: int | None, max_bytes: int
+) -> tuple[Any, tuple[Array, Array]]:
     masks = estimator.design(key)
     num_masks, num_players = masks.shape
-    if check_game(game) != num_players:
+    if game.num_players != num_players:
         raise ValueError(f"game: expected the {num_players} players of the estimator, got {game.num_players}")
-    check_values(jax.eval_shape(game, jax.ShapeDtypeStruct(masks.shape, masks.dtype)), num_masks)
+    output_of(game, num_masks)
     size = min(max(max_bytes // bytes_per_mask(game), 1) if chunk_size is None else chunk_size, num_masks)
     if size == num_masks:
-        return estimator.estimate(masks, game(masks))
-    # The last chunk is what is left, so that no mask is played twice.
-    num_whole = num_masks // size * size
-    values = jax.lax.map(game, masks[:num_whole].reshape(-1, size, num_players)).reshape(-1)
-    rest = [game(masks[num_whole:])] if num_whole < num_masks else []
-    return estimator.estimate(masks, jnp.concatenate([values, *rest]))
+        values = game(masks)
+    else:  # the last chunk is what is left, so that no mask is played twice
+        num_whole = num_masks // size * size
+        values = jax.lax.map(game, masks[:num_whole].reshape(-1, size, num_players)).reshape(-1)
+        rest = [game(masks[num_whole:])] if num_whole < num_masks else []
+        values = jnp.concatenate([values, *rest])
+    return estimator.estimate(masks, values), count_bad(values)
 
 
-def check_budget(num_players: int, budget: int, minimum: int, purpose: str) -> None:
-    """Raise ValueError unless the budget pays for the smallest design."""
-    check_count("num_players", num_players, minimum=3)
-    check_count("budget", budget)
-    if budget < minimum:
+def pays_for_all(num_players: int, budget: int, minimum: int, purpose: str) -> bool:
+    """Whether the budget pays for every coalition; ValueError if it does not pay for the smallest design either."""
+    everything = 2**num_players
+    if num_players <= MAX_BITS and budget >= everything:
+        return True
+    least = everything if num_players <= 2 else min(minimum, everything)
+    if budget < least:
+        what = "all coalitions" if least == everything else purpose
         raise ValueError(
-            f"budget: expected at least {minimum:,} evaluations for {purpose} of {num_players} players, got {budget:,}"
+            f"budget: expected at least {least:,} evaluations for {what} of {num_players} players, got {budget:,}"
         )
+    return False
+
+
+def enumerated(num_players: int, sizes: np.ndarray, max_bytes: int) -> Estimator:
+    """Every coalition once and the exact index of these probabilities of sizes, with an error of zero."""
+    n, order = num_players, num_players - len(sizes) + 1
+    weights = sizes / np.array([float(math.comb(n - order, size)) for size in range(len(sizes))])
+
+    def places() -> Array:
+        middle = jnp.arange(1, max(2**n - 1, 1), dtype=jnp.int32)
+        return jnp.concatenate([jnp.array([0, 2**n - 1], jnp.int32), middle])
+
+    def design(key: Array) -> Array:
+        return bits_of(places(), n)
+
+    def estimate_all(masks: Array, values: Array) -> Estimate:
+        bits = jnp.asarray(1 << np.arange(n), jnp.int32)
+        table = jnp.zeros_like(values).at[masks.astype(jnp.int32) @ bits].set(values)
+        num_found = math.comb(n, order)
+        sums = sums_of_derivatives(table, order, max_bytes)[-num_found:, : len(sizes)]
+        found = sums @ jnp.asarray(weights, values.dtype)
+        if order == 2:
+            found = as_matrix(found, n)
+        return Estimate(found, jnp.zeros_like(found))
+
+    return estimator_of(design, estimate_all, 2**n)
+
+
+def as_matrix(of_pairs: Array, num_players: int) -> Array:
+    """A symmetric matrix ``[n, n]`` with a zero diagonal from its entries ``[n (n - 1) / 2]`` above it, row by row."""
+    upper = jnp.zeros((num_players, num_players), of_pairs.dtype).at[np.triu_indices(num_players, 1)].set(of_pairs)
+    return upper + upper.T
 
 
 def shapley_sizes(num_players: int, order: int) -> np.ndarray:
@@ -107,12 +177,20 @@ def shapley_sizes(num_players: int, order: int) -> np.ndarray:
         >>> shapley_sizes(4, 2).tolist() == [1 / 3, 1 / 3, 1 / 3]
         True
     """
-    return np.full(num_players - order + 1, 1.0 / (num_players - order + 1))
+    count = _num_others(num_players, order) + 1
+    return np.full(count, 1.0 / count)
+
+
+def _num_others(num_players: int, order: int) -> int:
+    n, k = as_count("num_players", num_players), as_count("order", order)
+    if k > n:
+        raise ValueError(f"order: expected at most the {n} players, got {k}")
+    return n - k
 
 
 def banzhaf_sizes(num_players: int, order: int) -> np.ndarray:
     """Probability of each size of T in the Banzhaf value or interaction index: binomial, every T alike."""
-    rest = num_players - order
+    rest = _num_others(num_players, order)
     return np.array([math.comb(rest, size) / 2**rest for size in range(rest + 1)])
 
 
@@ -124,7 +202,7 @@ def shapley_taylor_sizes(num_players: int, order: int) -> np.ndarray:
     Reference:
         Sundararajan, Dhamdhere & Agarwal, ICML 2020, arXiv:1902.05622.
     """
-    n, rest = num_players, num_players - order
+    n, rest = int(num_players), _num_others(num_players, order)
     # One division of integers, which has no range: the binomials alone leave that of floats beyond a thousand players.
     return np.array([order * math.comb(rest, t) / (n * math.comb(n - 1, t)) for t in range(rest + 1)])
 

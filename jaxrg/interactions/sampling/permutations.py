@@ -4,6 +4,7 @@ Every estimator refuses a budget below two samples, and one whose masks and what
 ``max_bytes``.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -11,36 +12,53 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.interactions.sampling import estimators
-from jaxrg.interactions.sampling.estimators import Estimate, Estimator
+from jaxrg.checks import as_count
+from jaxrg.interactions.sampling.estimators import (
+    Estimate,
+    Estimator,
+    enumerated,
+    estimator_of,
+    pays_for_all,
+    random_order,
+    shapley_sizes,
+    shapley_taylor_sizes,
+    with_ends,
+)
 from jaxrg.tables import MAX_BYTES, check_bytes
 
 NUM_COPIES = 5  # bytes for each player of each mask: the masks, what they are put together from or read as
 
 
 def _sampler(
-    num_players: int, budget: int, max_bytes: int, cost: int, masks_of: Callable, samples_of: Callable
+    sizes: np.ndarray,
+    num_players: int,
+    budget: int,
+    max_bytes: int,
+    cost: int,
+    masks_of: Callable,
+    samples_of: Callable,
 ) -> Estimator:
-    """The mean over as many random orders as the budget pays for besides the ends.
+    """The mean over as many random orders as the budget pays for besides the ends, or over all coalitions.
 
     ``masks_of(orders[num, n])`` are ``cost`` masks for each order, and ``samples_of(masks[num, cost, n],
     values[num, cost], ends[2])`` the independent samples ``[num, ...]``.
     """
-    estimators.check_budget(num_players, budget, 2 + 2 * cost, "two samples of permutations")
+    if pays_for_all(num_players, budget, 2 + 2 * cost, "two samples of permutations"):
+        return enumerated(num_players, sizes, max_bytes)
     num_samples = (budget - 2) // cost
     num_masks = 2 + num_samples * cost
     what = f"{num_masks:,} masks of {num_players} players"
     check_bytes("budget", NUM_COPIES * num_masks * num_players, max_bytes, what)
 
     def design(key: Array) -> Array:
-        return estimators.with_ends(masks_of(estimators.random_order(key, num_samples, num_players)))
+        return with_ends(masks_of(random_order(key, num_samples, num_players)))
 
     def estimate(masks: Array, values: Array) -> Estimate:
         shape = (num_samples, cost)
         samples = samples_of(masks[2:].reshape(*shape, num_players), values[2:].reshape(shape), values[:2])
         return Estimate(jnp.mean(samples, axis=0), jnp.std(samples, axis=0, ddof=1) / num_samples**0.5)
 
-    return estimators.estimator_of(design, estimate, num_masks)
+    return estimator_of(design, estimate, num_masks)
 
 
 def _prefixes(orders: Array) -> Array:
@@ -84,8 +102,11 @@ def permutation_shapley(num_players: int, budget: int, *, max_bytes: int = MAX_B
         Castro, Gómez & Tejada, Comput. Oper. Res. 36, 1726 (2009); antithetic orders: Mitchell, Cooper, Frank &
         Holmes, JMLR 23 (43), 1 (2022), arXiv:2104.12199.
     """
-    n = num_players
+    return _shapley(as_count("num_players", num_players, minimum=1), as_count("budget", budget), max_bytes)
 
+
+@functools.lru_cache(maxsize=64)
+def _shapley(n: int, budget: int, max_bytes: int) -> Estimator:
     def masks_of(orders: Array) -> Array:
         return _prefixes(jnp.stack([orders, jnp.flip(orders, -1)], axis=1))
 
@@ -94,7 +115,7 @@ def permutation_shapley(num_players: int, budget: int, *, max_bytes: int = MAX_B
         gains = jnp.diff(_along(values.reshape(-1, 2, n - 1), ends), axis=-1)
         return jnp.mean(jnp.take_along_axis(gains, jnp.argsort(orders, axis=-1), axis=-1), axis=1)
 
-    return _sampler(n, budget, max_bytes, 2 * (n - 1), masks_of, samples_of)
+    return _sampler(shapley_sizes(n, 1), n, budget, max_bytes, 2 * (n - 1), masks_of, samples_of)
 
 
 def zigzag_orders(num_players: int) -> np.ndarray:
@@ -132,7 +153,12 @@ def permutation_pairs(num_players: int, budget: int, *, max_bytes: int = MAX_BYT
         Grabisch & Roubens, Int. J. Game Theory 28, 547 (1999), for the index; permutation sampling of it as a baseline:
         Fumagalli, Muschalik, Kolpaczki, Hüllermeier & Hammer, NeurIPS 2023, arXiv:2303.01179 (SHAP-IQ).
     """
-    n, paths = num_players, zigzag_orders(num_players)
+    return _pairs(as_count("num_players", num_players, minimum=2), as_count("budget", budget), max_bytes)
+
+
+@functools.lru_cache(maxsize=64)
+def _pairs(n: int, budget: int, max_bytes: int) -> Estimator:
+    paths = zigzag_orders(n).astype(np.int32)
     num_meetings = 2 * len(paths) // n
 
     def masks_of(orders: Array) -> Array:
@@ -153,7 +179,7 @@ def permutation_pairs(num_players: int, budget: int, *, max_bytes: int = MAX_BYT
         table = table.at[samples, orders[..., :-1], orders[..., 1:]].add(derivatives)
         return (table + table.mT) / num_meetings
 
-    return _sampler(n, budget, max_bytes, 2 * (n - 1) * len(paths), masks_of, samples_of)
+    return _sampler(shapley_sizes(n, 2), n, budget, max_bytes, 2 * (n - 1) * len(paths), masks_of, samples_of)
 
 
 def permutation_shapley_taylor(num_players: int, budget: int, *, max_bytes: int = MAX_BYTES) -> Estimator:
@@ -170,12 +196,16 @@ def permutation_shapley_taylor(num_players: int, budget: int, *, max_bytes: int 
     Reference:
         Sundararajan, Dhamdhere & Agarwal, ICML 2020, arXiv:1902.05622.
     """
-    n = num_players
+    return _shapley_taylor(as_count("num_players", num_players, minimum=2), as_count("budget", budget), max_bytes)
+
+
+@functools.lru_cache(maxsize=64)
+def _shapley_taylor(n: int, budget: int, max_bytes: int) -> Estimator:
     cost = n * (n + 1) // 2 - 1
     # Prefix of t players and one player at place j >= t: the full coalition (t = n - 1) is known.
     lengths, extras = np.triu_indices(n)
     lengths, extras = lengths[:-1], extras[:-1]
-    places = np.zeros((n, n), int)  # entries below the diagonal, and the last, are not used
+    places = np.zeros((n, n), np.int32)  # entries below the diagonal, and the last, are not used
     places[lengths, extras] = np.arange(cost)
 
     def masks_of(orders: Array) -> Array:
@@ -193,4 +223,4 @@ def permutation_shapley_taylor(num_players: int, budget: int, *, max_bytes: int 
         samples = jnp.arange(len(masks)).reshape(-1, 1, 1)
         return (derivatives + derivatives.mT)[samples, ranks[:, :, None], ranks[:, None, :]]
 
-    return _sampler(n, budget, max_bytes, cost, masks_of, samples_of)
+    return _sampler(shapley_taylor_sizes(n, 2), n, budget, max_bytes, cost, masks_of, samples_of)

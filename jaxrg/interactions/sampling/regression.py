@@ -1,16 +1,27 @@
 """Weighted regression in the manner of KernelSHAP and KernelSHAP-IQ, on paired and stratified coalitions."""
 
+import functools
 import math
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxrg.checks import as_count
 from jaxrg.interactions.indices.contexts import check_order
-from jaxrg.interactions.sampling.designs import Allocation, Pairs, allocate, paired_estimator
-from jaxrg.interactions.sampling.estimators import Estimate, Estimator, check_budget
+from jaxrg.interactions.sampling.designs import Allocation, Pairs, allocate, least_budget, paired_estimator
+from jaxrg.interactions.sampling.estimators import (
+    Estimate,
+    Estimator,
+    as_matrix,
+    enumerated,
+    pays_for_all,
+    shapley_sizes,
+)
 from jaxrg.tables import MAX_BYTES, check_bytes
 
+NUM_REFINEMENTS = 3  # of the solution, on its residuals: as exact as they are, also where the inverse is not
+ALWAYS_ENUMERATED = 20  # players up to which coalitions drawn at random may leave some unknown open
 NUM_COPIES = 5  # of the features and of their products that are in memory at once; four where compiled
 
 
@@ -37,10 +48,12 @@ def _solve(rows: Array, targets: Array, weights: Array, constraints: Array, cons
     normal = normal + constraints.T @ constraints * (jnp.trace(normal) / jnp.sum(constraints**2))
     inverse = jnp.linalg.inv(normal)
     spread = inverse @ constraints.T
-    projector = inverse - spread @ jnp.linalg.solve(constraints @ spread, spread.T)
-    particular = spread @ jnp.linalg.solve(constraints @ spread, constrained)
-    free = targets - rows @ particular
-    coefficients = particular + projector @ (rows.T @ (weights * free))
+    onto_constraints = spread @ jnp.linalg.inv(constraints @ spread)
+    projector = inverse - onto_constraints @ spread.T
+    coefficients = jnp.zeros(rows.shape[1], rows.dtype)
+    for _ in range(NUM_REFINEMENTS):
+        coefficients = coefficients + onto_constraints @ (constrained - constraints @ coefficients)
+        coefficients = coefficients + projector @ (rows.T @ (weights * (targets - rows @ coefficients)))
     influences = (rows @ projector) * weights[:, None]
     leverages = jnp.sum(influences * rows, axis=1)
     floor = jnp.sqrt(jnp.finfo(rows.dtype).eps)
@@ -65,29 +78,38 @@ def kernel_regression(num_players: int, budget: int, order: int, *, max_bytes: i
 
     weighted by :math:`1/\binom{n-2k}{s-k}`, with the values of all coalitions of less than k, or more than n - k,
     players as constraints. Pairing a coalition with its complement is what separates the orders. Consistent, not
-    unbiased at a finite budget. The error is a sandwich estimate by sizes with leave-one-out residuals.
+    unbiased at a finite budget. The error is a sandwich estimate by sizes with leave-one-out residuals. Of up to 20
+    players the coalitions of at most k of them, and their complements, are all played, which leaves no unknown open.
 
     Returns:
         An `Estimator` of values ``[n]``, whose sum is exact, or ``[n, n]``. The budget pays for twice as many pairs of
-        coalitions as unknowns at least; the memory is for the matrix of the two and its products.
+        coalitions as unknowns at least, or for all coalitions; the memory is for the matrix of the two and products.
 
     Reference:
         Lundberg & Lee, NeurIPS 2017, arXiv:1705.07874; Fumagalli, Muschalik, Kolpaczki, Hüllermeier & Hammer, ICML
         2024, arXiv:2405.10852 (KernelSHAP-IQ); sizes alike or nearly: Musco & Witter, ICLR 2025, arXiv:2410.01917.
     """
-    check_order(order, 2)
-    n = num_players
+    n = as_count("num_players", num_players)
+    check_order(order, min(2, n))
+    return _kernel_regression(n, as_count("budget", budget), int(order), max_bytes)
+
+
+@functools.lru_cache(maxsize=64)
+def _kernel_regression(n: int, budget: int, order: int, max_bytes: int) -> Estimator:
     unknowns = math.comb(n, order)
-    check_budget(n, budget, 2 + 4 * unknowns, f"a regression on {unknowns:,} unknowns")
+    min_enumerated = order if n <= ALWAYS_ENUMERATED else order - 1
+    minimum = max(2 + 4 * unknowns, least_budget(n, min_enumerated))
+    if pays_for_all(n, budget, minimum, f"a regression on {unknowns:,} unknowns"):
+        return enumerated(n, shapley_sizes(n, order), max_bytes)
     # Features, influences, their squares and products; before any design is made, and for the whole budget.
     entries = NUM_COPIES * unknowns * (budget // 2 + unknowns)
     needed = entries * jnp.finfo(jnp.result_type(float)).bits // 8
     check_bytes(
         "budget", needed, max_bytes, f"a regression of {budget // 2:,} pairs of coalitions on {unknowns:,} unknowns"
     )
-    allocation = allocate(n, budget, order=order, min_enumerated=order - 1)
+    allocation = allocate(n, budget, order=order, min_enumerated=min_enumerated)
     weights = _row_weights(allocation, order)
-    first, second = np.triu_indices(n, 1)
+    first, second = (players.astype(np.int32) for players in np.triu_indices(n, 1))
 
     def estimate(pairs: Pairs) -> Estimate:
         dtype = pairs.smaller.dtype
@@ -105,7 +127,6 @@ def kernel_regression(num_players: int, budget: int, order: int, *, max_bytes: i
         error = jnp.sqrt(is_sampled @ squares)
         if order == 1:
             return Estimate(coefficients, error)
-        matrices = (jnp.zeros((n, n), dtype).at[first, second].set(column) for column in (coefficients, error))
-        return Estimate(*(matrix + matrix.T for matrix in matrices))
+        return Estimate(as_matrix(coefficients, n), as_matrix(error, n))
 
     return paired_estimator(allocation, estimate)

@@ -1,17 +1,23 @@
 """Stratified estimates that use every sample for every interaction: by coalition size and membership."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from jaxrg.base import safe_divide
-from jaxrg.interactions.sampling.designs import Allocation, Pairs, allocate, paired_estimator
-from jaxrg.interactions.sampling.estimators import Estimate, Estimator, as_pairs
+from jaxrg.checks import as_array, as_count
+from jaxrg.interactions.sampling.designs import Allocation, Pairs, allocate, least_budget, paired_estimator
+from jaxrg.interactions.sampling.estimators import Estimate, Estimator, as_pairs, enumerated, pays_for_all
+from jaxrg.tables import MAX_BYTES
 
 # From this expected number of samples on, a stratum is empty once in exp(10) = 22,000 draws and its mean is used;
 # below, memberships are weighted by their probability instead, which needs no sample in any one stratum.
 MIN_EXPECTED = 10.0
+SUM_TOLERANCE = 1e-4  # of probabilities, which may come in single precision
 
 
 def _membership_probabilities(num_players: int, size: int, order: int) -> np.ndarray:
@@ -121,7 +127,7 @@ def stratified_estimate(pairs: Pairs, allocation: Allocation, sizes: np.ndarray)
     return Estimate(as_pairs(value), as_pairs(jnp.sqrt(variance)))
 
 
-def stratified(num_players: int, budget: int, sizes: np.ndarray) -> Estimator:
+def stratified(num_players: int, budget: int, sizes: ArrayLike) -> Estimator:
     r"""Any index of single players or pairs, stratified by coalition size and membership, with paired coalitions.
 
     .. math:: \phi_K = \sum_t q_t \sum_{W \subseteq K} (-1)^{|K|-|W|}\; \mathrm{E}[v(S) : |S| = t + |W|, S \cap K = W]
@@ -149,11 +155,23 @@ def stratified(num_players: int, budget: int, sizes: np.ndarray) -> Estimator:
         Kolpaczki, Muschalik, Fumagalli, Hammer & Hüllermeier, AISTATS 2024, arXiv:2401.13371 (SVARM-IQ); paired
         samples: Covert & Lee, AISTATS 2021, arXiv:2012.01536.
     """
-    order = num_players - len(sizes) + 1
-    if order not in (1, 2):
+    n, num_evaluations = as_count("num_players", num_players), as_count("budget", budget)
+    given = as_array("sizes", sizes)
+    if given.ndim != 1 or len(given) not in (n, n - 1) or len(given) == 0:
         raise ValueError(
-            f"sizes: expected {num_players} probabilities (for players) or {num_players - 1} (for pairs), "
-            f"got {len(sizes)}"
+            f"sizes: expected {n} probabilities (for players) or {n - 1} (for pairs), got shape {given.shape}"
         )
-    allocation = allocate(num_players, budget, order=order)
+    # From the host, whose precision a float32 array would take from them.
+    chances = np.asarray(given if isinstance(sizes, Array) else sizes, np.float64)
+    if not (np.all(chances >= 0) and abs(chances.sum() - 1) < SUM_TOLERANCE):
+        raise ValueError(f"sizes: expected probabilities that sum to one, got a sum of {chances.sum():.6g}")
+    return _stratified(n, num_evaluations, tuple(chances.tolist()))
+
+
+@functools.lru_cache(maxsize=64)
+def _stratified(n: int, budget: int, chances: tuple[float, ...]) -> Estimator:
+    sizes, order = np.array(chances), n - len(chances) + 1
+    if pays_for_all(n, budget, least_budget(n), f"paired coalitions of every size (order {order})"):
+        return enumerated(n, sizes, MAX_BYTES)
+    allocation = allocate(n, budget, order=order)
     return paired_estimator(allocation, lambda pairs: stratified_estimate(pairs, allocation, sizes))

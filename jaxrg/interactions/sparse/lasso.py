@@ -8,10 +8,10 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.checks import check_count
+from jaxrg.checks import as_count, as_floating
 from jaxrg.interactions.games import check_values
 from jaxrg.interactions.indices.contexts import num_subsets_up_to, subsets_up_to
-from jaxrg.interactions.sparse.terms import SparseFit, Terms, held_out_r_squared
+from jaxrg.interactions.sparse.terms import SparseFit, Terms, as_subsets, held_out_r_squared
 from jaxrg.tables import MAX_BYTES, check_bytes
 
 
@@ -101,9 +101,9 @@ def recover_low_degree(
     Reference:
         Stobbe & Krause, AISTATS 2012 (learning Fourier sparse set functions).
     """
-    masks, values = jnp.asarray(masks), jnp.asarray(values)
+    masks, values = as_subsets("masks", masks), as_floating("values", values)
     count, num_players = masks.shape
-    check_count("degree", degree)
+    degree, num_penalties = as_count("degree", degree), as_count("num_penalties", num_penalties)
     if count < 20:
         raise ValueError(f"masks: expected at least 20 coalitions, got {count}")
     degree = min(degree, num_players)
@@ -113,9 +113,10 @@ def recover_low_degree(
     check_bytes("degree", needed, max_bytes, what)
     check_values(values, count)
     subsets = subsets_up_to(num_players, degree)
-    coefficients, r_squared, error = _fit_path(masks, values, jnp.asarray(subsets), num_penalties)
-    support = np.flatnonzero(np.asarray(coefficients))
-    terms = Terms(jnp.asarray(subsets[support]), coefficients[jnp.asarray(support)])
+    coefficients, r_squared, error = _fit_path(masks, values, subsets, num_penalties)
+    found = np.asarray(coefficients)
+    support = np.flatnonzero(found)
+    terms = Terms(jax.device_put(subsets[support]), jax.device_put(found[support]))
     return SparseFit(terms, r_squared, error, count)
 
 

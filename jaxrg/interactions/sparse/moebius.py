@@ -8,7 +8,7 @@ degree costs nothing: a term takes at most 2n evaluations, and about :math:`|T| 
 import numpy as np
 from jax import Array
 
-from jaxrg.checks import check_count
+from jaxrg.checks import as_count, check_number
 from jaxrg.interactions.games import Game, check_game, check_values
 from jaxrg.interactions.sparse.terms import SparseFit, fit_of, host_generator
 
@@ -102,7 +102,8 @@ def recover_moebius(
         NeurIPS 2024, arXiv:2402.02631, for sparse Möbius transforms by group testing.
     """
     num_players = check_game(game)
-    check_count("num_held_out", num_held_out, minimum=2)
+    num_held_out, budget = as_count("num_held_out", num_held_out, minimum=2), as_count("budget", budget)
+    check_number("tolerance", tolerance, above=0)
     if budget < num_held_out + 3:
         raise ValueError(f"budget: expected more than the {num_held_out} held-out and 2 evaluations, got {budget}")
     generator = host_generator(key)

@@ -6,6 +6,7 @@ and their coefficients the Möbius transform; the leaves of a decision tree are 
 ``bool[num_terms, n]``, for any n.
 """
 
+import functools
 import itertools
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxrg.checks import as_array, as_floating, check_key, check_shape
 from jaxrg.interactions.indices.contexts import check_order
 from jaxrg.interactions.sampling.estimators import sum_products
 
@@ -35,6 +37,25 @@ class SparseFit(NamedTuple):
     num_evaluations: int  # of the game, held-out ones included
 
 
+def as_terms(terms: Terms) -> Terms:
+    """Terms as booleans and floats of JAX; ValueError for other shapes."""
+    if not isinstance(terms, Terms):
+        raise ValueError(f"terms: expected Terms of subsets and coefficients, got {type(terms).__name__}")
+    subsets, coefficients = as_subsets("subsets", terms.subsets), as_floating("coefficients", terms.coefficients)
+    check_shape("coefficients", coefficients, subsets.shape[:1])
+    return Terms(subsets, coefficients)
+
+
+def as_subsets(name: str, subsets: ArrayLike, num_players: int | None = None) -> Array:
+    """Subsets or masks ``bool[num, n]``; ValueError for other types, shapes and numbers of players."""
+    rows = as_array(name, subsets)
+    if rows.ndim != 2 or rows.dtype != jnp.bool_ or num_players not in (None, rows.shape[1]):
+        expected = "n" if num_players is None else num_players
+        raise ValueError(f"{name}: expected bool[num, {expected}], got {rows.dtype}{list(rows.shape)}")
+    return rows
+
+
+@jax.jit
 def held_out_r_squared(values: Array, predictions: Array) -> tuple[Array, Array]:
     r"""Coefficient of determination and its standard error by the delta method; nan where the values do not vary.
 
@@ -53,19 +74,25 @@ def held_out_r_squared(values: Array, predictions: Array) -> tuple[Array, Array]
 
 def host_generator(key: Array) -> np.random.Generator:
     """A generator of NumPy for what runs on the host, from a typed JAX key."""
-    return np.random.default_rng(np.asarray(jax.random.bits(key, (4,))).tolist())
+    check_key("key", key)
+    return np.random.default_rng(np.asarray(_four_words(key)).tolist())
+
+
+@jax.jit
+def _four_words(key: Array) -> Array:
+    return jax.random.bits(key, (4,))
 
 
 def fit_of(
     subsets: np.ndarray, coefficients: np.ndarray, held_out: np.ndarray, predictions: ArrayLike, num_evaluations: int
 ) -> SparseFit:
     """What was found on the host, and how it predicts the held-out values, in the default floating type."""
-    dtype = jnp.result_type(float)
-    found = held_out_r_squared(jnp.asarray(held_out, dtype), jnp.asarray(predictions, dtype))
-    return SparseFit(Terms(jnp.asarray(subsets), jnp.asarray(coefficients, dtype)), *found, num_evaluations)
+    share, error = held_out_r_squared(as_floating("values", held_out), as_floating("predictions", predictions))
+    terms = Terms(as_array("subsets", subsets), as_floating("coefficients", coefficients))
+    return SparseFit(terms, share, error, num_evaluations)
 
 
-def fourier_values(terms: Terms, masks: Array) -> Array:
+def fourier_values(terms: Terms, masks: ArrayLike) -> Array:
     r"""Values :math:`\sum_S \hat f(S) \prod_{i \in S} \sigma_i` of masks ``bool[batch, n]``.
 
     Example:
@@ -73,13 +100,19 @@ def fourier_values(terms: Terms, masks: Array) -> Array:
         >>> fourier_values(pair, jnp.array([[True, True], [True, False]])).tolist()
         [2.0, -2.0]
     """
+    found = as_terms(terms)
+    return _fourier_values(found, as_subsets("masks", masks, found.subsets.shape[1]))
+
+
+@jax.jit
+def _fourier_values(terms: Terms, masks: Array) -> Array:
     dtype = terms.coefficients.dtype
     # The parity of absent members is the sign; counts below 2**24 are exact in float32.
     num_absent = (~masks).astype(dtype) @ terms.subsets.astype(dtype).T
     return (1 - 2 * jnp.mod(num_absent, 2)) @ terms.coefficients
 
 
-def conjunction_values(terms: Terms, masks: Array, absent: Array | None = None) -> Array:
+def conjunction_values(terms: Terms, masks: ArrayLike, absent: ArrayLike | None = None) -> Array:
     """Values of conjunctions: those whose subset is present, and whose ``absent`` players (if given) are not.
 
     Example:
@@ -87,6 +120,20 @@ def conjunction_values(terms: Terms, masks: Array, absent: Array | None = None) 
         >>> conjunction_values(pair, jnp.array([[True, True], [True, False]])).tolist()
         [2.0, 0.0]
     """
+    found = as_terms(terms)
+    return _conjunction_values(found, as_subsets("masks", masks, found.subsets.shape[1]), _as_absent(absent, found))
+
+
+def _as_absent(absent: ArrayLike | None, terms: Terms) -> Array | None:
+    if absent is None:
+        return None
+    rows = as_subsets("absent", absent)
+    check_shape("absent", rows, terms.subsets.shape)
+    return rows
+
+
+@jax.jit
+def _conjunction_values(terms: Terms, masks: Array, absent: Array | None) -> Array:
     dtype = terms.coefficients.dtype
     num_failed = (~masks).astype(dtype) @ terms.subsets.astype(dtype).T
     if absent is not None:
@@ -102,7 +149,7 @@ def _beta(present: Array, absent: Array) -> Array:
     return jnp.where(is_count, jnp.exp(log_beta), 0)
 
 
-def conjunction_interactions(terms: Terms, order: int, absent: Array | None = None) -> Array:
+def conjunction_interactions(terms: Terms, order: int, absent: ArrayLike | None = None) -> Array:
     r"""Shapley values (order 1) or the Shapley interaction index (order 2) of conjunctions.
 
     .. math:: I_K = \sum_{(A, B)} c_{AB}\, (-1)^{|K \cap B|}\, \frac{a!\, b!}{(a + b + 1)!}, \qquad
@@ -123,11 +170,17 @@ def conjunction_interactions(terms: Terms, order: int, absent: Array | None = No
     Reference:
         Grabisch, Marichal & Roubens, Math. Oper. Res. 25, 157 (2000).
     """
+    check_order(order, 2)
+    found = as_terms(terms)
+    return _conjunction_interactions(found, int(order), _as_absent(absent, found))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _conjunction_interactions(terms: Terms, order: int, absent: Array | None) -> Array:
     dtype, weights = terms.coefficients.dtype, terms.coefficients
     inside = terms.subsets.astype(dtype)
     outside = jnp.zeros_like(inside) if absent is None else absent.astype(dtype)
     a, b = jnp.sum(inside, axis=1), jnp.sum(outside, axis=1)
-    check_order(order, 2)
     all_present = sum_products(weights * _beta(a - order, b), inside, order)
     all_absent = sum_products(weights * _beta(a, b - order), outside, order)
     if order == 1:
@@ -151,6 +204,11 @@ def fourier_interactions(terms: Terms, order: int) -> Array:
         Grabisch, Marichal & Roubens (2000); Kang et al., arXiv:2502.13870 (SPEX), for its use.
     """
     check_order(order, 2)
+    return _fourier_interactions(as_terms(terms), int(order))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _fourier_interactions(terms: Terms, order: int) -> Array:
     dtype = terms.coefficients.dtype
     inside = terms.subsets.astype(dtype)
     rest = jnp.sum(inside, axis=1) - order
@@ -161,7 +219,7 @@ def fourier_interactions(terms: Terms, order: int) -> Array:
 
 def _expand(terms: Terms, weight) -> Terms:
     """Sum over the subsets of every term of ``weight(size of the term, size of the subset)`` times its coefficient."""
-    subsets, coefficients = np.asarray(terms.subsets), np.asarray(terms.coefficients)
+    subsets, coefficients = map(np.asarray, as_terms(terms))
     largest = int(subsets.sum(1).max(initial=0))
     if largest > 20:
         raise ValueError(f"terms: expected subsets of at most 20 players to expand, got {largest} ({2.0**largest:.3g})")
@@ -175,7 +233,8 @@ def _expand(terms: Terms, weight) -> Terms:
     expanded = np.zeros((len(total), subsets.shape[1]), bool)
     for row, subset in enumerate(total):
         expanded[row, list(subset)] = True
-    return Terms(jnp.asarray(expanded), jnp.asarray(np.array(list(total.values()), coefficients.dtype)))
+    sums = np.array(list(total.values()), coefficients.dtype)
+    return Terms(as_array("subsets", expanded), as_floating("coefficients", sums))
 
 
 def moebius_from_fourier(terms: Terms) -> Terms:

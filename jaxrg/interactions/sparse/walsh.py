@@ -9,11 +9,10 @@ found in one subspace is subtracted from the others, where it uncovers more.
 import math
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.checks import check_count
+from jaxrg.checks import as_array, as_count, as_floating
 from jaxrg.interactions.games import check_values
 from jaxrg.interactions.sparse.codes import Code, bch_code, decode
 from jaxrg.interactions.sparse.terms import SparseFit, fit_of, host_generator
@@ -68,9 +67,9 @@ def walsh_design(
         num_repeats: offsets, whose votes are added before a sign is read: more for noisy games.
         num_held_out: uniform coalitions for R².
     """
-    check_count("num_subspaces", num_subspaces)
-    check_count("num_repeats", num_repeats)
-    check_count("num_held_out", num_held_out, minimum=2)
+    num_players, budget = as_count("num_players", num_players), as_count("budget", budget)
+    num_subspaces, num_repeats = as_count("num_subspaces", num_subspaces), as_count("num_repeats", num_repeats)
+    num_held_out, degree = as_count("num_held_out", num_held_out, minimum=2), as_count("degree", degree)
     code = bch_code(num_players, degree)
     num_shifts = num_subspaces * num_repeats * (1 + len(code.checks))
     largest = (budget - num_held_out) // num_shifts
@@ -102,7 +101,7 @@ class _Bins:
         shape = (groups, repeats * checks, -1)
         # The transform's spin is +1 where a bit is set, ours where it is not.
         points = values[: len(values) - design.num_held_out].reshape(shape)
-        self.content = np.array(walsh(jnp.asarray(np.flip(points, -1))))
+        self.content = np.array(walsh(as_floating("values", np.flip(points, -1))))
         self.shifts = design.shifts.reshape(shape)
         self.found: dict[bytes, np.ndarray] = {}
 
@@ -178,7 +177,10 @@ def recover_walsh(design: WalshDesign, values: Any) -> SparseFit:
     Reference:
         Li, Bradley, Pawar & Ramchandran, arXiv:1508.06336 (SPRIGHT); Kang et al., arXiv:2502.13870 (SPEX).
     """
-    played = np.asarray(values, float)
+    if not isinstance(design, WalshDesign):
+        raise ValueError(f"design: expected a WalshDesign, got {type(design).__name__}")
+    as_array("values", values)
+    played = np.asarray(values, float)  # in the precision of the host
     check_values(played, len(design.masks))
     bins = _Bins(design, bch_code(design.masks.shape[1], design.degree), played)
     bins.peel()

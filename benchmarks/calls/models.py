@@ -1,0 +1,36 @@
+"""Models, and the magnetization of one configuration."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.calls import Call
+from benchmarks.calls.lattice import EDGES, SQUARE, spins, values
+
+
+def matrix(seed: int) -> jax.Array:
+    upper = np.triu(np.random.default_rng(seed).normal(size=(4, 4)), 1)
+    return jnp.asarray(upper + upper.T, jnp.float32)
+
+
+CALLS = [
+    Call("models.dense_pairs", lambda seed: {"couplings": matrix(seed), "field": values(seed, 4)}),
+    Call(
+        "models.sparse_pairs",
+        lambda seed: {"edges": EDGES, "couplings": values(seed, 5), "field": values(seed + 1, 4), "num_sites": 4},
+    ),
+    Call(
+        "models.plus_minus_glass",
+        lambda seed: {
+            "key": jax.random.key(seed),
+            "lattice": SQUARE,
+            "coupling": values(seed),
+            "positive_fraction": jnp.float32(0.25 + 0.25 * (seed % 2)),
+        },
+    ),
+    Call(
+        "models.gaussian_glass",
+        lambda seed: {"key": jax.random.key(seed), "lattice": SQUARE, "coupling": values(seed)},
+    ),
+    Call("models.magnetization", lambda seed: {"spins": spins(seed, 4, 6)}),
+]

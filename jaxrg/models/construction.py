@@ -1,0 +1,70 @@
+"""How models are made: couplings checked when a user makes one, and taken as they are when JAX takes one apart."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+from jax import Array
+
+from jaxrg.checks import PLAIN, as_floating, as_parameter, as_spins, is_traced, kind_of
+
+Model = TypeVar("Model")
+
+
+def pytree(*, data_fields: tuple[str, ...], meta_fields: tuple[str, ...]) -> Callable[[type[Model]], type[Model]]:
+    """A decorator that makes a dataclass a pytree, which JAX rebuilds without the checks of its constructor.
+
+    Leaves may then be batched by ``vmap`` or be no arrays at all, while what a user constructs is checked in full.
+    """
+
+    def decorate(cls: type[Model]) -> type[Model]:
+        keys = [jax.tree_util.GetAttrKey(name) for name in data_fields]
+
+        def flatten(model: Model) -> tuple[list, tuple]:
+            return [getattr(model, name) for name in data_fields], tuple(getattr(model, name) for name in meta_fields)
+
+        def flatten_with_keys(model: Model) -> tuple[list, tuple]:
+            data, meta = flatten(model)
+            return list(zip(keys, data, strict=True)), meta
+
+        def unflatten(meta: tuple, data: Any) -> Model:
+            model = object.__new__(cls)
+            for name, value in (*zip(data_fields, data, strict=True), *zip(meta_fields, meta, strict=True)):
+                object.__setattr__(model, name, value)
+            return model
+
+        jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+        return cls
+
+    return decorate
+
+
+def as_couplings(name: str, value: Any, *shapes: tuple[int, ...]) -> Array:
+    """Finite couplings as floats of at least single precision, of one of these shapes.
+
+    Raises:
+        ValueError: no real numbers, NaN or infinite ones that can be seen, or another shape.
+    """
+    if not isinstance(value, (*PLAIN, Array)):
+        raise ValueError(f"{name}: expected real numbers, got {kind_of(value)}")
+    if is_traced(value):
+        array = as_floating(name, value)
+    else:
+        with jax.ensure_compile_time_eval():  # a number met inside a traced function is still a number
+            array = as_parameter(name, value)
+    if array.shape not in shapes:
+        expected = " or ".join(f"shape {shape}" if shape else "a scalar" for shape in shapes)
+        raise ValueError(f"{name}: expected {expected}, got {array.shape}")
+    return array
+
+
+def of_spins(fn: Callable[[Any, Array], Any]) -> Callable[[Any, Array], Any]:
+    """A method of one configuration that checks its spins and is compiled once."""
+    compiled = jax.jit(fn, inline=True)
+
+    @functools.wraps(fn)
+    def checked(self: Any, spins: Array) -> Any:
+        return compiled(self, as_spins("spins", spins, self.shape))
+
+    return checked

@@ -1,0 +1,113 @@
+"""Results of the five chapters of the demo as a run would store them, small and made by hand."""
+
+from typing import Any
+
+NAMES = ("nearest_neighbour", "plaquette")
+
+
+def thermodynamics(z: float = 0.5, error: float = 0.1) -> dict[str, Any]:
+    def quantity(is_scored: bool) -> dict[str, Any]:
+        found = {"value": 0.9, "error": error, "tau_int": 2.0, "tau_int_error": 0.2, "is_converged": True}
+        return found | ({"exact": 0.85, "z": z} if is_scored else {})
+
+    rows = []
+    for side, temperature in ((8, 2.0), (8, 2.5), (4, 2.25)):
+        for method in ("wolff", "heat_bath"):
+            quantities = {name: quantity(True) for name in ("energy", "specific_heat")}
+            quantities |= {name: quantity(side == 4) for name in ("abs_magnetization", "binder")}
+            rows.append({"side": side, "temperature": temperature, "method": method, "quantities": quantities})
+    return {"rows": rows, "scale": {"side": 8}}
+
+
+def exact_map(kl: float = 0.1, difference: float = 1e-15) -> dict[str, Any]:
+    names = ("jensen_gap", "free_energy_difference", "log_mean_rho", "log_rho_mean", "log_rho_std", "log_rho_max")
+    names += ("normalized_kernel_log_rho_max", "normalized_kernel_free_energy_difference")
+    report = dict.fromkeys(names, 0.25) | {"hamiltonian_difference": difference}
+    report |= {"hamiltonian_rg": [-1.0, 2.0], "hamiltonian_rbm": [-1.0, 2.0]}
+    return {
+        "shape": [2, 2],
+        "num_hidden": 2,
+        "before": report | {"kl": 1.0},
+        "after": report | {"kl": kl},
+        "kl_curve": [1.0, kl],
+        "kl_curve_stride": 10,
+        "log_rho_histogram": {"counts": [0.5, 0.5], "edges": [-1.0, 0.0, 1.0]},
+        "fixtures": {"bond_machine_kl": 1e-16, "bond_machine_log_rho_std": 1e-16},
+    }
+
+
+def stack(radius: float = 1.0, control_radius: float = 2.0, overlap: float = 0.25) -> dict[str, Any]:
+    def level(radius: float) -> dict[str, Any]:
+        return {
+            "num_units": 2,
+            "num_live_units": 2,
+            "radius": radius,
+            "radius_error": 0.1,
+            "participation": 4.0,
+            "participation_error": 0.5,
+            "uniform_radius": 3.0,
+        }
+
+    image = [[1.0, -1.0], [0.5, 0.0]]
+    return {
+        "coupling": 0.4,
+        "side": 2,
+        "layer_sizes": [4, 2],
+        "num_samples": 10,
+        "num_epochs": 1,
+        "l1_strength": 0.1,
+        "levels": [level(radius)],
+        "control_levels": [level(control_radius)],
+        "reconstruction": {
+            "num_samples": 10,
+            "overlap": overlap,
+            "overlap_error": 0.003,
+            "magnetization_correlation": 0.9,
+            "originals": [image],
+            "means": [image],
+        },
+        "control_reconstruction_overlap": 0.25,
+        "control_reconstruction_overlap_error": 0.004,
+        "control_magnetization_correlation": 0.8,
+        "control_means": [image],
+        "fields": [[image, image]],
+        "control_fields": [[image, image]],
+    }
+
+
+def block_spins(blocked: float = 0.3, plaquette: float = 0.05, z: float = 1.0) -> dict[str, Any]:
+    errors = dict.fromkeys(NAMES, 0.01)
+    finest = {"side": 8, "couplings": {NAMES[0]: 0.41, NAMES[1]: 0.001}, "errors": errors}
+    finest |= {"exact": {NAMES[0]: 0.4, NAMES[1]: 0.0}, "z": dict.fromkeys(NAMES, z)}
+    coarse = {"side": 4, "couplings": {NAMES[0]: blocked, NAMES[1]: plaquette}, "errors": errors}
+    return {"coupling": 0.4, "num_samples": 10, "levels": [finest, coarse], "picture": [[[1, -1], [1, 1]], [[1]]]}
+
+
+def interactions(orders=(3.0, 2.0, 2.9), control=(3.0, 2.9, 2.95), difference: float = 1e-15) -> dict[str, Any]:
+    def run(orders) -> dict[str, Any]:
+        return {
+            "spectra": [[1.0, 1.0]] * 3,
+            "mean_order": list(orders),
+            "mean_order_error": [0.1] * 3,
+            "train_loss": [2.0, 1.0, 0.1],
+            "test_loss": [2.0, 1.1, 1.5],
+            "test_accuracy": [0.1, 0.5, 0.6],
+        }
+
+    names = ("dividend_difference", "translated_difference", "projection_difference")
+    return {
+        "digits": run(orders),
+        "shuffled_labels": run(control),
+        "blocks": {"ising": {"neighbour": 0.5}, "lattice_gas": {"neighbour": 2.0}} | dict.fromkeys(names, difference),
+        "epochs": [0, 1, 10],
+        "num_train": 10,
+        "num_explained": 2,
+        "num_players": 2,
+        "spindle": [1.0, 1.0],
+    }
+
+
+def chapters() -> dict[str, Any]:
+    """All of them, by name."""
+    made = (thermodynamics, exact_map, stack, block_spins, interactions)
+    return {chapter.__name__: chapter() for chapter in made}

@@ -1,0 +1,36 @@
+"""Words about frustration; the distributions of cluster samplers are held in tests/contracts."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrg import lattice, models, samplers
+
+TRIANGULAR = lattice.triangular((4, 4))
+
+
+@pytest.mark.parametrize("make", [samplers.wolff, samplers.swendsen_wang])
+@pytest.mark.parametrize(
+    "model",
+    [
+        models.Ising(TRIANGULAR, -0.5),
+        models.Ising(lattice.hypercubic((5,)), -0.5),
+        models.dense_pairs(jnp.asarray(np.eye(3) - 1)),
+    ],
+)
+def test_a_frustrated_antiferromagnet_is_warned_of(make, model):
+    with pytest.warns(UserWarning, match="model: expected bonds that one configuration satisfies, got a frustrated"):
+        make(model)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        models.Ising(TRIANGULAR, 0.5, -0.1),
+        models.Ising(lattice.hypercubic((4, 6)), -0.5),
+        models.Ising(lattice.hypercubic((3, 5), periodic=False), -0.5),
+        models.Ising(TRIANGULAR, [-0.5, -0.5, 0.0]),
+    ],
+)
+def test_other_models_are_taken_without_a_word(model):
+    samplers.wolff(model)

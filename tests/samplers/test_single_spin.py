@@ -1,0 +1,52 @@
+"""A sweep of a dense model, site by site, against plain NumPy; models that do not keep what they promise."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrg import models, random, samplers
+from tests.contracts.skeleton_model import TripletRing
+
+COUPLINGS = np.array([[0, 0.4, -0.3, 0.1], [0.4, 0, 0.5, -0.2], [-0.3, 0.5, 0, 0.6], [0.1, -0.2, 0.6, 0]], np.float32)
+FIELD = np.array([0.1, -0.3, 0.2, 0.0], np.float32)
+
+
+@pytest.mark.parametrize("name", ["heat_bath", "metropolis"])
+def test_every_site_of_a_dense_model_sees_the_new_spins_before_it(name):
+    sampler = getattr(samplers, name)(models.dense_pairs(COUPLINGS, FIELD))
+    state = sampler.init(jax.random.key(0))
+    spins = np.asarray(state.spins, np.float32)
+    step = jax.jit(sampler.step)
+    for number in range(10):
+        key = jax.random.fold_in(jax.random.key(3), number)
+        for site in range(4):
+            field = COUPLINGS[site] @ spins + FIELD[site]
+            here = jnp.uint32(site)
+            if name == "heat_bath":
+                spins[site] = 1 if random.bernoulli_logit(key, here, 2 * field) else -1
+            elif random.bernoulli(key, here, np.exp(-max(2 * spins[site] * field, np.float32(0)))):
+                spins[site] = -spins[site]
+        state, _ = step(jax.random.key(3), state)
+        np.testing.assert_array_equal(state.spins, spins)
+
+
+WRONG = {
+    "local_field": (
+        lambda self, spins: jnp.zeros(3),
+        r"model.local_field: expected floats of shape \(6,\), got float32 of",
+    ),
+    "hamiltonian": (lambda self, spins: jnp.sum(spins), r"model.hamiltonian: expected floats of shape \(\), got int"),
+    "colours": (property(lambda self: np.zeros(3, int)), r"model.colours: expected shape \(6,\), got \(3,\)"),
+}
+
+
+@pytest.mark.parametrize("member", WRONG)
+def test_members_of_a_model_that_do_not_fit_its_shape_are_refused(member):
+    found, message = WRONG[member]
+    kind = dataclasses.dataclass(frozen=True)(type("Wrong", (TripletRing,), {member: found}))
+    jax.tree_util.register_dataclass(kind, data_fields=["coupling"], meta_fields=["num_sites"])
+    with pytest.raises(ValueError, match=message):
+        samplers.heat_bath(kind(6, 0.4))
