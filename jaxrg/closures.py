@@ -170,8 +170,9 @@ def _open_value(value: Any, depth: int) -> Any:
         if leaves and all(map(_is_leaf, leaves)):
             return jax.tree.map(lambda leaf: leaf, value)
         raise _MayChange  # a list of other things may be one that the function writes to
-    if isinstance(value, tuple) and type(value) is tuple:
-        return tuple(_open_value(part, depth) for part in value)
+    if isinstance(value, tuple):
+        parts = [_open_value(part, depth) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
     return value
 
 

@@ -53,7 +53,7 @@ def scored(seed: int) -> dict[str, Any]:
 
 
 def classified(seed: int) -> dict[str, Any]:
-    return {"outputs": normal(seed, 5, 3), "label": jnp.array([0, 1, 2, 0, 1], jnp.int32)}
+    return {"outputs": normal(seed, 5, 3), "label": jnp.array([0, 2, 1, 0, 1], jnp.int32)}
 
 
 def learned(seed: int) -> dict[str, Any]:
@@ -179,7 +179,7 @@ CALLS = [
     Call(
         "interactions.apply_masks",
         lambda seed: {
-            "masks": jnp.arange(N) % 2 == seed % 2, "sample": normal(seed, N, 2), "baseline": normal(seed + 9, N, 2),
+            "masks": jnp.stack([jnp.arange(N) % 2 == side for side in (seed % 2, 1 - seed % 2)]), "sample": normal(seed, N, 2), "baseline": normal(seed + 9, N, 2),
             "assignment": PLAYERS,
         },
     ),
@@ -208,8 +208,8 @@ CALLS = [
     Call("interactions.and_or.extract", lambda seed: solved(seed) | {"num_lanes": 2}),
     Call("interactions.indices.matrix_of_pairs", lambda seed: {"values": normal(seed, 6)}),
     Call("interactions.indices.table_of_pairs", lambda seed: {"values": normal(seed, 6)}),
-    Call("interactions.indices.pairs_of_table", lambda seed: {"table": normal(seed, 2**N)}),
-    Call("interactions.indices.pairs_of_matrix", lambda seed: {"matrix": (lambda x: x + x.T)(normal(seed, 3, 3))}),
+    Call("interactions.indices.pairs_of_table", lambda seed: {"table": normal(seed, 2**N)}, sealed=("table",)),
+    Call("interactions.indices.pairs_of_matrix", lambda seed: {"matrix": (lambda x: x + x.T)(normal(seed, 4, 4))}),
     Call("interactions.indices.subset_indices", lambda seed: {"members": indices.subsets_up_to(3, 2)}),
     Call("interactions.indices.subsets_up_to", lambda seed: {"num_players": N, "order": 2}),
     Call("interactions.sampling.estimate", estimated),

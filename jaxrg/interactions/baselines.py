@@ -21,7 +21,6 @@ from jaxrg.checks import (
     as_count,
     as_floating,
     as_integers,
-    as_parameter,
     check_function,
     check_key,
     check_number,
@@ -108,9 +107,9 @@ def learn_baseline(
     start, inputs, players = as_floating("initial", initial), as_array("samples", samples), as_assignment(assignment)
     check_shape("samples", inputs, (len(inputs) if inputs.ndim else 0, *start.shape))
     check_shape("labels", classes := as_integers("labels", labels), inputs.shape[:1])
-    reach = np.broadcast_to(np.asarray(as_parameter("radius", radius)), start.shape).astype(start.dtype)
-    if not np.all(reach >= 0):
-        raise ValueError(f"radius: expected no negative entries, got {float(reach.min())}")
+    reach = np.broadcast_to(np.asarray(as_floating("radius", radius)), start.shape).astype(start.dtype)
+    if not np.all((reach >= 0) & np.isfinite(reach)):
+        raise ValueError(f"radius: expected no negative entries and finite ones, got {float(reach.min())}")
     loss = functools.partial(_loss, as_partial(model), as_partial(score), start, jnp.asarray(reach), assignment=players)
     fit = training.fit(
         key,
@@ -118,7 +117,7 @@ def learn_baseline(
         _adam(float(learning_rate)),
         jnp.zeros(start.shape, start.dtype),
         (inputs, classes),
-        num_epochs=num_epochs,
+        num_epochs=as_count("num_epochs", num_epochs),
         batch_size=min(as_count("batch_size", batch_size), len(inputs)),
     )
     return LearnedBaseline(_moved(start, reach, fit.params), fit.metrics["loss"])

@@ -204,6 +204,8 @@ def evaluate_over_devices(
         ``[2**n]`` values in index order, sharded along ``axis_name``.
     """
     played = as_game(game)
+    if not isinstance(mesh, Mesh):
+        raise ValueError(f"mesh: expected a Mesh such as jax.make_mesh gives, got {kind_of(mesh)}")
     if axis_name not in mesh.shape:
         raise ValueError(f"axis_name: expected one of {tuple(mesh.shape)}, got {axis_name!r}")
     num_devices = mesh.shape[axis_name]

@@ -101,10 +101,9 @@ def check_inputs(sample: Any, baseline: Any, assignment: np.ndarray) -> None:
         raise ValueError(
             f"assignment: expected the leading axes of the sample's shape {sample.shape}, got {assignment.shape}"
         )
-    if baseline.shape not in ((), sample.shape) and baseline.shape[1:] != sample.shape:
+    is_set = baseline.ndim == sample.ndim + 1 and baseline.shape[1:] == sample.shape and len(baseline)
+    if baseline.shape not in ((), sample.shape) and not is_set:
         raise ValueError(f"baseline: expected shape {sample.shape} or a set of such, got {baseline.shape}")
-    if baseline.size == 0 and sample.size:
-        raise ValueError(f"baseline: expected at least one of shape {sample.shape}, got {baseline.shape}")
 
 
 def _of_one_dtype(sample: ArrayLike, baseline: ArrayLike) -> tuple[Array, Array]:

@@ -31,6 +31,17 @@ class _MaskedModel:
         return total / len(self.backgrounds)
 
 
+def _as_host(name: str, value: Any) -> np.ndarray:
+    """An array of NumPy of any type; a list must not need one of objects."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: expected an array, got a ragged {type(value).__name__}") from error
+    if array.dtype == object and not isinstance(value, np.ndarray):
+        raise ValueError(f"{name}: expected an array, got {kind_of(value)}")
+    return array
+
+
 def masked_game_on_host(
     model: Callable[[np.ndarray], Any],
     sample: ArrayLike,
@@ -62,10 +73,7 @@ def masked_game_on_host(
     """
     check_function("model", model, of="a batch of inputs")
     check_function("score", score, of="outputs")
-    players, shown, hidden = as_assignment(assignment), np.asarray(sample), np.asarray(baseline)
-    for name, array, given in (("sample", shown, sample), ("baseline", hidden, baseline)):
-        if array.dtype == object and not isinstance(given, np.ndarray):
-            raise ValueError(f"{name}: expected an array, got {kind_of(given)}")
+    players, shown, hidden = as_assignment(assignment), _as_host("sample", sample), _as_host("baseline", baseline)
     check_inputs(shown, hidden, players)
     if hidden.ndim == 0:
         hidden = np.broadcast_to(hidden, shown.shape)

@@ -173,6 +173,13 @@ class InteractionView(NamedTuple):
         )
 
 
+def _as_host(name: str, values: ArrayLike) -> np.ndarray:
+    """Numbers as floats of NumPy, in the precision they come in."""
+    floating = as_floating(name, values)
+    host = np.asarray(floating if isinstance(values, Array) else values)
+    return host if host.dtype in (np.float32, np.float64) else np.asarray(floating)
+
+
 def label(values: ArrayLike, subsets: ArrayLike, *, index: str, names: Sequence[str] | None = None) -> InteractionView:
     """A view of finite values ``[num]`` of subsets ``bool[num, n]``, such as those of `indices.subsets_up_to`.
 
@@ -182,7 +189,7 @@ def label(values: ArrayLike, subsets: ArrayLike, *, index: str, names: Sequence[
         index: what they are, such as ``"SII"``.
         names: of the players; their numbers by default.
     """
-    members, numbers = np.asarray(as_array("subsets", subsets)), np.asarray(as_floating("values", values))
+    members, numbers = np.asarray(as_array("subsets", subsets)), _as_host("values", values)
     if members.ndim != 2 or members.dtype != np.bool_:
         raise ValueError(f"subsets: expected bool[num, n], got {members.dtype}{list(members.shape)}")
     if numbers.shape != members.shape[:1]:
@@ -203,10 +210,14 @@ def label_matrix(values: ArrayLike, *, index: str, names: Sequence[str] | None =
         >>> label_matrix([[0.0, 2.0], [2.0, 0.0]], index="SII", names=("age", "sex")).label_of(0)
         '{age, sex}'
     """
-    numbers = np.asarray(as_floating("values", values))
+    numbers = _as_host("values", values)
     if numbers.ndim == 1:
         return label(numbers, np.eye(len(numbers), dtype=np.bool_), index=index, names=names)
-    return label(np.asarray(pairs_of_matrix(numbers)), subsets_of_size(numbers.shape[-1], 2), index=index, names=names)
+    pairs_of_matrix(numbers)  # refuses what is no such matrix
+    if numbers.ndim != 2:
+        raise ValueError(f"values: expected [n] of players or [n, n] of pairs, got shape {numbers.shape}")
+    rows = numbers[np.triu_indices(len(numbers), 1)]
+    return label(rows, subsets_of_size(len(numbers), 2), index=index, names=names)
 
 
 def label_table(
@@ -217,7 +228,8 @@ def label_table(
     max_bytes: int = MAX_BYTES,
 ) -> InteractionView:
     """A view of a whole table ``[2**n]`` of interactions in index order, such as `harsanyi` returns."""
-    values = np.asarray(as_table("interactions", interactions))
+    as_table("interactions", interactions)
+    values = _as_host("interactions", interactions)
     if values.ndim != 1:
         raise ValueError(f"interactions: expected one table [2**n], got shape {values.shape}")
     n = len(values).bit_length() - 1
@@ -262,6 +274,8 @@ def is_salient(interactions: PyTree, fraction: ArrayLike = SALIENT_FRACTION) -> 
     """
     is_one = isinstance(interactions, list) and not any(getattr(row, "ndim", 0) for row in interactions)
     tables = jax.tree.map(lambda table: as_floating("interactions", table), interactions, is_leaf=lambda _: is_one)
+    if not jax.tree.leaves(tables):
+        raise ValueError(f"interactions: expected a table or several, got {interactions!r}")
     for table in jax.tree.leaves(tables):
         if table.ndim == 0 or table.shape[-1] == 0:
             raise ValueError(f"interactions: expected [..., num], the empty set first, got shape {table.shape}")

@@ -172,7 +172,7 @@ def _long_run(
     tau_exp: Array,
 ) -> LongRun:
     """Of one observable, in units of its variance; ``slowest`` is the longest time of all observables."""
-    num_chains = series.shape[0]
+    num_chains, num_blocks = series.shape
     num_ordinates = spectrum.ordinates.shape[0]
     known = jnp.maximum(spectrum.slow, tau_exp)
     degrees = jnp.maximum(num_samples / (TAUS_PER_DEGREE * jnp.maximum(slowest, known)), MIN_DEGREES)
@@ -204,7 +204,7 @@ def _long_run(
     is_reliable = (
         is_flat
         & ~is_frozen
-        & (constant > 0)
+        & (constant > 10 * jnp.finfo(constant.dtype).eps)
         & (degrees >= 20)
         & (num_samples >= MIN_TAUS * tau_int)
         & (num_samples >= MIN_SLOW_TAUS * known * jnp.clip(jnp.sqrt(known / jnp.maximum(tau_int, length)), 1, 1.7))
@@ -212,7 +212,9 @@ def _long_run(
         & (equilibration == 0)
         & (jnp.abs(_skewness_of_mean(series)) <= MAX_SKEWNESS)
     )
-    return LongRun(constant, tau_int, degrees, r_hat, equilibration, is_reliable)
+    # The coefficients of the autoregression are uncertain too, the more so the longer the memory in blocks.
+    share = 2 / degrees + 4 * (1 + 2 * spectrum.slow / length) / (num_chains * num_blocks)
+    return LongRun(constant, tau_int, 2 / share, r_hat, equilibration, is_reliable)
 
 
 def _spectrum(series: Array, length: Array) -> _Spectrum:

@@ -57,7 +57,6 @@ class BinningSummary(NamedTuple):
         return described(self, self.mean)
 
 
-@functools.cache
 def binning(num_bins: int = 256) -> Accumulator:
     r"""Errors from the scatter of bins, half to all of ``num_bins`` of them whatever the length of the stream.
 
@@ -95,9 +94,13 @@ def binning(num_bins: int = 256) -> Accumulator:
     """
     if as_count("num_bins", num_bins, minimum=MIN_BINS) % 2:
         raise ValueError(f"num_bins: expected an even number, got {num_bins}")
-    return Accumulator(
-        Partial(functools.partial(_init, num_bins)), Partial(_update), Partial(_merge), Partial(_summary)
-    )
+    return _binning(int(num_bins))
+
+
+@functools.cache
+def _binning(num_bins: int) -> Accumulator:
+    start = Partial(functools.partial(_init, num_bins))
+    return Accumulator(start, Partial(_update), Partial(_merge), Partial(_summary))
 
 
 def bin_means(states: BinningState) -> PyTree:

@@ -118,7 +118,7 @@ def _improved_two_point_function(labels: Array, spins: Array | None, offsets: tu
 
 def as_cluster_labels(labels: Array) -> Array:
     """Labels as integers, in range where they can be seen."""
-    array = as_integers("labels", labels, minimum=0)
+    array = as_integers("labels", labels)
     if not array.size:
         raise ValueError(f"labels: expected at least one site, got shape {array.shape}")
     return as_integers("labels", array, minimum=0, maximum=array.size - 1)

@@ -101,6 +101,7 @@ def floats(tree: Any) -> list[np.ndarray]:
 def numbers(tree: Any) -> list[np.ndarray]:
     """All numbers of an answer, whose integers may stay what they are."""
     arrays = [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array | np.ndarray)]
+    arrays = [array for array in arrays if getattr(array.dtype, "kind", "") != "U"]  # as labels are
     is_key = [jnp.issubdtype(array.dtype, jax.dtypes.prng_key) for array in arrays]
     return [np.asarray(array, np.float64) for array, key in zip(arrays, is_key, strict=True) if not key]
 

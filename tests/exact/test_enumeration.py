@@ -213,7 +213,7 @@ def test_forbidden_states_count_for_nothing_and_nan_stays_nan():
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.int8])
 def test_energies_of_low_precision_are_summed_in_single(dtype):
     found = exact.log_partition(lambda spins: jnp.sum(spins).astype(dtype), (9,))
-    assert found.dtype == jnp.float32
+    assert found.dtype == (jnp.result_type(float) if dtype == jnp.int8 else jnp.float32)
     np.testing.assert_allclose(found, 9 * np.log(2 * np.cosh(1)), rtol=1e-6)
 
 
@@ -223,7 +223,7 @@ def test_energies_of_low_precision_are_summed_in_single(dtype):
         (lambda: exact.log_partition(3, (2,)), "hamiltonian: expected a function of one configuration, got 3"),
         (lambda: exact.expectation(lambda s: 0.0, 3, (2,)), "observe: expected a function of one configuration, got 3"),
         (lambda: exact.energies(lambda s: 0.0, 4), r"shape: expected a sequence of sides such as \(16,\) .* got 4"),
-        (lambda: exact.energies(lambda s: 1j, (2,)), "hamiltonian: expected a real energy, got complex64"),
+        (lambda: exact.energies(lambda s: 1j, (2,)), "hamiltonian: expected a real energy, got complex"),
         (lambda: exact.log_partition(lambda s: 0.0, (2,), chunk_size="8"), "chunk_size: expected an integer >= 1"),
     ],
 )

@@ -73,7 +73,7 @@ def test_words_are_masked_on_the_host():
     [
         ({"model": 3}, "model: expected a function of a batch of inputs, got 3"),
         ({"baseline": np.zeros(3)}, r"baseline: expected shape \(4,\) or a set of such, got \(3,\)"),
-        ({"baseline": np.zeros((0, 4))}, r"baseline: expected at least one of shape \(4,\)"),
+        ({"baseline": np.zeros((0, 4))}, r"baseline: expected shape \(4,\) or a set of such, got \(0, 4\)"),
         ({"assignment": np.arange(3)}, "assignment: expected the leading axes"),
         ({"sample": [[1.0], [1.0, 2.0]]}, "sample: expected"),
         ({"score": lambda p: p}, r"game: expected values of shape \(16,\).* got shape \(16, 4\)"),

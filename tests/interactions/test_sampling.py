@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import shapiq
 
 from jaxrg.interactions import Game, harsanyi, sampling
 from jaxrg.interactions.sampling import designs, permutations, proxy
@@ -118,32 +117,6 @@ def test_allocation_spends_what_it_is_given(num_players, order):
     np.testing.assert_array_equal(~masks[2 : 2 + allocation.num_pairs], masks[2 + allocation.num_pairs :])
 
 
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("order", [1, 2])
-def test_all_coalitions_give_exact_values_and_no_error(order):
-    n = 7  # odd, so that no size is its own complement
-    table = np.random.default_rng(2).normal(size=2**n)
-    places = 2 ** np.arange(n)
-
-    def values_of(masks: np.ndarray) -> np.ndarray:
-        return table[masks.astype(int) @ places]
-
-    exact = shapiq.ExactComputer(values_of, n_players=n)("SV" if order == 1 else "SII", order)
-    expected = np.zeros((n,) * order)
-    for players, place in exact.interaction_lookup.items():
-        if len(players) == order:
-            expected[players] = expected[players[::-1]] = exact.values[place]
-    for estimator in (
-        sampling.stratified(n, 2**n, sampling.shapley_sizes(n, order)),
-        sampling.kernel_regression(n, 2**n, order),
-    ):
-        masks = np.asarray(estimator.design(jax.random.key(0)))
-        assert len(np.unique(masks, axis=0)) == 2**n
-        estimate = jax.jit(estimator.estimate)(jnp.asarray(masks), jnp.asarray(values_of(masks)))
-        np.testing.assert_allclose(estimate.values, expected, atol=1e-10)
-        np.testing.assert_array_equal(estimate.standard_error, 0.0)
-
-
 @pytest.mark.parametrize("num_players", [3, 4, 7, 10])
 def test_zigzag_orders_make_all_pairs_neighbours_equally_often(num_players):
     orders = permutations.zigzag_orders(num_players)
@@ -204,8 +177,14 @@ def test_proxy_index_is_that_of_the_proxy():
 
 
 def test_bad_input_is_refused_with_figures():
-    with pytest.raises(ValueError, match=r"sizes: expected 8 probabilities .* or 7 .* got 6"):
+    with pytest.raises(ValueError, match=r"sizes: expected 8 probabilities .* or 7 .* got shape \(6,\)"):
         sampling.stratified(8, 500, np.full(6, 1 / 6))
+    with pytest.raises(ValueError, match="sizes: expected probabilities that sum to one, got a sum of 2"):
+        sampling.stratified(8, 500, np.full(8, 1 / 4))
+    with pytest.raises(
+        ValueError, match="budget: expected at least 4 evaluations for all coalitions of 2 players, got 3"
+    ):
+        sampling.permutation_shapley(2, 3)
     with pytest.raises(ValueError, match="order: expected at most 2, got 3"):
         sampling.kernel_regression(8, 500, 3)
     with pytest.raises(ValueError, match=r"budget: expected kernels of .* within 1,000 bytes .* got [\d,]+ bytes"):

@@ -81,9 +81,9 @@ def test_salient_interactions_by_definition(labelled):
 
 def test_the_salience_threshold_is_traced_batched_and_one_for_a_pair_of_tables():
     first, second = (jnp.asarray([random_values(seed + 2 * row) for row in range(3)], jnp.float32) for seed in (0, 1))
-    before = view.is_salient._cache_size()
+    before = view._is_salient._cache_size()
     low, high = view.is_salient((first, second), 0.05), view.is_salient((first, second), 0.9)
-    assert view.is_salient._cache_size() == before + 1
+    assert view._is_salient._cache_size() == before + 1
     assert all(jnp.all(some >= few) for some, few in zip(low, high, strict=True))
     together = jnp.concatenate([first, second.at[:, 0].set(0)], axis=-1)
     np.testing.assert_array_equal(jnp.concatenate(high, -1), view.is_salient(together, 0.9))

@@ -138,6 +138,5 @@ def test_sums_in_parts_are_exact(seed, monkeypatch):
     assert total == np.float32(spins.sum(dtype=np.int64))
 
 
-@pytest.mark.slow
 def test_more_sites_than_an_int32_counts_do_not_overflow():
     assert jax.jit(lambda: models.magnetization(jnp.ones(2**31 + 2, jnp.int8)))() == 1

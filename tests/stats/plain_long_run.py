@@ -10,7 +10,7 @@ class Plain(NamedTuple):
 
     constant: float
     tau_int: float
-    num_degrees_of_freedom: int
+    num_degrees_of_freedom: float
     r_hat: float
 
 
@@ -62,8 +62,10 @@ def plain_long_run(chains: np.ndarray) -> Plain:
         return (2 * num_chains * sum(ordinates[:count]) + (num_chains - 1) * between) / used, used
 
     curvature = ((powers @ filters) / gain) ** 2 - (powers**2 @ filters) / gain
-    slow = max(0.05, average(48)[0] / 2, np.sqrt(max(curvature, 0)) * length)
+    seen = np.sqrt(max(curvature, 0))  # in blocks
+    slow = max(0.05, average(48)[0] / 2, seen * length)
     constant, degrees = average(max(48, total / (50 * slow)))
+    degrees = 2 / (2 / degrees + 4 * (1 + 2 * seen) / series.size)
     half = num_samples // 2
     halves = np.concatenate([deviations[:, :half], deviations[:, -half:]])
     r_hat = max(r_hat_of(halves), r_hat_of(np.abs(halves)))

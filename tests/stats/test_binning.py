@@ -57,7 +57,7 @@ def test_bin_means_are_the_bins_cut_by_hand(x64: None, num_samples: int, size: i
     x = ar1(0.5, num_samples, 2) + 10.0
     state = stream(BINS, jnp.asarray(x))
     assert (int(state.size), int(state.num_full)) == (size, num_samples // size)
-    np.testing.assert_allclose(stats.bin_means(state)[0], groups_by_hand(x, size), rtol=1e-13)
+    np.testing.assert_allclose(stats.bin_means(state)[0], groups_by_hand(x, size), rtol=1e-11)
     result = summary_on_device(BINS, state)
     np.testing.assert_allclose(result.mean, x.mean(axis=0), rtol=1e-13)
     np.testing.assert_allclose(
@@ -121,7 +121,7 @@ def test_merged_chains_pool_their_bins_around_one_mean(x64: None) -> None:
     result = BINS.summary(merged)
     np.testing.assert_allclose(result.mean, x.mean(), rtol=1e-12)
     np.testing.assert_allclose(result.num_effective_samples * result.error**2, x.var(), rtol=0.02)
-    np.testing.assert_allclose(stats.bin_means(states)[1], groups_by_hand(x[1], 1), rtol=1e-12)
+    np.testing.assert_allclose(stats.bin_means(states)[1], groups_by_hand(x[1], 1), rtol=1e-11, atol=1e-13)
 
 
 def test_chains_that_disagree_are_seen_in_the_pooled_error() -> None:

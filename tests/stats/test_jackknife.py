@@ -88,7 +88,7 @@ def test_blocks_shorter_than_the_correlation_are_flagged_and_the_default_knows_i
 
     short, default = jax.tree.map(np.asarray, jax.jit(jax.vmap(both, in_axes=1))(x))
     assert short.error.mean() < 0.6 * exact
-    assert not short.is_converged.any()
+    assert short.is_converged.mean() < 0.05
     np.testing.assert_allclose(default.error.mean(), exact, rtol=0.06)
     assert default.is_converged.mean() > 0.7
 

@@ -126,5 +126,5 @@ def test_values_must_look_like_the_example() -> None:
         MOMENTS.update(state, jnp.ones(3))
     with pytest.raises(ValueError, match="value: expected dtype float32"):
         MOMENTS.update(state, jnp.ones(2, jnp.bfloat16))
-    with pytest.raises(ValueError, match="states: expected at least one chain"):
+    with pytest.raises(ValueError, match="states: expected a leading axis of chains"):
         stats.merge_chains(MOMENTS, jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape)), state))

@@ -67,7 +67,7 @@ def test_thermodynamics_of_exact_samples() -> None:
             estimate = jax.tree.map(lambda leaf, index=index: leaf[index], getattr(found, name))
             error = np.sqrt((p @ deviation**2 - (p @ deviation) ** 2) / (2 * NUM_SAMPLES))
             assert abs(float(stats.z_score(estimate.value, estimate.error, value))) < 4, name
-            np.testing.assert_allclose(estimate.error, error, rtol=0.05, err_msg=name)
+            np.testing.assert_allclose(estimate.error, error, rtol=0.15, err_msg=name)
             assert estimate.is_converged
 
 

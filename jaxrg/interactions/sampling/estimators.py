@@ -202,7 +202,8 @@ def shapley_taylor_sizes(num_players: int, order: int) -> np.ndarray:
     Reference:
         Sundararajan, Dhamdhere & Agarwal, ICML 2020, arXiv:1902.05622.
     """
-    n, rest = int(num_players), _num_others(num_players, order)
+    rest = _num_others(num_players, order)
+    n = int(num_players)
     # One division of integers, which has no range: the binomials alone leave that of floats beyond a thousand players.
     return np.array([order * math.comb(rest, t) / (n * math.comb(n - 1, t)) for t in range(rest + 1)])
 

@@ -1,0 +1,110 @@
+"""Functions as pytrees: what they hold is looked at anew, and other arrays of the same code are the same program."""
+
+import functools
+
+import equinox
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jaxrg import nets
+from jaxrg.closures import as_partial
+
+INPUTS = jnp.arange(8.0).reshape(2, 4)
+WEIGHTS = jnp.ones(4)
+PARAMETERS = {"weights": jnp.ones(4)}
+
+
+class Plain:
+    def __init__(self, weights):
+        self.weights = weights
+
+    def __call__(self, inputs):
+        return inputs @ self.weights
+
+    apply = __call__
+
+
+def by_a_global(inputs):
+    return inputs @ WEIGHTS
+
+
+def by_a_dictionary(inputs):
+    return inputs @ PARAMETERS["weights"]
+
+
+def closed_over(scale):
+    weights = scale * jnp.ones(4)
+    return lambda inputs: inputs @ weights
+
+
+def network(scale):
+    net = nets.mlp((5, 3))
+    params = jax.tree.map(lambda leaf: scale * leaf, net.init(jax.random.key(0), INPUTS))
+    return functools.partial(net.apply, params)
+
+
+def equinox_network(scale):
+    model = equinox.nn.MLP(4, 3, 5, 1, key=jax.random.key(2))
+    return jax.vmap(jax.tree.map(lambda leaf: scale * leaf if equinox.is_array(leaf) else leaf, model))
+
+
+def nnx_network(scale):
+    model = nnx.Linear(4, 3, rngs=nnx.Rngs(1))
+    model.kernel[...] = scale * model.kernel[...]
+    return model
+
+
+# Functions of a scale, and whether another scale is the same program.
+MADE = {
+    "lambda": (closed_over, True),
+    "partial": (network, True),
+    "equinox": (equinox_network, False),
+    "nnx": (nnx_network, True),
+    "object": (lambda scale: Plain(scale * jnp.ones(4)), False),
+    "method": (lambda scale: Plain(scale * jnp.ones(4)).apply, False),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_other_arrays_give_other_answers(name):
+    make, is_one_program = MADE[name]
+    call = jax.jit(lambda fn, inputs: fn(inputs))
+    for scale in (1.0, 2.0):
+        fn = make(scale)
+        np.testing.assert_allclose(call(as_partial(fn), INPUTS), fn(INPUTS), rtol=1e-5, atol=1e-5)
+    if is_one_program:
+        assert call._cache_size() == 1
+
+
+OBJECT, LAYER = Plain(jnp.ones(4)), nnx.Linear(4, 3, rngs=nnx.Rngs(1))
+
+
+def double_the_object():
+    OBJECT.weights = 2 * OBJECT.weights
+
+
+def double_the_layer():
+    LAYER.kernel[...] = 2 * LAYER.kernel[...]
+
+
+CHANGED_BEHIND = {
+    "object": (lambda: OBJECT, double_the_object),
+    "method": (lambda: OBJECT.apply, double_the_object),
+    "global": (lambda: by_a_global, lambda: globals().update(WEIGHTS=2 * WEIGHTS)),
+    "dictionary": (lambda: by_a_dictionary, lambda: PARAMETERS.update(weights=2 * PARAMETERS["weights"])),
+    "nnx": (lambda: LAYER, double_the_layer),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED_BEHIND)
+def test_what_changes_behind_the_name_of_a_function_is_seen(name):
+    get, change = CHANGED_BEHIND[name]
+    call = jax.jit(lambda fn, inputs: fn(inputs))
+    before = call(as_partial(get()), INPUTS)
+    change()
+    after = call(as_partial(get()), INPUTS)
+    np.testing.assert_allclose(after, get()(INPUTS), rtol=1e-5, atol=1e-5)
+    assert not np.allclose(after, before)
