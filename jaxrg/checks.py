@@ -274,14 +274,13 @@ def as_operands(**values: Any) -> tuple[Array, ...]:
     Raises:
         ValueError: no real numbers, or shapes that do not go together.
     """
-    arrays = {name: as_floating(name, value) for name, value in values.items()}
+    arrays = dict(zip(values, as_floating_alike(**values), strict=True))
     shapes = {name: array.shape for name, array in arrays.items()}
     try:
         ndim = len(np.broadcast_shapes(*shapes.values()))
     except ValueError as error:
         raise ValueError(f"{', '.join(shapes)}: expected shapes that go together, got {shapes}") from error
-    dtype = jnp.result_type(*(array.dtype for array in arrays.values()))
     return tuple(
-        (array if array.ndim in (0, ndim) else array.reshape((1,) * (ndim - array.ndim) + array.shape)).astype(dtype)
+        array if array.ndim in (0, ndim) else array.reshape((1,) * (ndim - array.ndim) + array.shape)
         for array in arrays.values()
     )

@@ -110,12 +110,12 @@ def test_what_has_no_error_is_flagged_not_hidden() -> None:
     x[:, 2] = 0.1
     x[:, 3] = np.where(np.arange(1000) % 2 == 0, 1.0, -1.0)
     result = estimate(one_chain(x))
-    np.testing.assert_array_equal(result.is_converged[:3], [True, False, False])
+    np.testing.assert_array_equal(result.is_converged, [True, False, False, False])
     numbers = np.stack(result[:5])
     assert np.isfinite(numbers[:, 0]).all()
     assert np.isnan(numbers[:, 1]).all()
     np.testing.assert_array_equal(numbers[:, 2], np.array([0.1, 0, 0, 0.5, 0], np.float32))
-    np.testing.assert_allclose(numbers[:, 3], 0, atol=1e-6)  # that of the mean is exact
+    np.testing.assert_allclose(numbers[:, 3], 0, atol=2e-3)  # alternating: what is left is the odd sample at an end
     assert np.isnan(autocorrelation(jnp.asarray(one_chain(x)))[:, 1:3]).all()
 
 
