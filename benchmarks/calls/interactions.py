@@ -52,6 +52,10 @@ def scored(seed: int) -> dict[str, Any]:
     }
 
 
+def both_halves(seed: int) -> jax.Array:
+    return jnp.stack([jnp.arange(N) % 2 == side for side in (seed % 2, 1 - seed % 2)])
+
+
 def classified(seed: int) -> dict[str, Any]:
     return {"outputs": normal(seed, 5, 3), "label": jnp.array([0, 2, 1, 0, 1], jnp.int32)}
 
@@ -179,7 +183,7 @@ CALLS = [
     Call(
         "interactions.apply_masks",
         lambda seed: {
-            "masks": jnp.stack([jnp.arange(N) % 2 == side for side in (seed % 2, 1 - seed % 2)]), "sample": normal(seed, N, 2), "baseline": normal(seed + 9, N, 2),
+            "masks": both_halves(seed), "sample": normal(seed, N, 2), "baseline": normal(seed + 9, N, 2),
             "assignment": PLAYERS,
         },
     ),

@@ -89,7 +89,7 @@ def test_a_regression_of_a_sum_is_exact_to_rounding():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", [np.float32, np.float64])
-@pytest.mark.parametrize(("order", "budget", "largest"), [(1, 60, 0.2), (1, 300, 2e-3), (2, 120, 0.2)])
+@pytest.mark.parametrize(("order", "budget", "largest"), [(1, 60, 0.2), (2, 120, 0.2)])
 def test_the_error_of_a_smooth_game_is_what_it_is_said_to_be(order, budget, largest, precision):
     n, num_keys = 12, 60
     weights = np.arange(1.0, n + 1) / n
@@ -118,15 +118,15 @@ def test_in_float32_a_smooth_game_gains_by_its_budget():
     # 20 players: the errors that a fit below its own rounding would make grow with the budget.
     n, weights = 20, np.arange(1.0, 21) / 20
     found = {}
-    for budget in (100, 400):
+    for budget in (100, 300):
         estimator = sampling.proxy_corrected(n, budget, 1)
         deviations, errors = [], []
-        for seed in range(6):
+        for seed in range(4):
             masks = np.asarray(estimator.design(jax.random.key(seed)))
             estimate = estimator.estimate(masks, ((masks @ weights) ** 2).astype(np.float32)).corrected
             deviations.append(np.asarray(estimate.values) - weights * weights.sum())
             errors.append(np.asarray(estimate.standard_error))
         found[budget] = [np.sqrt(np.mean(np.square(part))) for part in (deviations, errors)]
-    assert found[400][0] < 0.1 * found[100][0]
+    assert found[300][0] < 0.1 * found[100][0]
     for true, stated in found.values():
         assert 0.6 < true / stated < 1.4
