@@ -24,7 +24,6 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxrg.base import safe_divide
-from jaxrg.sums import blocked_sum
 
 MIN_BLOCKS = 256  # over all chains, where there are as many samples
 BLOCKS_PER_ROOT = 4  # times the root of the number of samples, so that long series have precise errors
@@ -83,28 +82,25 @@ def reduce_chains(deviations: Array) -> Reduced:
 
 
 def _reduce(flat: Array, cut: Array) -> Reduced:
+    """Of ``[chains, samples]``, and of the same cut into ``[chains, blocks, length]``."""
+    means, sizes, squares = jnp.mean(cut, axis=2), jnp.mean(jnp.abs(cut), axis=2), jnp.mean(jnp.square(cut), axis=2)
+    # Chains may differ in place or in width: R-hat of the samples and of their distance from the mean.
+    r_hat = jnp.max(jax.vmap(_split_r_hat, in_axes=(0, None, None))(jnp.stack([means, sizes]), squares, cut.shape[2]))
     is_frozen = jnp.any(jnp.all(flat == flat[:, :1], axis=1))
-    variance = jnp.mean(_mean(jnp.square(flat)))
-    return Reduced(_mean(cut), variance, _split_r_hat(flat), is_frozen)
+    return Reduced(means, jnp.mean(squares), r_hat, is_frozen)
 
 
-def _mean(values: Array) -> Array:
-    """Over the last axis."""
-    return blocked_sum(jnp.moveaxis(values, -1, 0)) / values.shape[-1]
+def _split_r_hat(means: Array, squares: Array, length: int) -> Array:
+    """From the means of blocks ``[chains, blocks]`` of this length, and those of the squares."""
+    half = means.shape[1] // 2
 
+    def halves(blocks: Array) -> Array:
+        return jnp.mean(jnp.concatenate([blocks[:, :half], blocks[:, -half:]]), axis=1)
 
-def _split_r_hat(flat: Array) -> Array:
-    """Of ``[chains, samples]`` and of its distance from the mean: chains may differ in place or in width."""
-    half = flat.shape[1] // 2
-    halves = jnp.concatenate([flat[:, :half], flat[:, -half:]])
-
-    def r_hat(values: Array) -> Array:
-        means = _mean(values)
-        within = jnp.mean(_mean(jnp.square(values - means[:, None]))) * (half / (half - 1))
-        between = jnp.var(means, ddof=1)
-        return jnp.sqrt((half - 1) / half + safe_divide(between, within))
-
-    return jnp.maximum(r_hat(halves), r_hat(jnp.abs(halves)))
+    count = half * length
+    centers = halves(means)
+    within = jnp.mean(halves(squares) - jnp.square(centers)) * (count / (count - 1))
+    return jnp.sqrt((count - 1) / count + safe_divide(jnp.var(centers, ddof=1), within))
 
 
 class _Spectrum(NamedTuple):

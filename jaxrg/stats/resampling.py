@@ -71,8 +71,8 @@ def bootstrap(
             longer than half a group.
 
     Example:
-        >>> estimate = bootstrap(jax.random.key(0), jnp.mean, jax.random.normal(jax.random.key(1), (100,)))
-        >>> abs(float(estimate.error) - 0.1) < 0.03, bool(estimate.is_converged)
+        >>> estimate = bootstrap(jax.random.key(0), jnp.mean, jax.random.normal(jax.random.key(1), (400,)))
+        >>> abs(float(estimate.error) - 0.05) < 0.01, bool(estimate.is_converged)
         (True, True)
 
     Reference:

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -65,7 +66,7 @@ def functions_of(module) -> Iterator[str]:
         value = getattr(module, name)
         if inspect.ismodule(value):
             yield from functions_of(value)
-        elif callable(value) and not inspect.isclass(value):
+        elif callable(value) and not inspect.isclass(value) and typing.get_origin(value) is None:
             yield f"{path}.{name}"
 
 

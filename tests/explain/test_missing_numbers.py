@@ -26,7 +26,7 @@ CURVES = {
         explain.sparsity_curve(TABLE, decomposition(table), np.arange(1, 4)).root_mean_square
     ),
     "matching_error": lambda table: explain.matching_error(TABLE, decomposition(table)).largest,
-    "reconstruction": lambda table: explain.reconstruction(decomposition(table))[[3, 7]],
+    "reconstruction": lambda table: explain.reconstruction(decomposition(table))[jnp.array([3, 7])],
     "mean_order": lambda table: explain.mean_order(np.array([0.0, 1.0, table[3], 2.0])),
     "mean_normalized": lambda table: (
         explain.mean_normalized(interactions.OrderStrengths(*np.abs(np.array([table[:4], table[:4], table[:4]])))).total

@@ -78,14 +78,14 @@ def test_estimates_scatter_around_exact_values_as_far_as_their_errors_say(name):
     runs = jax.jit(jax.vmap(lambda key: sampling.estimate(key, estimator, _game(table))))(keys)
     deviations = _entries(np.asarray(runs.values) - _exact(table, sizes), order)
     errors = _entries(np.asarray(runs.standard_error), order)
-    assert np.mean(errors > 0) > 0.999
+    assert np.mean(errors > 0) > 0.99  # four blocks may agree
     # Regression is consistent, not unbiased: its bias is a small part of its error.
     bias = deviations.mean(0) / (deviations.std(0) / NUM_RUNS**0.5)
     assert np.abs(bias).max() < (8.0 if name.startswith("regression") else 5.0)
     assert 0.85 < np.sqrt(np.mean(deviations**2) / np.mean(errors**2)) < 1.15
     # Few samples a stratum give z-scores heavier tails than normal; the middle two thirds are within one error.
     # Of the four blocks of permutations that a budget below all coalitions pays for it is the share of Student's t.
-    assert (0.57 if name == "permutation_pairs" else 0.60) < np.mean(np.abs(deviations / errors) < 1) < 0.74
+    assert (0.57 if name == "permutation_pairs" else 0.60) < np.mean(np.abs(deviations) < errors) < 0.74
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)

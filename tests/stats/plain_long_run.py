@@ -39,10 +39,11 @@ def plain_long_run(chains: np.ndarray) -> Plain:
     num_chains, num_samples = chains.shape
     total = chains.size
     deviations = chains - chains.mean()
-    variance = (deviations**2).mean()
     blocks = min(num_samples, max(-(-max(256, int(4 * total**0.5)) // num_chains), 4))
     length = num_samples // blocks
-    cut = deviations[:, num_samples % length :].reshape(num_chains, -1, length).mean(-1)
+    whole = deviations[:, num_samples % length :]
+    variance = (whole**2).mean()
+    cut = whole.reshape(num_chains, -1, length).mean(-1)
     series = cut * np.sqrt(length / variance)
     num_blocks = series.shape[1]
     filters = autoregression(series)
@@ -66,7 +67,8 @@ def plain_long_run(chains: np.ndarray) -> Plain:
     slow = max(0.05, average(48)[0] / 2, seen * length)
     constant, degrees = average(max(48, total / (50 * slow)))
     degrees = 2 / (2 / degrees + 4 * (1 + 2 * seen) / series.size)
-    half = num_samples // 2
-    halves = np.concatenate([deviations[:, :half], deviations[:, -half:]])
+    kept = deviations[:, num_samples % length :]  # whole blocks
+    half = num_blocks // 2 * length
+    halves = np.concatenate([kept[:, :half], kept[:, -half:]])
     r_hat = max(r_hat_of(halves), r_hat_of(np.abs(halves)))
     return Plain(constant * variance, constant / (2 * (1 + constant / total)), degrees, r_hat)
