@@ -46,11 +46,12 @@ class Process(NamedTuple):
 
 def autoregression(*coefficients: float, chains: int, samples: int) -> Callable:
     """``x_t = a_1 x_(t-1) + a_2 x_(t-2) + noise``, of variance 1."""
-    impulse = lfilter([1.0], [1.0, *(-a for a in coefficients)], np.eye(1, 20_000)[0])
+    poles = [1.0, *(-a for a in coefficients)]
+    impulse = np.asarray(lfilter([1.0], poles, np.eye(1, 20_000)[0]))
 
     def draw(rng: np.random.Generator, number: int) -> np.ndarray:
         noise = rng.standard_normal((number, chains, BURN_IN + samples), np.float32)
-        return lfilter([1.0], [1.0, *(-a for a in coefficients)], noise)[..., BURN_IN:] / np.sqrt(impulse @ impulse)
+        return np.asarray(lfilter([1.0], poles, noise))[..., BURN_IN:] / np.sqrt(impulse @ impulse)
 
     return draw
 
@@ -60,7 +61,7 @@ def process(name: str, *parts: tuple, chains: int = 1, samples: int) -> Process:
     draws = [(share, autoregression(*coefficients, chains=chains, samples=samples)) for share, *coefficients in parts]
 
     def draw(rng: np.random.Generator, number: int) -> np.ndarray:
-        return sum(np.sqrt(share) * one(rng, number) for share, one in draws).astype(np.float32)
+        return np.asarray(sum(np.sqrt(share) * one(rng, number) for share, one in draws), np.float32)
 
     return Process(f"{name}, {chains} x {samples}", draw, (chains, samples), 0.0, 1.0)
 
@@ -185,7 +186,8 @@ def judge(process: str, estimator: str, samples: int, exact_value: float, found:
     if len(deviations):
         one, two = np.mean(np.abs(deviations) < 1), np.mean(np.abs(deviations) < 2)
         square = np.mean(deviations**2)
-    return Row(process, estimator, samples / np.mean(tau_int), float(np.mean(is_converged)), one, two, float(square))
+    called, num_taus = float(np.mean(is_converged)), float(samples / np.mean(tau_int))
+    return Row(process, estimator, num_taus, called, float(one), float(two), float(square))
 
 
 def coverage_of_processes(quick: bool, repeats: int, names: tuple[str, ...] = tuple(ESTIMATORS)) -> Iterator[Row]:
@@ -225,8 +227,8 @@ THERMODYNAMIC = ("energy", "specific_heat", "abs_magnetization", "susceptibility
 def exact_thermodynamics(coupling: float) -> dict[str, float]:
     """By enumeration of the 2^16 states."""
     states = np.arange(2 ** (SIDE * SIDE))
-    spins = (1 - 2 * ((states[:, None] >> np.arange(SIDE * SIDE)) & 1)).reshape(-1, SIDE, SIDE).astype(np.int8)
-    energy = -sum((spins * np.roll(spins, 1, axis)).sum((1, 2)) for axis in (1, 2)).astype(float)
+    spins = np.asarray(1 - 2 * ((states[:, None] >> np.arange(SIDE * SIDE)) & 1), np.int8).reshape(-1, SIDE, SIDE)
+    energy = np.asarray(-sum((spins * np.roll(spins, 1, axis)).sum((1, 2)) for axis in (1, 2)), float)
     weights = np.exp(-coupling * (energy - energy.min()))
     weights /= weights.sum()
     e, m, n = energy / SIDE**2, spins.mean((1, 2), dtype=np.float64), SIDE**2
@@ -266,7 +268,7 @@ def _observed(key: jax.Array, coupling: jax.Array, name: str, num_steps: int) ->
 def coverage_of_sampler(name: str, where: str, coupling: float, repeats: int) -> Iterator[Row]:
     """One sampler at one coupling."""
     num_steps = 100 if name.startswith("multispin") else 40_000 if name == "random_scan_metropolis" else 3000
-    keys = jax.random.split(jax.random.key(hash((name, where)) % 2**31), repeats)
+    keys = jax.random.split(jax.random.key(list(SAMPLERS).index(name) * 10 + list(COUPLINGS).index(where)), repeats)
     run = jax.jit(jax.vmap(functools.partial(_observed, name=name, num_steps=num_steps), in_axes=(0, None)))
     parts = [run(part, jnp.float32(coupling)) for part in np.array_split(keys, max(1, repeats // 500))]
     found = jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), *parts)
@@ -290,7 +292,7 @@ def show(row: Row) -> None:
 
 def run(*, quick: bool) -> list[dict]:
     """Print the table; the worst coverages as records."""
-    repeats = 100 if quick else 2000
+    repeats = 100 if quick else 1000
     print(f"{'process':<42} {'estimator':<26} {'N / tau':>9} {'called':>6} {'1 sig':>6} {'2 sig':>6} {'<z^2>':>6}")
     rows = []
     for row in coverage_of_processes(quick, repeats):

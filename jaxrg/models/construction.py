@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 from jax import Array
@@ -10,6 +10,7 @@ from jax import Array
 from jaxrg.checks import PLAIN, as_floating, as_parameter, as_spins, is_traced, kind_of
 
 Model = TypeVar("Model")
+Method = TypeVar("Method", bound=Callable)
 
 
 def pytree(*, data_fields: tuple[str, ...], meta_fields: tuple[str, ...]) -> Callable[[type[Model]], type[Model]]:
@@ -59,7 +60,7 @@ def as_couplings(name: str, value: Any, *shapes: tuple[int, ...]) -> Array:
     return array
 
 
-def of_spins(fn: Callable[[Any, Array], Any]) -> Callable[[Any, Array], Any]:
+def of_spins(fn: Method) -> Method:
     """A method of one configuration that checks its spins and is compiled once."""
     compiled = jax.jit(fn, inline=True)
 
@@ -67,4 +68,4 @@ def of_spins(fn: Callable[[Any, Array], Any]) -> Callable[[Any, Array], Any]:
     def checked(self: Any, spins: Array) -> Any:
         return compiled(self, as_spins("spins", spins, self.shape))
 
-    return checked
+    return cast(Method, checked)
