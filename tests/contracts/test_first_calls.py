@@ -39,7 +39,14 @@ NOT_CALLED = {name: reason for room in rooms() for name, reason in not_called(ro
 MACHINERY = {"base", "checks", "closures", "progress", "store", "sums"}
 
 
-@pytest.mark.parametrize("call", CALLS, ids=[call.name for call in CALLS])
+# Compiling everything anew takes minutes: every fourth function by default, the others among the slow tests.
+ROWS = [
+    pytest.param(call, id=call.name, marks=() if index % 4 == 0 else pytest.mark.slow)
+    for index, call in enumerate(CALLS)
+]
+
+
+@pytest.mark.parametrize("call", ROWS)
 def test_the_first_call_compiles_once_and_the_second_never(call: Call):
     first, second = call.arguments(0), call.arguments(1)
     jax.clear_caches()
