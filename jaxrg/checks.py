@@ -5,6 +5,7 @@ and booleans become floats, and half precision becomes single; where JAX holds 3
 would change its value on the way is a ValueError with the argument's name, what was expected and what came.
 """
 
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -266,6 +267,17 @@ def check_function(name: str, fn: Any, *, of: str) -> None:
     """Raise ValueError unless ``fn`` can be called; ``of`` says of what it is a function."""
     if not callable(fn):
         raise ValueError(f"{name}: expected a function of {of}, got {kind_of(fn)}")
+
+
+def takes(fn: Any, num_arguments: int) -> bool:
+    """Whether a function can be called with so many arguments by position; True where it does not say."""
+    try:
+        inspect.signature(fn).bind(*(None,) * num_arguments)
+    except ValueError:
+        return True
+    except TypeError:
+        return False
+    return True
 
 
 def as_operands(**values: Any) -> tuple[Array, ...]:

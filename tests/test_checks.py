@@ -86,3 +86,10 @@ def test_keys_numbers_counts_and_functions() -> None:
             checks.as_count("n", wrong)
     with pytest.raises(ValueError, match="fn: expected a function of the means, got 3"):
         checks.check_function("fn", 3, of="the means")
+
+
+def test_whether_a_function_takes_so_many_arguments() -> None:
+    assert checks.takes(lambda x: x, 1)
+    assert checks.takes(lambda *x: x, 4)
+    assert not checks.takes(lambda x, y: x, 1)
+    assert checks.takes(max, 2)  # does not say

@@ -198,6 +198,8 @@ def label(values: ArrayLike, subsets: ArrayLike, *, index: str, names: Sequence[
         raise ValueError(f"values: expected finite numbers, got {int((~np.isfinite(numbers)).sum())} that are not")
     n = members.shape[1]
     labels = tuple(str(player) for player in range(n)) if names is None else tuple(names)
+    if isinstance(names, str) or not all(isinstance(name, str) for name in labels) or len(set(labels)) < len(labels):
+        raise ValueError(f"names: expected a different text for each player, got {names!r}")
     if len(labels) != n:
         raise ValueError(f"names: expected {n}, one for each player, got {len(labels)}")
     return InteractionView(members, numbers, np.zeros(len(members), _KIND), labels, index)

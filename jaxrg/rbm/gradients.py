@@ -198,7 +198,7 @@ def likelihood_gradient(key: Array, machine: RBM, aux: Array | None, batch: Arra
         >>> gradients.visible_bias.tolist()  # the machine's magnetization minus that of the data
         [-0.5]
     """
-    data, weights = batch if isinstance(batch, tuple | list) and len(batch) == 2 else (batch, None)
+    data, weights = batch if isinstance(batch, tuple) and len(batch) == 2 else (batch, None)
     machine, data, weights = as_weighted_data(machine, data, weights)
     if aux is not None:
         check_shape("aux", as_floating("aux", aux), ())

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from jaxrg.base import Observe, Progress, PyTree, Sampler, Status
-from jaxrg.checks import as_count, check_function, check_key, is_traced, kind_of
+from jaxrg.checks import as_count, check_function, check_key, is_traced, kind_of, takes
 from jaxrg.closures import as_partial
 from jaxrg.progress import reporting
 from jaxrg.samplers.combinators import AccumulatorState
@@ -209,6 +209,8 @@ def run(
     check_sampler("sampler", sampler)
     if observe is not None:
         check_function("observe", observe, of="one configuration")
+        if not takes(observe, 1):
+            raise ValueError("observe: expected a function of one configuration, got one of other parameters")
         observe = as_partial(observe)
     if not (progress is None or isinstance(progress, bool) or callable(progress)):
         raise ValueError(f"progress: expected True or a function of (done, total, text), got {kind_of(progress)}")

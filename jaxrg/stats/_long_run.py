@@ -31,6 +31,7 @@ MAX_ORDER = 8  # of the autoregression
 PENALTY = 3  # an order, in 2 log likelihood; Akaike's 2 takes up noise in so few blocks
 MIN_DEGREES = 48  # the error is then uncertain by 10 %
 TAUS_PER_DEGREE = 50  # of the slowest time, beyond the least number
+RECOIL = 0.5  # of 2 tau_int, below which a series is worth more than twice its samples
 MIN_TAUS = 100  # of data
 MIN_SLOW_TAUS = 120  # of the slowest time that shows; more where it is longer than tau_int, and harder to see
 MAX_R_HAT = 1.1
@@ -172,6 +173,9 @@ def _long_run(
     num_ordinates = spectrum.ordinates.shape[0]
     known = jnp.maximum(spectrum.slow, tau_exp)
     degrees = jnp.maximum(num_samples / (TAUS_PER_DEGREE * jnp.maximum(slowest, known)), MIN_DEGREES)
+    least, _, _ = spectrum.up_to(float(MIN_DEGREES), num_chains)
+    # Of a series that recoils, what is left of a block is mostly its ends: its spectrum rises from the least band on.
+    degrees = jnp.where(least < RECOIL, MIN_DEGREES, degrees)
     constant, degrees, count = spectrum.up_to(degrees, num_chains)
 
     # The low end and the scatter of the chains against what lies above, up to twice the band.

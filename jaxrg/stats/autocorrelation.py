@@ -5,6 +5,8 @@ Series are ``[chains, samples, ...]``, in equilibrium; the chains are independen
 .. math::
     \sigma^2 = \frac{C}{N}, \qquad C = \sum_{t=-\infty}^{\infty} \Gamma(t) = 2 \tau_\mathrm{int} \Gamma(0)
 
+Where it is below about 0.01, as of a chain that swings with hardly a loss, errors may be up to half too large.
+
 Convention, everywhere in jaxrg: independent samples have ``tau_int = 1/2``, and ``N`` samples are worth
 ``N / (2 tau_int)``. Programs that use ``1 + 2 sum rho`` print twice this number. Series that swing or recoil have less.
 

@@ -242,7 +242,9 @@ def _groups(leaf: _Bins, num_full: Array) -> Array:
 
 
 def _summary(state: BinningState) -> PyTree:
-    return _summarize(state)
+    if not isinstance(state, BinningState) or state.size.ndim > 1:
+        raise ValueError(f"state: expected one of binning(), [] or [chains], got a {type(state).__name__}")
+    return _summarize(state) if state.size.ndim == 0 else _summarize_chains(state)
 
 
 @jax.jit
@@ -263,6 +265,9 @@ def _summarize(state: BinningState) -> PyTree:
         _, error, error_of_error, tau, tau_error, *_, good = as_estimate(mean, one, scale, count)
         results.append(BinningSummary(mean, error, error_of_error, tau, tau_error, count / (2 * tau), good))
     return jax.tree.unflatten(structure, results)
+
+
+_summarize_chains = jax.jit(jax.vmap(_summarize))  # each by itself; `merge_chains` pools them
 
 
 def _reduced(leaf: _Bins, state: BinningState) -> tuple[Reduced, Array]:

@@ -114,12 +114,14 @@ def _bootstrap(
     values = jax.lax.map(resampled, jax.random.split(key, num_resamples))
     ends = jnp.stack([(1 - coverage) / 2, (1 + coverage) / 2])
     intervals = jax.tree.map(lambda leaf: jnp.nanquantile(leaf, ends.astype(leaf.dtype), axis=0), values)
+    error = jax.tree.map(lambda leaf: jnp.nanstd(leaf, axis=0, ddof=1), values)
+    errors, memories = jax.tree.leaves(error), [_is_long(group, block_length) for group in groups]
     return Bootstrap(
         value=statistic(*groups),
-        error=jax.tree.map(lambda leaf: jnp.nanstd(leaf, axis=0, ddof=1), values),
+        error=error,
         lower=jax.tree.map(lambda leaf: leaf[0], intervals),
         upper=jax.tree.map(lambda leaf: leaf[1], intervals),
-        is_converged=jnp.all(jnp.stack([_is_long(group, block_length) for group in groups])),
+        is_converged=jnp.all(jnp.stack([*map(jnp.all, map(jnp.isfinite, errors)), *memories])),
     )
 
 

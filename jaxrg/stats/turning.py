@@ -31,7 +31,7 @@ def turning_point(times: ArrayLike, curve: Array, *, margin: int = 2) -> Turn:
         margin: points on either side of the knot at least.
 
     Returns:
-        `Turn`; the slopes are b and b + c, per unit of ``times``.
+        `Turn`; the slopes are b and b + c, per unit of ``times``. A constant curve, or one with NaN, has no time: NaN.
 
     Raises:
         ValueError: times that do not increase, curves of another length, or too few points.
@@ -77,9 +77,11 @@ def _turning_point(basis: Array, inverse: Array, knots: Array, curve: Array) -> 
     best = jnp.argmin(residuals, axis=-1)
     coefficients = jnp.einsum("kpq,...kq->...kp", inverse, projections)
     chosen = jnp.take_along_axis(coefficients, best[..., None, None], axis=-2)[..., 0, :]
+    total = jnp.sum(centred**2, axis=-1)
+    has_turn = jnp.isfinite(total) & (total > 0)
     return Turn(
-        time=knots[best],
+        time=jnp.where(has_turn, knots[best], jnp.nan),
         slope_before=chosen[..., 1],
         slope_after=chosen[..., 1] + chosen[..., 2],
-        r_squared=1 - jnp.min(residuals, axis=-1) / jnp.sum(centred**2, axis=-1),
+        r_squared=1 - jnp.min(residuals, axis=-1) / total,
     )

@@ -16,7 +16,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from jaxrg.base import Progress, PyTree
-from jaxrg.checks import as_array, as_count, check_function, check_key, is_traced, kind_of
+from jaxrg.checks import as_array, as_count, check_function, check_key, is_traced, kind_of, takes
 from jaxrg.closures import as_partial
 from jaxrg.progress import reporting
 from jaxrg.store import Checkpoints, describe
@@ -173,6 +173,11 @@ def fit(
     """
     check_key("key", key)
     check_function("gradient_fn", gradient_fn, of="(key, params, aux, batch)")
+    if not takes(gradient_fn, 4):
+        raise ValueError(
+            "gradient_fn: expected a function of (key, params, aux, batch), such as training.gradient_of(loss_fn), "
+            "got one of other parameters"
+        )
     num_epochs = as_count("num_epochs", num_epochs, minimum=0)
     checkpoint_every = as_count("checkpoint_every", checkpoint_every)
     batch_size = as_count("batch_size", batch_size)

@@ -225,3 +225,11 @@ def test_the_statuses_of_all_chains_and_steps_are_told_together():
     message = "run: an iteration that did not converge, a buffer that was too small at or before step 5"
     with pytest.raises(FloatingPointError, match=message):
         samplers.run(KEY, count_to(3), start(), 5)
+
+
+def test_an_observer_of_other_parameters_is_refused_in_words():
+    ising = models.Ising(lattice.hypercubic((4, 4)), 0.3)
+    sampler = samplers.heat_bath(ising)
+    state = sampler.init(jax.random.key(0))
+    with pytest.raises(ValueError, match="observe: expected a function of one configuration, got one of other"):
+        samplers.run(jax.random.key(1), sampler, state, 3, observe=lambda spins, key: spins)

@@ -65,7 +65,8 @@ def plain_long_run(chains: np.ndarray) -> Plain:
     curvature = ((powers @ filters) / gain) ** 2 - (powers**2 @ filters) / gain
     seen = np.sqrt(max(curvature, 0))  # in blocks
     slow = max(0.05, average(48)[0] / 2, seen * length)
-    constant, degrees = average(max(48, total / (50 * slow)))
+    wanted = 48 if average(48)[0] < 0.5 else max(48, total / (50 * slow))
+    constant, degrees = average(wanted)
     degrees = 2 / (2 / degrees + 4 * (1 + 2 * seen) / series.size)
     kept = deviations[:, num_samples % length :]  # whole blocks
     half = num_blocks // 2 * length

@@ -39,3 +39,8 @@ def test_bad_input_is_refused():
         stats.turning_point(jnp.arange(5.0), jnp.zeros(4))
     with pytest.raises(ValueError, match="curve: expected more than 4 points"):
         stats.turning_point(jnp.arange(4.0), jnp.zeros(4))
+
+
+def test_a_curve_with_nan_and_a_constant_one_have_no_turn() -> None:
+    curves = np.stack([np.full(10, np.nan), np.where(np.arange(10) == 5, np.nan, 1.0), np.zeros(10)]).astype(np.float32)
+    assert np.isnan(np.asarray(stats.turning_point(np.arange(10.0), curves).time)).all()

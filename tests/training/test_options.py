@@ -194,3 +194,16 @@ def test_keys_and_tracers_are_refused():
         training.fit(0, GRADIENT_FN, SGD, jnp.zeros(3), (INPUTS, TARGETS), num_epochs=1, batch_size=8)
     with pytest.raises(ValueError, match="fit: expected arrays with values, got tracers"):
         jax.jit(lambda params: train(params=params))(jnp.zeros(3))
+
+
+def test_a_loss_in_place_of_its_gradient_is_refused_in_words():
+    with pytest.raises(ValueError, match=r"gradient_fn: expected a function of .* such as training\.gradient_of"):
+        training.fit(
+            jax.random.key(0),
+            lambda key, params, batch: jnp.sum(params),
+            optax.sgd(0.1),
+            jnp.ones(2),
+            jnp.ones((4, 2)),
+            num_epochs=1,
+            batch_size=2,
+        )
