@@ -16,7 +16,7 @@ from jaxrg.stats._long_run import block_length as core_block_length
 from jaxrg.stats._long_run import long_run, reduce_chains
 
 MIN_ROWS = 10  # of a group; fewer show neither their correlation nor their spread
-MEMORIES = 16  # times tau_int - 1/2 in a block
+MEMORIES = 24  # times tau_int - 1/2 in a block
 MAX_DEVIATION = 3.0  # of the long-run variance of independent rows
 
 
@@ -131,7 +131,7 @@ def _is_long(group: PyTree, block_length: int) -> Array:
     if num_rows < MIN_ROWS:
         return jnp.bool_(False)
     length = core_block_length(1, num_rows)
-    total, count = jnp.float32(0), jnp.float32(0)
+    total, count, is_reliable = jnp.float32(0), jnp.float32(0), jnp.bool_(True)
     for leaf in jax.tree.leaves(group):
         series = jax.lax.stop_gradient(leaf).astype(jnp.float32)[None]
         _, deviations = mean_and_deviations(series)
@@ -140,9 +140,11 @@ def _is_long(group: PyTree, block_length: int) -> Array:
         found = long_run(reduced, num_rows, length, 0.0)
         total += jnp.sum(jnp.where(moves, 2 * found.tau_int, 0))
         count += jnp.sum(moves.astype(jnp.float32))
+        is_reliable &= jnp.all(found.is_reliable | ~moves)
     excess = total / jnp.maximum(count, 1) - 1  # 2 tau_int - 1
     noise = jnp.sqrt(2 / 48)  # of one column; more columns may not be independent
-    return (count > 0) & ((jnp.abs(excess) < MAX_DEVIATION * noise) | (MEMORIES * jnp.abs(excess) / 2 < block_length))
+    is_long = is_reliable & (MEMORIES * jnp.abs(excess) / 2 < block_length)
+    return (count > 0) & ((jnp.abs(excess) < MAX_DEVIATION * noise) | is_long)
 
 
 def permutation_null(
