@@ -141,7 +141,7 @@ def test_rows_that_follow_one_another_are_flagged_by_the_bootstrap() -> None:
     draw = errors.autoregression(0.9, chains=1, samples=4000)
     rows = draw(np.random.default_rng(8), 1)[0, 0].astype(np.float32)
     one = stats.bootstrap(jax.random.key(0), jnp.mean, rows)
-    blocks = stats.bootstrap(jax.random.key(0), jnp.mean, rows, block_length=200)
+    blocks = stats.bootstrap(jax.random.key(0), jnp.mean, rows, block_length=300)
     assert not one.is_converged
     assert blocks.is_converged
     np.testing.assert_allclose(blocks.error, (19 / 4000) ** 0.5, rtol=0.3)
