@@ -38,7 +38,7 @@ from jaxrg.base import PyTree
 from jaxrg.checks import as_count, as_floating, check_function, check_number
 from jaxrg.closures import as_partial
 from jaxrg.stats._layout import as_chains, mean_and_deviations, means_and_deviations
-from jaxrg.stats._long_run import LongRun, Reduced, block_length, long_run, reduce_chains
+from jaxrg.stats._long_run import LongRun, block_length, long_run, reduce_chains
 from jaxrg.stats._notation import described, written
 
 
@@ -218,27 +218,23 @@ def estimates(values: PyTree, deviations: PyTree, beside: PyTree, tau_exp: Array
     leaves, structure = jax.tree.flatten(values)
     series = jax.tree.leaves((deviations, beside))
     num_chains, num_samples = series[0].shape[:2]
-    scales = [_rescale(leaf) for leaf in series]
-    parts = [reduce_chains(scaled) for scaled, _ in scales]
+    dtype = jnp.result_type(*(leaf.dtype for leaf in series))
+    # Side by side, so that all of them are one program and not one each.
+    flat = jnp.concatenate([leaf.reshape((num_chains, num_samples, -1)).astype(dtype) for leaf in series], axis=-1)
+    scaled, scale = _rescale(flat)
     total, length = num_chains * num_samples, block_length(num_chains, num_samples)
-    found = long_run(_side_by_side(parts), total, length, tau_exp)
+    found = long_run(reduce_chains(scaled), total, length, tau_exp)
 
     results, start = [], 0
-    for value, (_, scale) in zip(leaves, scales, strict=False):
+    for value in leaves:
         stop = start + value.size
-        one = jax.tree.map(lambda leaf, part=(start, stop), like=value: leaf[slice(*part)].reshape(like.shape), found)
-        results.append(as_estimate(value, one, scale, total))
+
+        def part(field: Array, places: slice = slice(start, stop), like: Array = value) -> Array:
+            return field[places].reshape(like.shape)
+
+        results.append(as_estimate(value, jax.tree.map(part, found), part(scale).astype(value.dtype), total))
         start = stop
     return jax.tree.unflatten(structure, results)
-
-
-def _side_by_side(parts: list[Reduced]) -> Reduced:
-    dtype = jnp.result_type(*(part.variance.dtype for part in parts))
-
-    def join(*leaves: Array) -> Array:
-        return jnp.concatenate([leaf if leaf.dtype == jnp.bool_ else leaf.astype(dtype) for leaf in leaves])
-
-    return jax.tree.map(join, *parts)
 
 
 def as_estimate(value: Array, found: LongRun, scale: Array, num_samples: Array | float) -> GammaEstimate:
