@@ -131,8 +131,10 @@ def test_strengths_that_are_none_are_refused(strengths, message):
 
 
 def test_spectra_of_nobody_and_of_runs_that_diverged_are_drawn():
-    for part in (np.zeros(1), np.array([[0.0, 1.0, np.nan]] * 3)):
-        interaction_figures.order_spectrum(OrderStrengths(*[part] * 3)).savefig(io.BytesIO(), dpi=30)
+    for part, num_bars in ((np.zeros(1), 0), (np.array([[0.0, 1.0, np.nan]] * 3), 2)):
+        figure = interaction_figures.order_spectrum(OrderStrengths(*[part] * 3))
+        figure.savefig(io.BytesIO(), dpi=30)
+        assert sum(np.isfinite(bar.get_height()) for bar in figure.axes[0].patches) == num_bars
 
 
 def test_the_waterfall_ends_at_the_value_of_all_players():
@@ -200,5 +202,12 @@ def test_what_is_no_image_with_players_is_refused(image, assignment, message):
 
 def test_bytes_and_lists_are_images():
     colours = (255 * np.stack([IMAGE] * 3, -1)).astype(np.uint8)
+    plain = interaction_heat_map(IMAGE, ASSIGNMENT, labelled(), count=1).axes[0].images[0].get_array()
     for image, players in ((colours, ASSIGNMENT), (IMAGE.tolist(), ASSIGNMENT.tolist())):
-        interaction_heat_map(image, players, labelled(), count=1).savefig(io.BytesIO(), dpi=30)
+        figure = interaction_heat_map(image, players, labelled(), count=1)
+        figure.savefig(io.BytesIO(), dpi=30)
+        shown = np.asarray(figure.axes[0].images[0].get_array(), float)
+        if image is colours:
+            np.testing.assert_allclose(shown, colours / 255)
+        else:
+            np.testing.assert_allclose(shown, plain)

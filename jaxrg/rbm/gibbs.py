@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.custom_derivatives import SymbolicZero
 from jax.tree_util import Partial
 
 from jaxrg import random
@@ -15,6 +14,7 @@ from jaxrg.base import Sampler, Status
 from jaxrg.checks import as_parameter, check_key
 from jaxrg.rbm.energy import RBM, as_machine, as_units, hidden_field, spin_values, visible_field
 from jaxrg.samplers import SpinInfo, from_kernel
+from jaxrg.samplers.derivatives import without_derivatives
 
 
 class GibbsState(NamedTuple):
@@ -25,29 +25,18 @@ class GibbsState(NamedTuple):
     step: Array  # [] uint32, steps taken
 
 
-@jax.custom_jvp
-def _without_derivative(mean: Array) -> Array:
-    return mean
-
-
-def _refuse_derivative(primals: tuple, tangents: tuple) -> tuple:
-    if isinstance(tangents[0], SymbolicZero):
-        return primals[0], tangents[0]
-    raise ValueError(
-        "machine: expected no derivative through drawn spins, whose law it would miss, got one; draw from "
-        "jax.lax.stop_gradient(machine) and differentiate rbm.visible_hamiltonian of the spins, or the exact "
-        "rbm.log_likelihood"
-    )
-
-
-_without_derivative.defjvp(_refuse_derivative, symbolic_zeros=True)
+NO_DERIVATIVE = (
+    "machine: expected no derivative through drawn spins, whose law it would miss, got one; draw from "
+    "jax.lax.stop_gradient(machine) and differentiate rbm.visible_hamiltonian of the spins, or the exact "
+    "rbm.log_likelihood"
+)
 
 
 # The generator is a hundred integer operations: compiled, they are one call even outside of any jit.
 @functools.partial(jax.jit, static_argnames="dtype", inline=True)
 def sample_spins(key: Array, mean: Array, dtype: Any = jnp.int8) -> Array:
     """Independent ±1 spins with these means, of any shape; a NaN mean gives 0, which is no spin."""
-    mean = _without_derivative(mean)
+    mean = without_derivatives(mean, NO_DERIVATIVE)
     sites = jnp.arange(mean.size, dtype=jnp.uint32).reshape(mean.shape)
     is_up = random.bernoulli(key, sites, 0.5 * (1 + mean))
     return jnp.where(jnp.isnan(mean), 0, jnp.where(is_up, 1, -1)).astype(dtype)

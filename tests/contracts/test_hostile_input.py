@@ -5,6 +5,7 @@ float32. NaN stays NaN. What a function cannot take is refused by jaxrg itself: 
 """
 
 import pathlib
+import tempfile
 import traceback
 from typing import Any
 
@@ -13,12 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, configuration, given, settings
 from hypothesis import strategies as st
 
 import jaxrg
 from benchmarks.calls import Call, calls_of, rooms
 
+configuration.set_hypothesis_home_dir(pathlib.Path(tempfile.gettempdir(), "hypothesis"))  # not in the tree
 PACKAGE = str(pathlib.Path(jaxrg.__file__).parent)
 CALLS = [row for room in rooms() for row in calls_of(room)]
 
@@ -132,7 +134,7 @@ PAIRS = [
 NAMES = [f"{row.name}-{name}-{kind}" for row, name, kind in PAIRS]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(pair=st.sampled_from(PAIRS))
 def test_some_hostile_arguments_of_all_functions(pair):
     check(*pair)
