@@ -147,10 +147,10 @@ def long_run(reduced: Reduced, num_samples: Array | float, length: Array | float
     first, _, _ = jax.vmap(lambda spectrum: spectrum.up_to(float(MIN_DEGREES), num_chains))(spectra)
     slowest = jax.lax.stop_gradient(jnp.max(jnp.where(jnp.isfinite(first), first, 0), initial=0.1) / 2)
 
-    def one(spectrum: _Spectrum, series: Array, r_hat: Array, is_frozen: Array) -> LongRun:
-        return _long_run(spectrum, series, r_hat, is_frozen, slowest, num_samples, length, tau_exp)
+    def one(spectrum: _Spectrum, least: Array, series: Array, r_hat: Array, is_frozen: Array) -> LongRun:
+        return _long_run(spectrum, least, series, r_hat, is_frozen, slowest, num_samples, length, tau_exp)
 
-    found = jax.vmap(one)(spectra, series, reduced.r_hat, reduced.is_frozen)
+    found = jax.vmap(one)(spectra, first, series, reduced.r_hat, reduced.is_frozen)
     return found._replace(
         variance=jnp.where(is_constant, 0, found.variance) * reduced.variance,
         tau_int=jnp.where(is_constant, 0.5, found.tau_int),
@@ -160,6 +160,7 @@ def long_run(reduced: Reduced, num_samples: Array | float, length: Array | float
 
 def _long_run(
     spectrum: _Spectrum,
+    least: Array,
     series: Array,
     r_hat: Array,
     is_frozen: Array,
@@ -168,12 +169,12 @@ def _long_run(
     length: Array,
     tau_exp: Array,
 ) -> LongRun:
-    """Of one observable, in units of its variance; ``slowest`` is the longest time of all observables."""
+    """Of one observable, in units of its variance: ``least`` is the average over the least band, ``slowest`` the
+    longest time of all observables."""
     num_chains, num_blocks = series.shape
     num_ordinates = spectrum.ordinates.shape[0]
     known = jnp.maximum(spectrum.slow, tau_exp)
     degrees = jnp.maximum(num_samples / (TAUS_PER_DEGREE * jnp.maximum(slowest, known)), MIN_DEGREES)
-    least, _, _ = spectrum.up_to(float(MIN_DEGREES), num_chains)
     # Of a series that recoils, what is left of a block is mostly its ends: its spectrum rises from the least band on.
     degrees = jnp.where(least < RECOIL, MIN_DEGREES, degrees)
     constant, degrees, count = spectrum.up_to(degrees, num_chains)
