@@ -98,6 +98,23 @@ class Sampler(NamedTuple):
     measure: Callable[[Callable, PyTree], PyTree]
 
 
+class FieldModel(Protocol):
+    """A field of real numbers with an action, P(x) = exp(-S(x))/Z. A pytree whose leaves are the couplings."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a configuration, components of a site last."""
+        ...
+
+    def action(self, field: Array) -> Array:
+        """Scalar S(x) of one configuration ``[*shape]``, differentiable."""
+        ...
+
+    def observables(self, field: Array) -> PyTree:
+        """What the model reports of one configuration, per site."""
+        ...
+
+
 class Accumulator(NamedTuple):
     """A statistic of a stream as four pure functions over a pytree of observables, each a `Partial` without leaves.
 
@@ -115,17 +132,55 @@ class Accumulator(NamedTuple):
 
 
 class Bijector(NamedTuple):
-    """An invertible map of one event as pure functions; batching is the caller's ``vmap``.
+    """An invertible map of one event as pure functions.
+
+    Axes that follow those of the event are lanes: ``[*event, *lanes]`` are as many events side by side, each with a
+    log-determinant of its own, ``[*lanes]``. With features leading, the lanes are what a processor works on at once.
+    One event alone has no lanes and a scalar log_det; ``vmap`` works as everywhere.
 
     Attributes:
         init: ``params = init(key)``.
-        forward: ``y, log_det = forward(params, x)``, with the scalar log_det = ln abs(det dy/dx).
-        inverse: ``x, log_det = inverse(params, y)``, with the scalar log_det = ln abs(det dx/dy).
+        forward: ``y, log_det = forward(params, x)``, with log_det = ln abs(det dy/dx).
+        inverse: ``x, log_det = inverse(params, y)``, with log_det = ln abs(det dx/dy).
     """
 
     init: Callable[[Array], PyTree]
     forward: Callable[[PyTree, PyTree], tuple[PyTree, Array]]
     inverse: Callable[[PyTree, PyTree], tuple[PyTree, Array]]
+
+
+class Density(NamedTuple):
+    """A normalised distribution with parameters that can be drawn from and evaluated, many configurations at once.
+
+    Attributes:
+        init: ``params = init(key)``.
+        sample: ``configurations, log_prob = sample(key, params, num_samples)``, ``[num_samples, *shape]`` and
+            ``[num_samples]``: draws and the ln q of each.
+        log_prob: ``log_prob = log_prob(params, configurations)``, ``[num_samples]`` ln q.
+    """
+
+    init: Callable[[Array], PyTree]
+    sample: Callable[[Array, PyTree, int], tuple[Array, Array]]
+    log_prob: Callable[[PyTree, Array], Array]
+
+
+class DensityLike(Protocol):
+    """What has the three functions of a `Density`, as one itself or an object with methods."""
+
+    @property
+    def init(self) -> Callable[[Array], PyTree]:
+        """``params = init(key)``."""
+        ...
+
+    @property
+    def sample(self) -> Callable[[Array, PyTree, int], tuple[Array, Array]]:
+        """``configurations, log_prob = sample(key, params, num_samples)``."""
+        ...
+
+    @property
+    def log_prob(self) -> Callable[[PyTree, Array], Array]:
+        """``log_prob = log_prob(params, configurations)``."""
+        ...
 
 
 class Status(enum.IntFlag):

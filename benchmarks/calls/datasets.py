@@ -23,6 +23,9 @@ def dataset(seed: int) -> dict:
 
 CALLS = [
     Call("datasets.corrupt_labels", lambda seed: labels(seed) | {"fraction": 0.25 + 0.25 * seed, "num_classes": 3}),
+    Call("datasets.draw_ellipses", lambda seed: {"labels": datasets.msds2(jax.random.key(seed), 2).labels}),
+    Call("datasets.msds1", lambda seed: {"key": jax.random.key(seed), "num_images": 2}),
+    Call("datasets.msds2", lambda seed: {"key": jax.random.key(seed), "num_images": 2}),
     Call("datasets.select_classes", lambda seed: dataset(seed) | {"classes": (2 - seed, 0)}),
     Call("datasets.shuffle_labels", labels),
     Call("datasets.shuffle_pixels", inputs),
@@ -31,5 +34,5 @@ CALLS = [
 ]
 NOT_CALLED = {
     f"datasets.{name}": "reads files of another package"
-    for name in ("breast_cancer", "digits", "fashion_mnist", "mnist_5k")
-}
+    for name in ("breast_cancer", "digits", "fashion_mnist", "lfw_faces", "mnist_5k")
+} | {"datasets.image_folder": "reads files of the user"}

@@ -32,5 +32,19 @@ CALLS = [
         "models.gaussian_glass",
         lambda seed: {"key": jax.random.key(seed), "lattice": SQUARE, "coupling": values(seed)},
     ),
+    Call("models.kappa_phi4", lambda seed: {"lattice": SQUARE, "kappa": values(seed), "quartic": values(seed + 1)}),
+    Call(
+        "models.kappa_complex_phi4",
+        lambda seed: {"lattice": SQUARE, "kappa": values(seed), "quartic": values(seed + 1)},
+    ),
+    Call(
+        "models.hopping_complex_phi4",
+        lambda seed: {
+            "lattice": SQUARE,
+            "hopping": values(seed),
+            "quadratic": values(seed + 1),
+            "quartic": values(seed + 2),
+        },
+    ),
     Call("models.magnetization", lambda seed: {"spins": spins(seed, 4, 6)}),
 ]

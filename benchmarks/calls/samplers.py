@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from benchmarks.calls import Call
 from jaxrg import lattice, models, samplers, stats
+from jaxrg.base import Density
 
 SQUARE = lattice.hypercubic((4, 4))
 
@@ -59,10 +60,62 @@ def see(fn, state):
     return fn(state.spins)
 
 
+def drawn(seed: int) -> dict:
+    """A Gaussian that stands in for one of another width."""
+    width = jnp.float32(0.4 + 0.1 * seed)
+    return {"density": GAUSSIAN, "params": (), "action": lambda x: width * jnp.sum(x**2)}
+
+
+GAUSSIAN = Density(
+    lambda key: (),
+    lambda key, params, num_samples: (jax.random.normal(key, (num_samples, 2)), jnp.zeros(num_samples)),
+    lambda params, x: -0.5 * jnp.sum(x**2, axis=1),
+)
+
+
+def phi4(seed: int) -> models.Phi4:
+    return models.Phi4(SQUARE, jnp.float32(-1 - 0.01 * seed), 1.0)
+
+
+def tuning(seed: int) -> dict:
+    model = phi4(seed)
+    state = samplers.hmc(model, 0.1, 3).init(jax.random.key(seed))
+    return {
+        "key": jax.random.key(seed),
+        "make": lambda step_size: samplers.hmc(model, step_size, 3),
+        "state": state,
+        "step_size": jnp.float32(0.2 + 0.1 * seed),
+        "num_steps": 3 + seed,
+        "target_acceptance": jnp.float32(0.7),
+    }
+
+
+def tempered(seed: int) -> dict:
+    return {
+        "key": jax.random.key(seed),
+        "model": phi4(seed),
+        "num_particles": 8,
+        "num_repeats": 2,
+        "num_moves": 1 + seed,
+        "num_leapfrog": 2 + seed,
+        "step_size": jnp.float32(0.2 + 0.1 * seed),
+        "effective_fraction": jnp.float32(0.8),
+    }
+
+
 CALLS = [
     Call("samplers.accumulate", summing),
     Call("samplers.from_kernel", lambda seed: {"init": start, "kernel": flip, "measure": see}),
     Call("samplers.heat_bath", model),
+    Call(
+        "samplers.hmc",
+        lambda seed: {"model": phi4(seed), "step_size": jnp.float32(0.1 + 0.1 * seed), "num_leapfrog": 3 + seed},
+    ),
+    Call(
+        "samplers.independence_chain",
+        lambda seed: {"key": jax.random.key(seed), "log_weights": jax.random.normal(jax.random.key(seed + 1), (20,))},
+    ),
+    Call("samplers.independence_metropolis", drawn, sealed=("density",)),
     Call("samplers.metropolis", model),
     Call("samplers.mixture", mixed),
     Call("samplers.multispin_heat_bath", packed),
@@ -71,6 +124,15 @@ CALLS = [
     Call("samplers.replicas", lambda seed: chain(seed) | {"num_chains": 3}),
     Call("samplers.run", running),
     Call("samplers.swendsen_wang", model),
+    Call("samplers.swendsen_wang_embedding", lambda seed: {"model": phi4(seed)}),
+    Call("samplers.tempered_smc", tempered),
     Call("samplers.thin", lambda seed: chain(seed) | {"num_steps": 5}),
+    Call("samplers.tune_step_size", tuning, sealed=("state", "make")),
+    Call(
+        "samplers.weighted_draws",
+        lambda seed: drawn(seed) | {"key": jax.random.key(seed), "num_samples": 5 + seed, "batch_size": 4},
+        sealed=("density", "batch_size"),
+    ),
     Call("samplers.wolff", model),
+    Call("samplers.wolff_embedding", lambda seed: {"model": phi4(seed)}),
 ]

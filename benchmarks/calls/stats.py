@@ -73,10 +73,16 @@ CALLS = [
         sealed=("expected_probabilities",),  # rounded to integers they are none
     ),
     Call("stats.gamma_method", lambda seed: {"fn": function(seed), "x": series(seed)}),
+    Call("stats.importance", lambda seed: {"log_weights": series(seed, 64)}),
+    Call("stats.importance_from_target", lambda seed: {"log_weights": series(seed, 64)}),
     Call("stats.improved_estimators", lambda seed: {"labels": labels(seed), "spins": spins(seed)}),
     Call("stats.improved_two_point_function", lambda seed: {"labels": labels(seed), "offsets": [(0, 1), (1, 1)]}),
     Call("stats.jackknife", lambda seed: {"fn": function(seed), "x": series(seed)}),
     Call("stats.merge_chains", lambda seed: {"accumulator": stats.streaming_moments(), "states": states(seed)}),
+    Call(
+        "stats.mode_coverage",
+        lambda seed: {"sectors": labels(seed).ravel() % 2, "reference": jnp.array([0.5, 0.5 + seed])},
+    ),
     Call(
         "stats.permutation_null",
         lambda seed: {
@@ -87,6 +93,9 @@ CALLS = [
             "num_permutations": 10,
         },
     ),
+    Call("stats.mutual_information", lambda seed: {"x": series(seed, 50), "y": series(seed + 1, 50)}),
+    Call("stats.pairwise_information", lambda seed: {"samples": series(seed, 20, 3)}),
+    Call("stats.reweighted", lambda seed: {"log_weights": series(seed, 64), "values": series(seed + 1, 64, 2)}),
     Call(
         "stats.specific_heat",
         lambda seed: {

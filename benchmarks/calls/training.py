@@ -59,12 +59,18 @@ def folder(seed: int) -> dict:
     return {"folder": place}
 
 
+def averaged(seed: int) -> dict:
+    return {"optimizer_state": training.moving_average(0.9).init(jnp.full(3, seed + 1.0))}
+
+
 CALLS = [
+    Call("training.averaged_params", averaged),
     Call("training.checkpoint_epochs", lambda seed: {"num_epochs": 100 + seed, "num_checkpoints": 6}),
     Call("training.early_stopping", lambda seed: {"values_fn": lambda run: run + seed, "patience": 2}),
     Call("training.fit", fit, sealed=("aux",)),  # keeps the type that the gradient function gives it
     Call("training.gradient_of", lambda seed: {"loss_fn": loss_fn}),
     Call("training.load", folder),
+    Call("training.moving_average", lambda seed: {"decay": 0.9 + 0.01 * seed}),
     Call("training.stateful_gradient_of", lambda seed: {"loss_fn": stateful_loss_fn}),
     Call("training.train_checkpoints", train_checkpoints),
 ]

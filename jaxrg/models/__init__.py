@@ -1,20 +1,33 @@
-"""Energies: the Ising model, spin glasses, general operator Hamiltonians and pair couplings on any graph."""
+"""Energies of spins (Ising, glasses, operators, pairs on any graph) and of fields (phi^4, XY, the dual of Ising)."""
 
+from jaxrg.models.fields import PhaseObservables, Reflection
 from jaxrg.models.general import OperatorModel
 from jaxrg.models.glass import Glass, gaussian_glass, plus_minus_glass
 from jaxrg.models.ising import Ising
+from jaxrg.models.ising_dual import IsingDual
 from jaxrg.models.observables import Observables, magnetization
 from jaxrg.models.pairs import DensePairs, SparsePairs, dense_pairs, sparse_pairs
+from jaxrg.models.phi4 import ComplexPhi4, Phi4, hopping_complex_phi4, kappa_complex_phi4, kappa_phi4
+from jaxrg.models.xy import XY
 
 __all__ = [
+    "XY",
+    "ComplexPhi4",
     "DensePairs",
     "Glass",
     "Ising",
+    "IsingDual",
     "Observables",
     "OperatorModel",
+    "PhaseObservables",
+    "Phi4",
+    "Reflection",
     "SparsePairs",
     "dense_pairs",
     "gaussian_glass",
+    "hopping_complex_phi4",
+    "kappa_complex_phi4",
+    "kappa_phi4",
     "magnetization",
     "plus_minus_glass",
     "sparse_pairs",

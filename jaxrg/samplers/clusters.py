@@ -68,7 +68,7 @@ def cluster_flip_probability(model: PairModel, labels: Array, spins: Array) -> A
     return jax.lax.cond(jnp.any(field != 0), in_field, without_field, None)
 
 
-def _swendsen_wang(model: PairModel, key: Array, state: SpinState):
+def swendsen_wang_step(model: PairModel, key: Array, state: SpinState):
     bond_key, flip_key = jax.random.split(key)
     labels, status = _draw_labels(model, bond_key, state.spins)
     probability = cluster_flip_probability(model, labels, state.spins)
@@ -89,7 +89,7 @@ def wolff_acceptance(model: PairModel, in_cluster: Array, spins: Array) -> Array
     return jnp.exp(-jnp.maximum(2 * aligned, 0))
 
 
-def _wolff(model: PairModel, key: Array, state: SpinState):
+def wolff_step(model: PairModel, key: Array, state: SpinState):
     bond_key, seed_key, flip_key = jax.random.split(key, 3)
     labels, status = _draw_labels(model, bond_key, state.spins)
     seed = jax.random.randint(seed_key, (), 0, labels.size, dtype=jnp.int32)
@@ -160,7 +160,7 @@ def swendsen_wang(model: PairModel) -> Sampler:
     Reference:
         Swendsen & Wang, Phys. Rev. Lett. 58, 86 (1987).
     """
-    return _cluster_sampler(_swendsen_wang, model)
+    return _cluster_sampler(swendsen_wang_step, model)
 
 
 def wolff(model: PairModel) -> Sampler:
@@ -175,4 +175,4 @@ def wolff(model: PairModel) -> Sampler:
     Reference:
         Wolff, Phys. Rev. Lett. 62, 361 (1989).
     """
-    return _cluster_sampler(_wolff, model)
+    return _cluster_sampler(wolff_step, model)

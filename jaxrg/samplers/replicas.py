@@ -11,6 +11,7 @@ from jax.tree_util import Partial
 
 from jaxrg.base import PyTree, Sampler
 from jaxrg.checks import as_count, as_spins, check_key, check_shape
+from jaxrg.samplers.fields import FieldState, as_field
 from jaxrg.samplers.kernels import check_sampler
 
 
@@ -76,21 +77,34 @@ def _merged(tree: PyTree) -> PyTree:
 
 
 @jax.jit
-def _start(copies: _Copies, key: Array, spins: Array | None) -> PyTree:
+def _start(copies: _Copies, key: Array, spins: PyTree | None) -> PyTree:
     state = jax.vmap(copies.sampler.init, (0, None if spins is None else 0))(copies.keys(key), spins)
     return state._replace(step=state.step[0])
 
 
-def _init(copies: _Copies, key: Array, spins: Array | None = None) -> PyTree:
+def _init(copies: _Copies, key: Array, spins: PyTree | None = None) -> PyTree:
     check_key("key", key)
-    if spins is not None:
-        spins = as_spins("spins", spins)
-        one = jax.eval_shape(lambda k: copies.sampler.measure(jnp.asarray, copies.sampler.init(k)), key).shape[1:]
-        if spins.ndim == len(one):
-            check_shape("spins", spins, one)
-            spins = jnp.broadcast_to(spins, (copies.num_chains, *one))
-        check_shape("spins", spins, (copies.num_chains, *one))
-    return _start(copies, key, spins)
+    return _start(copies, key, None if spins is None else _for_every_chain(copies, key, spins))
+
+
+def _for_every_chain(copies: _Copies, key: Array, given: PyTree) -> PyTree:
+    """The configurations of all chains from one for all of them or one for each."""
+    sampler, start = copies.sampler, jax.eval_shape(copies.sampler.init, key)
+    name, as_start = ("field", as_field) if isinstance(start, FieldState) else ("spins", as_spins)
+    given = as_start(name, given)
+    like = jax.eval_shape(lambda state: sampler.measure(lambda configuration: configuration, state), start)
+    if jax.tree.structure(given) != jax.tree.structure(like):
+        raise ValueError(f"{name}: expected a tree {jax.tree.structure(like)}, got {jax.tree.structure(given)}")
+
+    def for_every_chain(array: Array, chains: jax.ShapeDtypeStruct) -> Array:
+        one = chains.shape[1:]
+        if array.ndim == len(one):
+            check_shape(name, array, one)
+            array = jnp.broadcast_to(array, (copies.num_chains, *one))
+        check_shape(name, array, (copies.num_chains, *one))
+        return array
+
+    return jax.tree.map(for_every_chain, given, like)
 
 
 def _step(copies: _Copies, key: Array, state: PyTree) -> tuple[PyTree, PyTree]:

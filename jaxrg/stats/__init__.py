@@ -6,7 +6,17 @@ own. ``tau_int`` is ``1/2 + sum of rho`` throughout: independent samples have 1/
 
 from jaxrg.stats.autocorrelation import GammaEstimate, Summary, autocorrelation_function, gamma_method, summary
 from jaxrg.stats.binning import BinningState, BinningSummary, bin_means, binning
+from jaxrg.stats.importance import (
+    Coverage,
+    ImportanceEstimate,
+    WeightedMean,
+    importance,
+    importance_from_target,
+    mode_coverage,
+    reweighted,
+)
 from jaxrg.stats.improved import ImprovedEstimators, improved_estimators, improved_two_point_function
+from jaxrg.stats.information import Information, mutual_information, pairwise_information
 from jaxrg.stats.jackknife import JackknifeEstimate, jackknife
 from jaxrg.stats.moments import Moments, merge_chains, streaming_moments
 from jaxrg.stats.resampling import Bootstrap, bootstrap, permutation_null
@@ -27,14 +37,18 @@ __all__ = [
     "BinningSummary",
     "Bootstrap",
     "ChiSquared",
+    "Coverage",
     "GammaEstimate",
+    "ImportanceEstimate",
     "ImprovedEstimators",
+    "Information",
     "JackknifeEstimate",
     "Moments",
     "Summary",
     "ThermodynamicMoments",
     "Thermodynamics",
     "Turn",
+    "WeightedMean",
     "autocorrelation_function",
     "bin_means",
     "binder_cumulant",
@@ -42,11 +56,17 @@ __all__ = [
     "bootstrap",
     "chi_squared",
     "gamma_method",
+    "importance",
+    "importance_from_target",
     "improved_estimators",
     "improved_two_point_function",
     "jackknife",
     "merge_chains",
+    "mode_coverage",
+    "mutual_information",
+    "pairwise_information",
     "permutation_null",
+    "reweighted",
     "specific_heat",
     "streaming_moments",
     "summary",

@@ -22,6 +22,7 @@ StatefulLossFn: TypeAlias = Callable[[Array, PyTree, PyTree, PyTree], tuple[Arra
 GradientFn: TypeAlias = Callable[[Array, PyTree, PyTree, PyTree], tuple[PyTree, PyTree, PyTree]]
 """``gradients, aux, metrics = gradient_fn(key, params, aux, batch)``: what a step descends along.
 
+``batch`` is None where a run has no data, as that of a gradient which draws its samples itself.
 ``aux`` is carried from step to step, such as persistent chains or the statistics of a normalisation; ``metrics`` is a
 pytree of numbers, and a loss belongs there, as ``"loss"`` for optimisers that ask for its value. See `gradient_of` for
 a differentiable loss.
@@ -191,10 +192,11 @@ def run_epoch(
     state: State,
     data: PyTree,
     *,
-    batch_size: int,
+    batch_size: int | None,
+    num_steps: int = 0,
     step_keys: Callable[[Array, int], Array],
 ) -> tuple[State, tuple[PyTree, PyTree]]:
-    """One pass over the shuffled data in whole batches; the samples left over sit out.
+    """One pass over the shuffled data in whole batches, those left over sit out; or steps without any data.
 
     Args:
         key: typed key of the run; all randomness of this epoch comes from ``fold_in(key, index)``.
@@ -202,19 +204,23 @@ def run_epoch(
         gradient_fn: see `GradientFn`.
         optimizer: see `as_optimizer`.
         state: before the epoch.
-        data: arrays ``[num_samples, ...]``.
-        batch_size: samples of a step, at most ``num_samples``.
+        data: arrays ``[num_samples, ...]``, or None.
+        batch_size: samples of a step, at most ``num_samples``; None without data.
+        num_steps: of an epoch without data, whose batches are None.
         step_keys: ``keys = step_keys(key, num_steps)``, one for each step.
 
     Returns:
         The state after the epoch; metrics, and whether they and the gradients are finite, with a leading axis of steps.
     """
-    num_samples = jax.tree.leaves(data)[0].shape[0]
-    num_steps = num_samples // batch_size
     order_key, noise_key = jax.random.split(jax.random.fold_in(key, index))
-    order = jax.random.permutation(order_key, num_samples)[: num_steps * batch_size]
+    order = None
+    if batch_size is not None:
+        num_samples = jax.tree.leaves(data)[0].shape[0]
+        num_steps = num_samples // batch_size
+        order = jax.random.permutation(order_key, num_samples)[: num_steps * batch_size]
+        order = order.reshape(num_steps, batch_size)
 
-    def step(state: State, step_input: tuple[Array, Array]) -> tuple[State, tuple[PyTree, Array]]:
+    def step(state: State, step_input: tuple[Array, Array | None]) -> tuple[State, tuple[PyTree, Array]]:
         params, optimizer_state, aux = state
         step_key, rows = step_input
         batch = jax.tree.map(lambda leaf: leaf[rows], data)
@@ -224,7 +230,7 @@ def run_epoch(
         params, optimizer_state = update(optimizer, gradients, optimizer_state, params, **extra)
         return (params, optimizer_state, new_aux), (metrics, is_finite)
 
-    return jax.lax.scan(step, state, (step_keys(noise_key, num_steps), order.reshape(num_steps, batch_size)))
+    return jax.lax.scan(step, state, (step_keys(noise_key, num_steps), order))
 
 
 def are_finite(tree: PyTree) -> Array:

@@ -42,7 +42,7 @@ def _step_keys(key: Array, num_steps: int) -> Array:
 _initial_state = jax.jit(initial_state)
 
 
-@functools.partial(jax.jit, static_argnames="batch_size")
+@functools.partial(jax.jit, static_argnames=("batch_size", "num_steps"))
 def _one_epoch(
     key: Array,
     index: Array,
@@ -52,11 +52,13 @@ def _one_epoch(
     state: State,
     data: PyTree,
     *,
-    batch_size: int,
+    batch_size: int | None,
+    num_steps: int,
 ) -> tuple[State, PyTree, PyTree, Array]:
     """An epoch: new state, mean metrics, those of the validation, and the first step that was not finite, or -1."""
+    sizes = {"batch_size": batch_size, "num_steps": num_steps}
     state, (metrics, is_finite) = run_epoch(
-        key, index, gradient_fn, optimizer, state, data, batch_size=batch_size, step_keys=_step_keys
+        key, index, gradient_fn, optimizer, state, data, **sizes, step_keys=_step_keys
     )
     # A gradient that is finite can still be too large for a step; such parameters show at the end of the epoch.
     is_bad = ~is_finite.at[-1].min(are_finite(state[0]))
@@ -92,17 +94,32 @@ def _asks_to_stop(on_epoch: Callable[[Fit], bool | None] | None, run: Fit) -> bo
     return bool(answer)
 
 
+def _sizes(data: PyTree, weights: PyTree, batch_size: int | None, steps_per_epoch: int | None) -> dict:
+    """Samples of a step of a run with data, steps of an epoch of one without."""
+    if data is not None:
+        if steps_per_epoch is not None:
+            raise ValueError(f"steps_per_epoch: expected None with data, got {kind_of(steps_per_epoch)}")
+        return {"batch_size": as_count("batch_size", batch_size), "num_steps": 0}
+    if steps_per_epoch is None:
+        raise ValueError("data: expected arrays, or steps_per_epoch for a run without data, got None")
+    for name, value in (("batch_size", batch_size), ("weights", weights)):
+        if value is not None:
+            raise ValueError(f"{name}: expected None without data, got {kind_of(value)}")
+    return {"batch_size": None, "num_steps": as_count("steps_per_epoch", steps_per_epoch)}
+
+
 def fit(
     key: Array,
     gradient_fn: GradientFn,
     optimizer: optax.GradientTransformation,
     params: PyTree,
-    data: PyTree,
+    data: PyTree = None,
     *,
     weights: Array | None = None,
     aux: PyTree = None,
     num_epochs: int,
-    batch_size: int,
+    batch_size: int | None = None,
+    steps_per_epoch: int | None = None,
     validation_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
     on_epoch: Callable[[Fit], bool | None] | None = None,
     checkpoint_dir: str | os.PathLike | None = None,
@@ -114,8 +131,9 @@ def fit(
     """Minimise by stochastic gradients for a number of epochs, or go on with a run that was interrupted.
 
     An epoch visits the data in an order of its own, in batches; what is left over when the batch size does not divide
-    the number of samples sits out that epoch. Arrays are arguments of the compiled epoch: other parameters or data of
-    the same shapes do not recompile, nor does a second call with the same functions.
+    the number of samples sits out that epoch. Without data, as for a gradient that draws its own samples with its key,
+    an epoch is ``steps_per_epoch`` steps whose batch is None. Arrays are arguments of the compiled epoch: other
+    parameters or data of the same shapes do not recompile, nor does a second call with the same functions.
 
     With a checkpoint folder, the run starts from the last checkpoint there, if any, and ends with the same bits as if
     it had never stopped; a larger ``num_epochs`` prolongs it. The folder remembers its run: other parameters, data,
@@ -131,13 +149,15 @@ def fit(
             metrics hold a ``"loss"``, its ``value`` and ``value_fn``, for those that ask for them.
         params: pytree of numbers to start from, as floats of at least single precision.
         data: arrays ``[num_samples, ...]``, or a pytree of them; a list of numbers is an array. Small integers are
-            fine: batches reach ``gradient_fn`` as they are, but for half precision, which becomes single.
+            fine: batches reach ``gradient_fn`` as they are, but for half precision, which becomes single. None for
+            a run without data.
         weights: ``[num_samples]`` of the samples; batches are then ``(batch, weights)``, with weights of mean one over
             all of the data. A loss that multiplies by them, and does not divide by those of its batch, has gradients
             without bias.
         aux: pytree of arrays that ``gradient_fn`` carries from step to step.
         num_epochs: epochs in all, those before an interruption included.
-        batch_size: samples of a step.
+        batch_size: samples of a step; only with data.
+        steps_per_epoch: steps of an epoch; only without data.
         validation_fn: ``metrics = validation_fn(params, aux)``, a pytree of numbers after each epoch, such as the loss
             on data it is closed over; compiled with the epoch.
         on_epoch: called on the host with the `Fit` after each epoch and its checkpoint, and once with the one a run
@@ -155,7 +175,8 @@ def fit(
         `Fit`, the last state and the history of the metrics.
 
     Raises:
-        ValueError: wrong counts, shapes or functions, data smaller than a batch, or no checkpoint that is whole.
+        ValueError: wrong counts, shapes or functions, neither data nor ``steps_per_epoch`` or both, data smaller than a
+            batch, or no checkpoint that is whole.
         FolderError: a ValueError for a checkpoint folder of another run, or a place where none can be.
         NonFiniteError: a FloatingPointError for a NaN or infinite gradient, metric or parameter. The state before the
             bad epoch is its ``fit``, and the last checkpoint if there is a folder.
@@ -180,7 +201,7 @@ def fit(
         )
     num_epochs = as_count("num_epochs", num_epochs, minimum=0)
     checkpoint_every = as_count("checkpoint_every", checkpoint_every)
-    batch_size = as_count("batch_size", batch_size)
+    sizes = _sizes(data, weights, batch_size, steps_per_epoch)
     changed = as_changed(changed)
     for name, fn, of in (("validation_fn", validation_fn, "(params, aux)"), ("on_epoch", on_epoch, "a Fit")):
         if fn is not None:
@@ -192,10 +213,10 @@ def fit(
     data, params, aux = as_data("data", data), as_params("params", params), as_arrays("aux", aux)
     if is_traced((key, params, data, aux)):
         raise ValueError("fit: expected arrays with values, got tracers; inside a jit, use train_checkpoints")
-    num_samples = check_batches(data, batch_size)
-    if weights is not None:
-        data = (data, as_weights(weights, num_samples))
-    one_epoch = functools.partial(_one_epoch, batch_size=batch_size)
+    if data is not None:
+        num_samples = check_batches(data, sizes["batch_size"])
+        data = data if weights is None else (data, as_weights(weights, num_samples))
+    one_epoch = functools.partial(_one_epoch, **sizes)
     run = Fit(params, _initial_state(opened, params), aux, 0, None)
 
     checkpoints, begun = None, {}
@@ -212,7 +233,7 @@ def fit(
             opened,
             start,
             data,
-            batch_size=batch_size,
+            sizes=sizes,
             is_weighted=weights is not None,
             run_id=run_id,
             changed=changed,

@@ -12,7 +12,17 @@ from jaxrg.store import RunFolder, describe, program_fingerprint
 from jaxrg.training.epoch import GradientFn, Optimizer, update
 from jaxrg.training.result import Fit
 
-CHANGEABLE = ("batch_size", "data", "gradient_fn", "key", "optimizer", "run_id", "validation_fn", "weights")
+CHANGEABLE = (
+    "batch_size",
+    "data",
+    "gradient_fn",
+    "key",
+    "optimizer",
+    "run_id",
+    "steps_per_epoch",
+    "validation_fn",
+    "weights",
+)
 SETTINGS = ("jax_default_matmul_precision", "jax_threefry_partitionable")  # of JAX, which no program shows
 
 
@@ -37,7 +47,7 @@ def run_folder(
     start: Fit,
     data: PyTree,
     *,
-    batch_size: int,
+    sizes: dict[str, int | None],
     is_weighted: bool,
     run_id: str | None,
     changed: tuple[str, ...],
@@ -48,10 +58,12 @@ def run_folder(
         folder, key, gradient_fn, validation_fn, optimizer: of the run.
         start: how it begins, with the metrics of one epoch.
         data: with the weights of the samples, if they have any.
-        batch_size, is_weighted, run_id: of the run.
+        sizes: ``batch_size`` of a run with data, ``num_steps`` of an epoch of one without.
+        is_weighted, run_id: of the run.
         changed: arguments that may be others than those the folder knows.
     """
     samples, weights = data if is_weighted else (data, None)
+    batch_size = sizes["batch_size"]
     batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((batch_size, *leaf.shape[1:]), leaf.dtype), data)
     description = {
         "run_id": run_id,
@@ -66,6 +78,8 @@ def run_folder(
         "arrays of gradient_fn": describe(jax.tree.leaves(gradient_fn)),
         "arrays of validation_fn": describe(jax.tree.leaves(validation_fn)),
     }
+    if data is None:
+        description = description | {"steps_per_epoch": sizes["num_steps"]}
     programs = {
         "program of optimizer": program_fingerprint(
             _optimizer_step, optimizer, start.params, start.optimizer_state, _loss_in(start.metrics)

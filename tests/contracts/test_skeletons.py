@@ -10,7 +10,9 @@ FOLDER = pathlib.Path(__file__).parent
 ROOT = FOLDER.parent.parent
 
 
-@pytest.mark.parametrize("name", ["skeleton_sampler.py", "skeleton_model.py", "skeleton_index.py"])
+@pytest.mark.parametrize(
+    "name", ["skeleton_sampler.py", "skeleton_model.py", "skeleton_index.py", "skeleton_bijector.py"]
+)
 def test_contributing_shows_the_file_that_is_tested(name):
     blocks = [block.split("```")[0] for block in (ROOT / "CONTRIBUTING.md").read_text().split("```python\n")[1:]]
     assert (FOLDER / name).read_text() in blocks, f"CONTRIBUTING.md: expected a python block equal to {name}"

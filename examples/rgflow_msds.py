@@ -1,0 +1,331 @@
+# %% [markdown]
+# # RG-Flow on images with factors of two scales
+# In MSDS1 sixteen ellipses of an image share their colour, each has a direction of its own; in MSDS2 they share the
+# direction and each has a colour of its own. A hierarchical flow is trained on one of them, and so is a multi-scale
+# RealNVP with as many parameters, for as many minutes. What is measured: bits per dimension of images that neither has
+# seen, with their error; how they fall with time; which pixels a latent of each level moves; what changes when one
+# latent does; images with the coarse levels of one and the fine levels of another; and what the latents of each level
+# know of the factors, beside the same factors in another order of the images, of which they can know nothing.
+#
+# A run goes on where it stopped: `python examples/rgflow_msds.py --data msds1 --minutes 60` trains until each flow has
+# had 60 minutes, those of earlier calls with the same `--out` included.
+
+# %%
+import argparse
+import datetime
+import functools
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+from jaxrg import datasets, flows
+from jaxrg.plot import style
+
+sys.path.insert(0, str(Path(__file__).parent))
+from _image_flows import (
+    Trained,
+    Training,
+    evaluate,
+    hierarchical,
+    image_density,
+    multiscale,
+    num_parameters,
+    show_images,
+    train,
+    width_of_equal_size,
+)
+from _study import save, show
+
+SIDES, CHANNELS = (32, 32), 3
+GENERATORS = {"msds1": datasets.msds1, "msds2": datasets.msds2}
+PUBLISHED = {"msds1": 1.85, "msds2": 1.94}  # an independent reproduction with 100 million parameters
+HIERARCHY, REALNVP = "hierarchical flow", "multi-scale RealNVP"
+SHARED, OWN = ("shared red", "shared green", "shared blue", "shared cos", "shared sin"), ("x", "y", "cos", "sin", "red")
+RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
+
+
+class Scale(NamedTuple):
+    """Size of the study."""
+
+    num_train: int
+    num_test: int
+    num_layers: tuple[int, ...]  # of the blocks of each level
+    hidden: int
+    training: Training
+    num_known: int  # images for what latents know
+    is_simple: bool = False
+
+
+FULL = Scale(90_000, 4_000, (4, 4, 3, 2), 96, Training(4.0, 64, 20), 4_096)
+SMOKE = Scale(300, 64, (1, 1), 4, Training(0.0, 16, 2), 300, is_simple=True)
+
+
+# %%
+def densities(scale: Scale, prior: Any) -> dict[str, Any]:
+    """Both densities of images, the second as wide as makes it as large, and the hierarchy itself."""
+    shape, is_simple = (*SIDES, CHANNELS), scale.is_simple
+    flow = hierarchical(SIDES, CHANNELS, scale.num_layers, scale.hidden, is_simple)
+    first = image_density(flow, shape, flows.geometry(flow).latent_shapes, prior)
+
+    def other(width: int) -> Any:
+        made, latent_shapes = multiscale(
+            SIDES, CHANNELS, scale.num_layers[: len(scale.num_layers) - 1], width, is_simple
+        )
+        return image_density(made, shape, latent_shapes, prior)
+
+    width = width_of_equal_size(other, num_parameters(first))
+    return {"flow": flow, HIERARCHY: first, REALNVP: other(width)}
+
+
+# %% [markdown]
+# What can be known of an image: the mean over its ellipses of each colour and of the direction, and of the ellipse in
+# one tile its place, its own direction and how its red differs from the mean. Directions are cosine and sine of twice
+# the angle, as half a turn changes nothing.
+
+
+# %%
+def factors_of(labels: np.ndarray, tile: tuple[int, int]) -> np.ndarray:
+    """``[num_images, shared and own]`` factors."""
+    angle = np.radians(2 * labels[..., 2])
+    turned = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    shared = np.concatenate([labels[..., 3:].mean((1, 2)), turned.mean((1, 2))], axis=-1)
+    one, own = labels[:, tile[0], tile[1]], turned[:, tile[0], tile[1]]
+    red = one[:, 3] - shared[:, 0]
+    return np.concatenate([shared, one[:, :2], own, red[:, None]], axis=-1).astype(np.float32)
+
+
+def known_by_level(latents: dict, labels: np.ndarray, order: np.ndarray) -> dict[int, flows.Disentanglement]:
+    """What the latents of every level know of the factors of the images in this order."""
+    factors = jnp.asarray(factors_of(labels, (1, 2))[order])
+    return {
+        level: flows.disentanglement(values.reshape(len(values), -1), factors, ridge=1.0)
+        for level, values in latents.items()
+    }
+
+
+# %%
+def draw_curves(name: str, trained: dict[str, Trained], final: dict[str, Any]) -> Figure:
+    """Held-out bits per dimension by minutes of training."""
+    figure, [[axes]] = style.new_figure(1, 1, size=(6.5, 4.2))
+    for (kind, run), colour in zip(trained.items(), (style.RED, style.BLUE), strict=True):
+        axes.plot(run.minutes, run.bits, color=colour, alpha=0.6, label=f"{kind}, 256 images")
+        axes.errorbar(run.minutes[-1], float(final[kind].mean), float(final[kind].error), fmt="o", color=colour,
+                      label=f"{kind}, averaged parameters, all held-out images", capsize=3)  # fmt: skip
+    axes.axhline(PUBLISHED[name], color="grey", linestyle=":", label="RG-Flow of 100 M parameters, GPU")
+    axes.set(xlabel="training / minutes", ylabel=f"bits per dimension, {name.upper()}")
+    top = min(8.0, max(float(np.max(run.bits)) for run in trained.values()))
+    axes.set_ylim(PUBLISHED[name] - 0.3, top + 0.1)
+    axes.legend(fontsize=7)
+    return figure
+
+
+def draw_samples(images: dict[str, np.ndarray]) -> Figure:
+    figure, grid = style.new_figure(1, len(images), size=(4.2 * len(images), 4.4))
+    for axes, (title, some) in zip(grid[0], images.items(), strict=True):
+        show_images(axes, np.asarray(some).reshape(4, 4, *some.shape[1:]))
+        axes.set_title(title)
+    return figure
+
+
+def draw_fields(fields: dict[int, np.ndarray], exact: dict[int, np.ndarray]) -> Figure:
+    """How far one latent of each level moves the pixels, and the pixels it can move at all."""
+    figure, grid = style.new_figure(1, len(fields), size=(3.4 * len(fields), 3.6))
+    for axes, (level, field) in zip(grid[0], fields.items(), strict=True):
+        axes.imshow(field / field.max(), cmap="magma", vmin=0, vmax=1)
+        axes.contour(exact[level].astype(float), [0.5], colors="white", linewidths=1)
+        inside = (field > 0.05 * field.max()).sum() ** 0.5
+        axes.set_title(f"level {level}: width {inside:.1f} px\ncan move {int(exact[level].sum())} px")
+        axes.set(xticks=[], yticks=[])
+        axes.grid(False)
+    figure.suptitle(r"$\mathrm{E}|\partial G/\partial z|$ of one latent over its maximum; line: exact cone")
+    return figure
+
+
+def draw_known(known: dict[int, flows.Disentanglement], null: dict[int, flows.Disentanglement]) -> Figure:
+    """What a linear function of the latents of a level explains of each factor."""
+    figure, grid = style.new_figure(1, 2, size=(13, 4.2))
+    names, x = (*SHARED, *OWN), np.arange(len(SHARED) + len(OWN))
+    colours = (style.RED, style.ORANGE, style.GREEN, style.BLUE)
+    for axes, title, of in (
+        (grid[0][0], "linear function of all latents of a level\nshare of the variance it explains (held out)",
+         lambda one: np.asarray(one.explained)),
+        (grid[0][1], "best single latent of a level\nmutual information / nats",
+         lambda one: np.asarray(one.information).max(0)),
+    ):  # fmt: skip
+        for number, (level, one) in enumerate(known.items()):
+            shift = 0.8 * (number / len(known) - 0.5)
+            axes.bar(x + shift, of(one), 0.8 / len(known), color=colours[number % 4], label=f"level {level}")
+            label = "factors of other images" if number == 0 else None
+            axes.plot(x + shift, of(null[level]), "k_", markersize=8, label=label)
+        axes.axvline(len(SHARED) - 0.5, color="grey", linewidth=0.8)
+        axes.axhline(0, color="black", linewidth=0.8)
+        axes.set_xticks(x - 0.1, names, rotation=60, ha="right")
+        axes.set_title(title, fontsize=10)
+        axes.set_ylim(min(-0.1, axes.get_ylim()[0]) if "share" in title else 0, None)
+        axes.legend(fontsize=7)
+    return figure
+
+
+# %%
+def looked_at(flow: Any, params: Any, prior: Any, test: datasets.Ellipses, known: dict) -> dict[str, Figure]:
+    """Receptive fields, traversals and mixtures of a trained hierarchy."""
+    decode = jax.jit(lambda latents: jax.nn.sigmoid(flows.decode(flow, params, latents)[0]) / 0.9 - 0.05 / 0.9)
+    squashed = 0.05 + 0.9 * (test.images[:16].astype(jnp.float32) + 0.5) / 256
+    latents = flows.encode(flow, params, jnp.log(squashed) - jnp.log1p(-squashed))[0]
+    drawn, _ = prior.sample(jax.random.key(5), (), 16)
+    shapes = flows.geometry(flow).latent_shapes
+    fields, exact, rows, labels = {}, {}, [], []
+    for level, shape in shapes.items():
+        middle = tuple(0 if axis == 0 and len(shape) == 4 else side // 2 for axis, side in enumerate(shape[:-1]))
+        fields[level] = np.asarray(flows.sensitivity(flow, params, drawn, level, (*middle, 0)))
+        exact[level] = flows.receptive_field(flow, level, (*middle, 0))
+        information = np.asarray(known[level].information)
+        best = int(np.argmax(information.max(1)))
+        factor = (*SHARED, *OWN)[int(np.argmax(information[best]))]
+        one = {key: values[0] for key, values in latents.items()}
+        values = jnp.linspace(-3, 3, 9)
+        moved = flows.traverse(flow, params, one, level, np.unravel_index(best, shape), values)
+        rows.append(jax.nn.sigmoid(moved) / 0.9 - 0.05 / 0.9)
+        labels.append(f"level {level}: knows most of\n{factor}, {information[best].max():.2f} nats")
+    traversal, [[axes]] = style.new_figure(1, 1, size=(9, 1.2 * len(rows) + 0.6))
+    show_images(axes, np.stack(rows), labels)
+    axes.set_title("one latent of each level from -3 to 3, the others as in one held-out image")
+    return {
+        "receptive_fields": draw_fields(fields, exact),
+        "traversals": traversal,
+        "mixing": draw_mixtures(decode, latents, test),
+    }
+
+
+def draw_mixtures(decode: Any, latents: dict, test: datasets.Ellipses) -> Figure:
+    """Fine levels of the images in one row, coarse levels of those in another."""
+    num_levels, num_pairs = len(latents), 8
+    fine = {level: values[:num_pairs] for level, values in latents.items()}
+    coarse = {level: values[num_pairs : 2 * num_pairs] for level, values in latents.items()}
+    mixed = [decode(flows.mix(fine, coarse, level)) for level in range(1, num_levels)]
+    given = np.asarray(test.images[: 2 * num_pairs], np.float32) / 255
+    labels = ["fine of", *(f"levels < {level}, others" for level in range(1, num_levels)), "coarse of"]
+    figure, [[axes]] = style.new_figure(1, 1, size=(9, 1.1 * len(labels) + 0.5))
+    show_images(axes, np.stack([given[:num_pairs], *map(np.asarray, mixed), given[num_pairs:]]), labels)
+    axes.set_title("fine levels of the images above, coarse ones of those below")
+    return figure
+
+
+# %%
+def written(name: str, scale: Scale, trained: dict, final: dict, sizes: dict, known: dict, null: dict) -> dict:
+    """The results as they are kept."""
+    records = []
+    for kind, short in ((HIERARCHY, "bits"), (REALNVP, "realnvp_bits")):
+        run = trained[kind]
+        records.append(
+            {
+                "name": f"{name}_{short}",
+                "value": float(final[kind].mean),
+                "error": float(final[kind].error),
+                "unit": "bits/dim",
+                "minutes": float(run.minutes[-1]),
+                "steps": run.num_steps,
+                "parameters": sizes[kind],
+                "curve": [run.minutes.round(3).tolist(), run.bits.round(4).tolist()],
+            }
+        )
+    explained = {
+        kind: {str(level): np.asarray(one.explained).round(4).tolist() for level, one in by_level.items()}
+        for kind, by_level in (("measured", known), ("null", null))
+    }
+    gaps = {str(level): np.asarray(one.gap).round(4).tolist() for level, one in known.items()}
+    return {
+        "date": datetime.date.today().isoformat(),
+        "machine": {"device": jax.devices()[0].device_kind, "cpus": os.cpu_count(), "python": platform.python_version(),
+                    "jax": jax.__version__},
+        "settings": {**scale._replace(training=None)._asdict(), **scale.training._asdict()},
+        "records": records,
+        "factors": [*SHARED, *OWN],
+        "explained_by_level": explained,
+        "mutual_information_gap_by_level": gaps,
+    }  # fmt: skip
+
+
+def print_known(known: dict[int, flows.Disentanglement], null: dict[int, flows.Disentanglement]) -> None:
+    """A line for each level: means over the factors that an image shares, and over those of one ellipse."""
+    print(f"\n{'':<10}{'explained: shared':>20}{'own':>8}{'null':>8}{'MIG':>8}{'null':>8}{'D':>8}{'null':>8}{'C':>8}")
+    for level, one in known.items():
+        explained, other = np.asarray(one.explained), null[level]
+        print(
+            f"level {level:<4}{explained[: len(SHARED)].mean():>20.3f}{explained[len(SHARED) :].mean():>8.3f}"
+            f"{float(other.explained.mean()):>8.3f}{float(one.gap.mean()):>8.3f}{float(other.gap.mean()):>8.3f}"
+            f"{float(one.disentanglement):>8.3f}{float(other.disentanglement):>8.3f}"
+            f"{float(one.completeness.mean()):>8.3f}"
+        )
+
+
+def main(
+    smoke: bool = False,
+    out: str = "out/rgflow_msds",
+    data: str = "msds1",
+    minutes: float | None = None,
+    prior: str = "gaussian",
+) -> None:
+    scale = SMOKE if smoke else FULL
+    if minutes is not None:
+        scale = scale._replace(training=scale.training._replace(minutes=minutes))
+    train_key, test_key = jax.random.split(jax.random.key(0))
+    levels = GENERATORS[data](train_key, scale.num_train).images
+    test = GENERATORS[data](test_key, scale.num_test + scale.num_known)
+    held_out = test.images[: scale.num_test]
+    noise = flows.images.uniform_dequantisation()
+    # A Laplace prior of variance one, as published.
+    make_prior = flows.gaussian if prior == "gaussian" else functools.partial(flows.laplace, scale=0.5**0.5)
+    made = densities(scale, make_prior)
+    trained, final, samples, sizes = {}, {}, {"held-out images": np.asarray(held_out[:16]) / 255}, {}
+    for kind in (HIERARCHY, REALNVP):
+        folder = None if smoke else Path(out) / f"{data}_{prior}" / kind.replace(" ", "_")
+        sizes[kind] = num_parameters(made[kind])
+        run = train(made[kind], noise, levels, held_out[: min(256, scale.num_test)], scale.training, folder, kind)
+        trained[kind], final[kind] = run, evaluate(made[kind], noise, run.params, held_out)
+        samples[f"{kind}, drawn"] = np.asarray(made[kind].sample(jax.random.key(3), run.params.density, 16)[0])
+        print(
+            f"{kind:<22} {sizes[kind]:>10,} parameters, {run.minutes[-1]:6.2f} minutes, {run.num_steps:>7,} steps: "
+            f"{show(final[kind].mean, final[kind].error, 4)} bits/dim",
+            flush=True,
+        )
+
+    flow, params = made["flow"], trained[HIERARCHY].params.density.flow[0]
+    seen = test.images[-scale.num_known :]
+    values = 0.05 + 0.9 * (seen.astype(jnp.float32) + jax.random.uniform(jax.random.key(4), seen.shape)) / 256
+    parts = np.array_split(np.asarray(jnp.log(values) - jnp.log1p(-values)), max(1, scale.num_known // 256))
+    encoded = [flows.encode(flow, params, part)[0] for part in parts]
+    latents = {level: np.concatenate([np.asarray(one[level]) for one in encoded]) for level in encoded[0]}
+    labels, order = np.asarray(test.labels[-scale.num_known :]), np.arange(scale.num_known)
+    known = known_by_level(latents, labels, order)
+    null = known_by_level(latents, labels, np.random.default_rng(0).permutation(order))
+    print_known(known, null)
+    latent_prior = make_prior(flows.geometry(flow).latent_shapes)
+    figures = looked_at(flow, params, latent_prior, test, known) | {
+        "curves": draw_curves(data, trained, final),
+        "samples": draw_samples(samples),
+        "disentanglement": draw_known(known, null),
+    }
+    save({f"{data}_{name}": figure for name, figure in figures.items()}, out)
+    if not smoke and prior == "gaussian":
+        kept = written(data, scale, trained, final, sizes, known, null)
+        (RESULTS / f"flows_{data}.json").write_text(json.dumps(kept, indent=1) + "\n")
+
+
+# %%
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="RG-Flow on images with factors of two scales.")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes")
+    parser.add_argument("--out", default="out/rgflow_msds", help="folder of the figures and of the checkpoints")
+    parser.add_argument("--data", choices=GENERATORS, default="msds1")
+    parser.add_argument("--minutes", type=float, help="of training for each flow, those of earlier calls included")
+    parser.add_argument("--prior", choices=("gaussian", "laplace"), default="gaussian")
+    main(**vars(parser.parse_args()))

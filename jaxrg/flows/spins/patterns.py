@@ -1,0 +1,92 @@
+"""Which sites are drawn in which pass of a level, and what is known around them: small static tables.
+
+A level doubles the spins on the (even, even) sites of a torus to all of its sites. Its passes go through the (odd, odd)
+sites first, then through the (even, odd) and the (odd, even) ones; the sites of one pass are ``spacing`` apart. The
+order is such that in every pass what is known looks the same from each of its sites and in each of eight directions.
+"""
+
+import functools
+import itertools
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+SYMMETRIES = tuple(
+    np.array(rows)
+    for rows in (
+        *(((i, 0), (0, j)) for i in (1, -1) for j in (1, -1)),
+        *(((0, i), (j, 0)) for i in (1, -1) for j in (1, -1)),
+    )
+)  # of the square; the first four are those of a rectangle
+
+Step = tuple[int, int]
+
+
+class Passes(NamedTuple):
+    """The passes of a level in their order; steps lead from a site that is drawn to one that is known.
+
+    Passes with fewer known sites than others are filled up with steps that count for nothing.
+    """
+
+    offsets: np.ndarray  # [num_passes, 2] int32 row and column of the first site
+    steps: np.ndarray  # [num_passes, num_known, 2] int32
+    is_known: np.ndarray  # [num_passes, num_known] bool, False for what fills up
+    images: np.ndarray  # [num_passes, num_symmetries, num_known] int32: which step a symmetry makes of each
+    orbits: np.ndarray  # [num_passes, num_known] int32: steps that symmetries make of each other share a number
+
+
+def spread(size: int) -> list[Step]:
+    """All ``(i, j)`` below a size: the first, and every power of four of them, as far apart as can be."""
+    if size % 2:
+        return [(i, j) for i in range(size) for j in range(size)]
+    return [(2 * i + a, 2 * j + b) for a, b in ((0, 0), (1, 1), (0, 1), (1, 0)) for i, j in _halved(size)]
+
+
+def _halved(size: int) -> list[Step]:
+    return spread(size // 2)
+
+
+def pass_offsets(spacing: int) -> list[Step]:
+    """Rows and columns of the first site of every pass, in their order."""
+    return [(2 * i + a, 2 * j + b) for a, b in ((1, 1), (0, 1), (1, 0)) for i, j in spread(spacing // 2)]
+
+
+def image(symmetry: np.ndarray, step: Step) -> Step:
+    """Where a symmetry takes a step."""
+    moved = symmetry @ np.array(step)
+    return int(moved[0]), int(moved[1])
+
+
+@functools.lru_cache(maxsize=64)
+def level_passes(spacing: int, radius: float, num_symmetries: int, num_passes: int) -> Passes:
+    """The first passes of a level, each with the known sites within a radius."""
+    reach = math.floor(radius)
+    disc = [step for step in itertools.product(range(-reach, reach + 1), repeat=2) if 0 < math.hypot(*step) <= radius]
+    symmetries = SYMMETRIES[:num_symmetries]
+    offsets = pass_offsets(spacing)[:num_passes]
+    drawn, seen = {(i, j) for i, j in itertools.product(range(0, spacing, 2), repeat=2)}, []
+    for row, column in offsets:
+        seen.append([step for step in disc if ((row + step[0]) % spacing, (column + step[1]) % spacing) in drawn])
+        drawn.add((row, column))
+    longest = max(map(len, seen))
+    steps = np.zeros((num_passes, longest, 2), np.int32)
+    images = np.tile(np.arange(longest, dtype=np.int32), (num_passes, num_symmetries, 1))
+    orbits = np.zeros((num_passes, longest), np.int32)
+    for number, found in enumerate(seen):
+        index = {step: place for place, step in enumerate(found)}
+        steps[number, : len(found)] = found
+        images[number, :, : len(found)] = [[index[image(symmetry, step)] for step in found] for symmetry in symmetries]
+        _, orbits[number, : len(found)] = np.unique(images[number, :, : len(found)].min(axis=0), return_inverse=True)
+    is_known = np.arange(longest) < np.array([[len(found)] for found in seen])
+    return Passes(np.array(offsets, np.int32), steps, is_known, images, orbits)
+
+
+@functools.lru_cache(maxsize=2)
+def quotients(num_symmetries: int) -> np.ndarray:
+    """``[g, h]`` int32 the number of the symmetry g h^{-1}."""
+    symmetries = SYMMETRIES[:num_symmetries]
+    number = {symmetry.tobytes(): place for place, symmetry in enumerate(symmetries)}
+    return np.array(
+        [[number[np.ascontiguousarray(g @ h.T).tobytes()] for h in symmetries] for g in symmetries], np.int32
+    )

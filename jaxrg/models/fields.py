@@ -1,0 +1,119 @@
+"""What models of real fields on a lattice share: checked configurations, bonds, and what is observed of phases."""
+
+import functools
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxrg.checks import as_floating, as_floating_alike, check_shape
+from jaxrg.lattice import Lattice, inside, shift
+
+Method = TypeVar("Method", bound=Callable)
+
+
+class PhaseObservables(NamedTuple):
+    """What a model with U(1) symmetry reports of one configuration, per site."""
+
+    energy: Array  # [] in units of J for `XY`, else the action S/N
+    magnetization: Array  # [2] mean of the vectors
+    helicity_modulus: Array  # [] in units of kT; its mean is 2/pi at the Kosterlitz-Thouless transition
+    vortex_density: Array  # [] windings a plaquette, of either sign; 0 where there are no plaquettes
+
+
+class Reflection(NamedTuple):
+    """A mirror image of a configuration, and the Ising model of which sites take it.
+
+    Given everything else, the spins s_x = +1 (stay) and -1 (reflect) have the action -sum_b J_b(x) s_x s_{x+b}.
+    """
+
+    bonds: Array  # [num_directions, *lattice.shape] J of the bond from x to x + b; zero beyond an open boundary
+    reflected: Array  # [*shape] the field with every site reflected
+
+
+def of_field(fn: Method) -> Method:
+    """A method whose last argument is one configuration, which is checked; compiled once."""
+    compiled = jax.jit(fn, inline=True)
+
+    @functools.wraps(fn)
+    def checked(self: Any, *args: Any) -> Any:
+        *others, field = args
+        array = as_floating("field", field)
+        check_shape("field", array, self.shape)
+        return compiled(self, *others, array)
+
+    return cast(Method, checked)
+
+
+def alike(field: Array, *couplings: Any) -> list[Array]:
+    """The field and its couplings as floats of one type, the widest of theirs."""
+    return as_floating_alike(field=field, **{f"coupling {i}": value for i, value in enumerate(couplings)})
+
+
+def ahead(lattice: Lattice, values: Array) -> Array:
+    """``[num_directions, *shape]`` of sites or ``[num_directions, *shape, n]`` of vectors, the values at ``x + b``."""
+    move: Callable = shift
+    if values.ndim > lattice.ndim:
+        move = jax.vmap(shift, (None, -1, None), -1)
+    there = [move(lattice, values, bond) for bond in lattice.bonds]
+    return jnp.stack(there) if there else jnp.zeros((0, *values.shape), values.dtype)
+
+
+def coordination(lattice: Lattice) -> np.ndarray:
+    """``[*shape]`` int64: how many bonds end at every site, fewer along an open boundary."""
+    count = np.zeros(lattice.shape, np.int64)
+    for bond in lattice.bonds:
+        count += inside(lattice, bond)
+        count += inside(lattice, tuple(-step for step in bond))
+    return count
+
+
+def wrap_angles(angles: Array) -> Array:
+    r"""Angles modulo 2 pi, in :math:`[-\pi, \pi)`."""
+    wrapped = jnp.mod(angles + math.pi, 2 * math.pi) - math.pi
+    return jnp.where(wrapped >= math.pi, -math.pi, wrapped)  # which rounding can give
+
+
+def helicity_modulus(lattice: Lattice, strength: Array, vectors: Array) -> Array:
+    r"""Second derivative of the free energy by a twist, of one configuration and per site, mean over the axes.
+
+    .. math:: \frac{\Upsilon_\mu}{kT} = \frac1N \Big[ \sum_{b,x} b_\mu^2\, c\, u_x\!\cdot u_{x+b}
+        - \Big(\sum_{b,x} b_\mu\, c\, u_x\!\times u_{x+b}\Big)^2 \Big]
+
+    for an action with the bonds :math:`-c\,u_x\!\cdot u_{x+b}`.
+
+    Args:
+        lattice: geometry.
+        strength: c, scalar.
+        vectors: ``[*lattice.shape, 2]``.
+    """
+    there = ahead(lattice, vectors)
+    axes = tuple(range(1, lattice.ndim + 1))
+    aligned = jnp.sum(vectors[None] * there, axis=(*axes, lattice.ndim + 1))  # [num_directions]
+    crossed = jnp.sum(vectors[None, ..., 0] * there[..., 1] - vectors[None, ..., 1] * there[..., 0], axis=axes)
+    steps = jnp.asarray(np.reshape(lattice.bonds, (-1, lattice.ndim)), vectors.dtype)
+    stiffness = strength * jnp.dot(aligned, steps * steps) - (strength * jnp.dot(crossed, steps)) ** 2
+    return jnp.mean(stiffness) / float(lattice.num_sites)
+
+
+def vortex_density(lattice: Lattice, angles: Array) -> Array:
+    """Absolute winding numbers of the plaquettes of every pair of axes, a plaquette; zero where there are none."""
+    unit = [tuple(int(axis == d) for axis in range(lattice.ndim)) for d in range(lattice.ndim)]
+
+    def turns(values: Array, step: tuple[int, ...]) -> Array:
+        return wrap_angles(shift(lattice, values, step) - values)
+
+    total, count = jnp.zeros((), angles.dtype), 0
+    for first, second in itertools.combinations(unit, 2):
+        across, along = turns(angles, first), turns(angles, second)
+        around = across + shift(lattice, along, first) - shift(lattice, across, second) - along
+        corner = tuple(a + b for a, b in zip(first, second, strict=True))
+        kept = inside(lattice, first) & inside(lattice, second) & inside(lattice, corner)
+        total = total + jnp.sum(jnp.where(kept, jnp.abs(jnp.round(around / (2 * math.pi))), 0))
+        count += int(kept.sum())
+    return total / float(max(count, 1))

@@ -1,0 +1,84 @@
+"""The table of samplers of fields and of the models they are held to; adding one is adding a row."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrg import lattice, models, samplers
+
+SQUARE = lattice.hypercubic((4, 4))
+
+
+class Row(NamedTuple):
+    """All that is known of a sampler."""
+
+    make: Callable  # sampler = make(model)
+    takes_reflections: bool = False  # asks for a model with reflections
+    num_chains: int = 1
+
+
+class Case(NamedTuple):
+    """A model of one coupling, so that the table can change it."""
+
+    make: Callable  # model = make(coupling)
+    coupling: float
+    sneak: str  # its leaf, for values that the constructor would refuse
+    has_reflections: bool = True
+
+
+def _hmc(model):
+    return samplers.hmc(model, 0.15, 4)
+
+
+def _bare(model):
+    return samplers.hmc(model.action, 0.15, 4, start=jnp.full(model.shape, 0.1))
+
+
+def _mixed(model):
+    return samplers.mixture([samplers.wolff_embedding(model), _hmc(model)], [0.5, 0.5])
+
+
+FIELD_SAMPLERS = {
+    "hmc": Row(_hmc),
+    "hmc_of_an_action": Row(_bare),
+    "wolff_embedding": Row(samplers.wolff_embedding, takes_reflections=True),
+    "swendsen_wang_embedding": Row(samplers.swendsen_wang_embedding, takes_reflections=True),
+    "mixture": Row(_mixed, takes_reflections=True),
+    "replicas": Row(lambda model: samplers.replicas(_hmc(model), 3), num_chains=3),
+    "thin": Row(lambda model: samplers.thin(_hmc(model), 2)),
+}
+FIELD_MODELS = {
+    "phi4": Case(lambda coupling: models.kappa_phi4(SQUARE, coupling, 0.5), 0.25, "kinetic"),
+    "complex_phi4": Case(lambda coupling: models.kappa_complex_phi4(SQUARE, coupling, 0.5), 0.3, "kinetic"),
+    "xy": Case(lambda coupling: models.XY(SQUARE, coupling), 0.8, "coupling"),
+    "ising_dual": Case(lambda coupling: models.IsingDual(SQUARE, coupling), 0.3, "coupling", has_reflections=False),
+}
+
+
+def model_of(name: str, shift: float = 0.0):
+    """The model of a row, its coupling changed a little."""
+    case = FIELD_MODELS[name]
+    return case.make(jnp.float32(case.coupling + shift))
+
+
+def with_leaf(name: str, value: float):
+    """A model with a coupling that its constructor would refuse."""
+    model = model_of(name)
+    object.__setattr__(model, FIELD_MODELS[name].sneak, jnp.float32(value))
+    return model
+
+
+def pairs_of(names: tuple[str, ...] = tuple(FIELD_MODELS)) -> list[tuple[str, str]]:
+    """Names of every sampler with every model that it takes."""
+    return [
+        (sampler, name)
+        for sampler, row in FIELD_SAMPLERS.items()
+        for name in names
+        if FIELD_MODELS[name].has_reflections or not row.takes_reflections
+    ]
+
+
+def configuration(field: jax.Array) -> jax.Array:
+    return field
