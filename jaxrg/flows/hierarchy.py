@@ -37,9 +37,10 @@ class Layers(NamedTuple):
 
     def are_alike(self, params: PyTree, level: int) -> bool:
         """Whether the passes of a level differ by numbers alone."""
-        kinds = [jax.tree.structure(part) for part in self._of_level(params, level)]
-        shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), part) for part in self._of_level(params, level)]
-        return all(kind == kinds[0] for kind in kinds) and all(shape == shapes[0] for shape in shapes)
+        parts = self._of_level(params, level)
+        kinds = [jax.tree.structure(part) for part in parts]
+        shapes = [[(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in jax.tree.leaves(part)] for part in parts]
+        return kinds[1:] == kinds[:-1] and shapes[1:] == shapes[:-1]
 
     def _of_level(self, params: PyTree, level: int) -> list[tuple[Bijector, PyTree]]:
         if _is_shared(self):

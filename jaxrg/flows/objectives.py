@@ -28,7 +28,7 @@ Action: TypeAlias = Callable[[PyTree], Array]
 Gradients: TypeAlias = tuple[PyTree, PyTree, PyTree]
 
 
-def _made(fn: Callable, density: DensityLike, action: Action | None, num_samples: int | None) -> Partial:
+def _made(fn: Callable, density: Density | DensityLike, action: Action | None, num_samples: int | None) -> Partial:
     density = as_density("density", density)
     if action is None:
         return Partial(fn, density)
@@ -52,7 +52,7 @@ def _differentiated(loss_fn: Callable, params: PyTree, aux: PyTree) -> Gradients
     return gradients, aux, _metrics(jax.lax.stop_gradient(log_weights))
 
 
-def reverse_kl(density: DensityLike, action: Action, num_samples: int) -> Partial:
+def reverse_kl(density: Density | DensityLike, action: Action, num_samples: int) -> Partial:
     r"""Gradient of F through draws that depend on the parameters, plainly.
 
     .. math:: \nabla_\theta \frac1n\sum_i \left[\ln q_\theta(x_\theta(z_i)) + S(x_\theta(z_i))\right]
@@ -92,7 +92,7 @@ def _reverse_kl(density: Density, action: Action, count: _Count, key: Array, par
     return _differentiated(loss_fn, params, aux)
 
 
-def path_gradient(density: DensityLike, action: Action, num_samples: int) -> Partial:
+def path_gradient(density: Density | DensityLike, action: Action, num_samples: int) -> Partial:
     r"""Gradient of F along the draws alone, without the score, whose mean is zero ("sticking the landing").
 
     .. math:: \frac1n\sum_i \nabla_x\left[\ln q_{\theta'}(x) + S(x)\right]_{\theta' = \theta} \cdot
@@ -124,7 +124,7 @@ def _path_gradient(density: Density, action: Action, count: _Count, key: Array, 
     return _differentiated(loss_fn, params, aux)
 
 
-def log_variance(density: DensityLike, action: Action, num_samples: int) -> Partial:
+def log_variance(density: Density | DensityLike, action: Action, num_samples: int) -> Partial:
     r"""Gradient of F from the score of fixed draws, for densities of spins and wherever draws have no derivative.
 
     .. math:: \nabla_\theta\, \tfrac12 \mathrm{Var}_i\left[\ln q_\theta(x_i) + S(x_i)\right] =
@@ -152,7 +152,7 @@ def _log_variance(density: Density, action: Action, count: _Count, key: Array, p
     return _differentiated(loss_fn, params, aux)
 
 
-def forward_kl(density: DensityLike) -> Partial:
+def forward_kl(density: Density | DensityLike) -> Partial:
     r"""Gradient of the cross entropy of samples of the target: maximum likelihood, which forgets no phase of it.
 
     .. math:: -\nabla_\theta \frac1n\sum_i w_i \ln q_\theta(x_i) \to \nabla_\theta\, \mathrm{KL}(p \,\|\, q_\theta)

@@ -21,7 +21,7 @@ def negated(configuration: PyTree) -> PyTree:
     return jax.tree.map(jnp.negative, configuration)
 
 
-def symmetrized(density: DensityLike, elements: Sequence[Callable[[PyTree], PyTree]] = (negated,)) -> Density:
+def symmetrized(density: Density | DensityLike, elements: Sequence[Callable[[PyTree], PyTree]] = (negated,)) -> Density:
     r"""The average of a density over a finite group: exactly symmetric, exactly normalised.
 
     .. math:: \bar q(x) = \frac{1}{|G|} \sum_{g \in G} q(g x)

@@ -49,7 +49,7 @@ class IndependenceChain(NamedTuple):
     acceptance: Array  # [] share of proposals that were accepted
 
 
-def _as_source(density: DensityLike, action: Callable) -> tuple[Density, Partial]:
+def _as_source(density: Density | DensityLike, action: Callable) -> tuple[Density, Partial]:
     parts = [getattr(density, field, None) for field in Density._fields]
     if not all(map(callable, parts)):
         raise ValueError(f"density: expected a Density with init, sample and log_prob, got {kind_of(density)}")
@@ -70,7 +70,7 @@ def _draw(density: Density, action: Callable, params: PyTree, key: Array, *, num
     return draws, _log_weights(action, draws, log_prob)
 
 
-def independence_metropolis(density: DensityLike, params: PyTree, action: Callable) -> Sampler:
+def independence_metropolis(density: Density | DensityLike, params: PyTree, action: Callable) -> Sampler:
     r"""Independence Metropolis: a draw of the density is proposed at every step, whatever the configuration.
 
     .. math:: P_{\mathrm{accept}} = \min\left(1, \frac{w(x')}{w(x)}\right), \qquad w = e^{-S}/q
@@ -164,7 +164,7 @@ def _weighted(
 
 def weighted_draws(
     key: Array,
-    density: DensityLike,
+    density: Density | DensityLike,
     params: PyTree,
     action: Callable,
     num_samples: int,

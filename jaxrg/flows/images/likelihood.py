@@ -54,7 +54,9 @@ def _check_params(params: Any) -> None:
         raise ValueError(f"params: expected ImageParams(density, dequantisation), got {kind_of(params)}")
 
 
-def image_likelihood(density: DensityLike, dequantisation: Dequantisation, *, num_levels: int = 256) -> Partial:
+def image_likelihood(
+    density: Density | DensityLike, dequantisation: Dequantisation, *, num_levels: int = 256
+) -> Partial:
     r"""Gradient of the bound on the mean of -ln P of images, a number for each dimension, for `jaxrg.training.fit`.
 
     Args:
@@ -113,7 +115,7 @@ def _bound(
 
 def bits_per_dimension(
     key: Array,
-    density: DensityLike,
+    density: Density | DensityLike,
     dequantisation: Dequantisation,
     params: ImageParams,
     levels: Array,
