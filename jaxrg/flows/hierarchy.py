@@ -19,7 +19,7 @@ Layer: TypeAlias = Bijector | Callable[[int], Bijector]
 """A bijector of the event of one block, ``[block] * ndim`` or with channels last; or ``bijector = layer(level)``."""
 
 Latents: TypeAlias = dict[int, Array]
-"""``{level: array}``, 0 the finest; shapes as in ``flow.geometry.latent_shapes``, and lanes or a batch."""
+"""``{level: array}``, 0 the finest; shapes as in ``geometry(flow).latent_shapes``, and lanes or a batch."""
 
 
 class Layers(NamedTuple):
