@@ -99,6 +99,7 @@ def test_bad_sizes_are_refused(call, message):
         call()
 
 
+@pytest.mark.slow
 def test_a_game_on_a_feature_map_is_the_head_on_the_masked_map():
     """Players are patches of a hidden layer ``[rows, columns, channels]``; the model is what comes after it."""
     image_key, body_key, head_key = jax.random.split(jax.random.key(6), 3)

@@ -146,6 +146,12 @@ ESTIMATORS = {
 WITHOUT_A_ROW = {
     "bin_means",
     "binder_cumulant",
+    "importance",  # this and the five below take weights or pairs of samples, see test_importance and test_information
+    "importance_from_target",
+    "mode_coverage",
+    "mutual_information",
+    "pairwise_information",
+    "reweighted",
     "merge_chains",
     "specific_heat",
     "susceptibility",

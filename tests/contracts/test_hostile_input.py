@@ -134,7 +134,7 @@ PAIRS = [
 NAMES = [f"{row.name}-{name}-{kind}" for row, name, kind in PAIRS]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(pair=st.sampled_from(PAIRS))
 def test_some_hostile_arguments_of_all_functions(pair):
     check(*pair)

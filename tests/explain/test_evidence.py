@@ -32,6 +32,7 @@ def test_reconstruction_equals_the_definition():
     np.testing.assert_allclose(ev.reconstruction(pair(and_, or_)), expected, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_and_or_and_extraction_all_match_every_mask():
     values = jnp.asarray(games(3))
@@ -182,6 +183,7 @@ def test_real_structure_stands_out_from_the_null():
     assert abs(float(same.difference)) < 5 * float(same.difference_error)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_ambiguity_of_a_unique_and_of_a_free_choice():
     sparse = np.zeros(SIZE)

@@ -71,6 +71,7 @@ def test_far_tails_in_single_precision_come_back():
     np.testing.assert_allclose(mixtures.to_normal(wide, x)[0], z, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_determinant_is_that_of_the_jacobian_and_the_inverse_exact():
     latents = jax.random.normal(jax.random.key(1), (4, 4))
     field, log_det = FLOW.forward(PARAMS, latents)
@@ -83,6 +84,7 @@ def test_the_determinant_is_that_of_the_jacobian_and_the_inverse_exact():
     np.testing.assert_allclose(other, exact, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_density_is_that_of_the_flow_and_even():
     fields = 1.5 * jax.random.normal(jax.random.key(9), (6, 4, 4))
     log_prob = DENSITY.log_prob(PARAMS, fields)

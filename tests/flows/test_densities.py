@@ -164,6 +164,7 @@ def turned(field, angle):
     return jnp.einsum("ij,xyj...->xyi...", matrix, field)
 
 
+@pytest.mark.slow
 def test_a_coupling_in_the_frame_of_the_mean_phase_commutes_with_every_phase(x64):
     bijector = flows.phase_equivariant(entangling_coupling(), FROZEN)
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), bijector.init(jax.random.key(0)))

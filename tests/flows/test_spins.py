@@ -193,6 +193,7 @@ def eight():
     return density, shaken(density)
 
 
+@pytest.mark.slow
 def test_parts_add_up_and_refinement_keeps_the_coarse_spins():
     density, params = eight()
     drawn, log_prob = density.sample(jax.random.key(0), params, 16)

@@ -215,6 +215,7 @@ def smallest(values, noise_bound, and_weights, or_weights):
     return jnp.sum(result.objective)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise_bound", [0.0, 0.05])
 def test_the_gradient_of_the_smallest_objective_is_that_of_finite_differences(noise_bound):
     games = jnp.asarray(random_games(2, 3))

@@ -162,6 +162,7 @@ def test_proxy_is_honest_and_better_than_what_it_corrects(order):
     assert np.mean((entries(runs.shrunk) - exact) ** 2) < 0.5 * plain_error
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_proxy_index_is_that_of_the_proxy():
     # Of a game in the span of the prior the leave-one-out residuals vanish, and index, proxy and exact value agree.
@@ -210,6 +211,7 @@ def test_memory_is_refused_before_it_is_taken(make, arguments, figures):
         make(*arguments)
 
 
+@pytest.mark.slow
 def test_the_game_is_played_in_chunks_that_fit():
     estimator = sampling.stratified(8, 100, sampling.shapley_sizes(8, 1))
     estimator = estimator._replace(design=jax.jit(estimator.design), estimate=jax.jit(estimator.estimate))

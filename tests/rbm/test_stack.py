@@ -166,6 +166,7 @@ def test_a_folder_knows_the_stack_as_a_whole_before_anything_is_touched(tmp_path
     assert all(map(np.array_equal, jax.tree.leaves(train()), jax.tree.leaves(stack)))
 
 
+@pytest.mark.slow
 def test_stack_with_persistent_chains_and_bad_input():
     data = jnp.where(jax.random.bernoulli(jax.random.key(0), shape=(40, 6)), 1, -1).astype(jnp.int8)
     optimizer = optax.sgd(0.01)

@@ -129,6 +129,7 @@ def opposes_no_spin(terms: np.ndarray) -> bool:
     return -found.fun > 1e-9
 
 
+@pytest.mark.slow
 def test_couplings_without_a_maximum_are_refused_and_the_others_are_at_it(ordered_samples):
     num_refused = 0
     compiled_fit = jax.jit(lambda samples: rg.pseudo_likelihood_couplings(samples, TORUS))

@@ -142,6 +142,7 @@ def test_a_free_field_has_its_propagator():
     assert 0.4 < np.mean(found**2) < 2.5
 
 
+@pytest.mark.slow
 def test_a_tree_with_a_bare_action():
     """A product of two normal distributions with covariances of their own, one leaf each."""
     widths = {"coarse": jnp.float32(0.5), "fine": jnp.array([1.0, 2.0])}
@@ -180,6 +181,7 @@ def test_what_diverges_is_rejected_and_what_is_not_finite_is_told():
         samplers.run(KEY, broken, broken.init(KEY), 2)
 
 
+@pytest.mark.slow
 def test_step_sizes_are_tuned_to_the_acceptance_wanted():
     model = models.Phi4(lattice.hypercubic((4, 4)), -4.0, 6.008)
     make = functools.partial(make_replicas, model)

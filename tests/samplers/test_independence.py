@@ -56,6 +56,7 @@ def test_the_target_is_left_invariant_by_the_whole_matrix():
     assert np.any(np.diag(matrix) - np.diag(proposed) > 0.05)  # something is rejected
 
 
+@pytest.mark.slow
 def test_a_step_is_accepted_with_its_probability_and_carries_its_weight():
     sampler = samplers.independence_metropolis(SPINS, LOGITS, hamiltonian)
     state = sampler.init(jax.random.key(0), STATES[3])

@@ -317,6 +317,7 @@ print("identical")
 """
 
 
+@pytest.mark.slow
 def test_trajectory_does_not_depend_on_the_number_of_devices():
     environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", SHARDED]

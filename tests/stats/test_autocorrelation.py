@@ -133,6 +133,7 @@ def test_sums_of_float32_do_not_stall() -> None:
     np.testing.assert_allclose(mean, 1 - 1 / num_samples, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_errors_of_functions_are_those_of_the_projected_series(x64: None) -> None:
     """A linear combination, and a ratio, whose gradient at the means is the projection."""
     x = ar1(0.6, 2000, 3, seed=9) @ np.array([[1.0, 0.3, 0.0], [0.0, 1.0, -0.5], [0.0, 0.0, 1.0]]) + 5.0

@@ -65,6 +65,7 @@ def test_bin_means_are_the_bins_cut_by_hand(x64: None, num_samples: int, size: i
     )
 
 
+@pytest.mark.slow
 def test_errors_of_ar1_chains_are_honest_and_agree_with_the_whole_series() -> None:
     x = ar1(0.8, *SHAPE, seed=1).astype(np.float32)
     result = jax.tree.map(np.asarray, summaries(jnp.asarray(x)))
@@ -95,6 +96,7 @@ def test_recoiling_series_have_the_error_of_their_mean(coefficient: float) -> No
     np.testing.assert_allclose(np.asarray(summaries(jnp.asarray(x)).error).mean(), expected, rtol=0.06)
 
 
+@pytest.mark.slow
 def test_trees_of_integers_constant_series_nan_and_no_series() -> None:
     x = ar1(0.5, 200, 3).astype(np.float32)
     numbers = np.random.default_rng(6).integers(0, 10, 200)
@@ -132,6 +134,7 @@ def test_chains_that_disagree_are_seen_in_the_pooled_error() -> None:
     assert float(result.error) > 0.3  # independent samples of this width would have 0.035
 
 
+@pytest.mark.slow
 def test_functions_of_means_without_a_trace_have_the_errors_of_a_trace() -> None:
     """The specific heat and Binder's cumulant of a Gaussian stream, whose moments are correlated."""
     x = np.random.default_rng(8).standard_normal((2, 3, 20_000)).astype(np.float32)

@@ -20,6 +20,7 @@ def check(row: errors.Row, repeats: int) -> None:
     assert abs(row.two_sigma - 0.9545) < two, row
 
 
+@pytest.mark.slow
 def test_coverage_of_summaries() -> None:
     rows = list(errors.coverage_of_processes(True, 300, ("summary",)))
     for row in rows:
@@ -55,6 +56,7 @@ def test_alternating_series_are_worth_no_negative_number_of_samples(samples: int
     assert found.error >= 0
 
 
+@pytest.mark.slow
 def test_recoil_of_a_checkerboard_sweep_is_no_correlation() -> None:
     """Heat bath at small coupling: the error of the mean is the scatter of 1024 independent chains."""
     ising = models.Ising(lattice.hypercubic((8, 8)), 0.1)
@@ -94,6 +96,7 @@ def test_frozen_trending_and_disagreeing_chains_are_flagged() -> None:
     assert not summary_of(trend).is_converged
 
 
+@pytest.mark.slow
 def test_a_start_off_equilibrium_is_reported() -> None:
     x = np.random.default_rng(2).standard_normal((2, 2000)).astype(np.float32)
     x[:, :200] += 3
@@ -109,6 +112,7 @@ def test_a_known_slow_time_is_taken_into_account() -> None:
     assert not np.asarray(stats.summary(x, tau_exp=100.0).is_converged)
 
 
+@pytest.mark.slow
 def test_the_slowest_observable_sets_the_band_of_all() -> None:
     draw = errors.autoregression(0.99, chains=1, samples=100_000)
     slow = draw(np.random.default_rng(4), 1)[0].astype(np.float32)
@@ -118,6 +122,7 @@ def test_the_slowest_observable_sets_the_band_of_all() -> None:
     assert float(together.num_degrees_of_freedom) < float(alone.num_degrees_of_freedom) / 2
 
 
+@pytest.mark.slow
 def test_integers_far_from_zero_and_half_precision_keep_their_errors() -> None:
     rng = np.random.default_rng(6)
     small = rng.integers(0, 10, (1, 10_000))
@@ -137,6 +142,7 @@ def test_estimates_print_as_physicists_write_them() -> None:
     assert repr(stats.summary(Observables(np.ones((1, 8), np.float32), np.ones((1, 8), np.float32)))).count("NOT") == 2
 
 
+@pytest.mark.slow
 def test_rows_that_follow_one_another_are_flagged_by_the_bootstrap() -> None:
     draw = errors.autoregression(0.9, chains=1, samples=4000)
     rows = draw(np.random.default_rng(8), 1)[0, 0].astype(np.float32)

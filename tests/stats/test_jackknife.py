@@ -32,6 +32,7 @@ def test_bias_of_the_square_is_removed_exactly(x64: None) -> None:
     np.testing.assert_allclose(variance.bias_corrected, x.var(ddof=1), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_agrees_with_the_gamma_method_on_a_correlated_chain() -> None:
     noise = np.random.default_rng(2).standard_normal((2**14, 2))
     x = jnp.asarray(lfilter([1.0], [1.0, -0.7], noise, axis=0)[None] + 8.0, jnp.float32)

@@ -28,6 +28,7 @@ def groups() -> tuple[jax.Array, jax.Array]:
     return jnp.asarray(first), jnp.asarray(2 + 2 * second)
 
 
+@pytest.mark.slow
 def test_bootstrap_error_is_that_of_a_difference_of_means(groups):
     first, second = (np.asarray(group) for group in groups)
     result = estimate(jax.random.key(1), *groups)

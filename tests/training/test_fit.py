@@ -242,6 +242,7 @@ def test_bad_input_is_refused():
         train(data=jnp.ones((45, 5)))
 
 
+@pytest.mark.slow
 def test_exact_training_reproduces_a_small_ising_chain():
     states = all_spins(6, jnp.float32)
     chain = 0.5 * jnp.sum(states * jnp.roll(states, 1, axis=1), axis=1)
