@@ -125,7 +125,7 @@ def _multilevel_mean(
     means, variances, single = [], [], jnp.zeros(())
     for level, count in enumerate(counts):
         spins, log_prob = density.sample(jax.random.fold_in(key, level), params, count, level=level)
-        seen = values(spins)
+        seen, pairs = values(spins), float(count) * (count - 1)
         coarser = values(spins[:, ::2, ::2]) if level + 1 < len(counts) else jnp.zeros_like(seen)
         mean, spread = jnp.mean(seen), seen - jnp.mean(seen)
         if level == 0:
@@ -133,9 +133,9 @@ def _multilevel_mean(
             weights = jax.nn.softmax(-jax.vmap(model.hamiltonian)(spins) - log_prob) * np.float32(count)
             mean = jnp.mean(weights * seen)
             spread = weights * (seen - mean)
-            single = jnp.sum(spread**2) / (count * (count - 1))
+            single = jnp.sum(spread**2) / pairs
         means.append(mean - jnp.mean(coarser))
-        variances.append(jnp.sum((spread - coarser + jnp.mean(coarser)) ** 2) / (count * (count - 1)))
+        variances.append(jnp.sum((spread - coarser + jnp.mean(coarser)) ** 2) / pairs)
     corrections, squares = jnp.stack(means), jnp.stack(variances)
     return MultilevelMean(
         jnp.sum(corrections), jnp.sqrt(jnp.sum(squares)), jnp.sqrt(single), corrections, jnp.sqrt(squares)
