@@ -20,10 +20,9 @@ def main() -> None:
         parser.error(f"--json: expected a file in an existing folder, got {chosen.json}")
     records = importlib.import_module(f"benchmarks.{chosen.area}").run(quick=chosen.quick)
     for record in records:
-        print(
-            f"{record['name']:<36} {record['value']:>10.4g} {record['unit']:<18} "
-            + (f"{record['peer']}: {record['peer_value']:.4g}, ratio {record['ratio']:.2f}" if record["peer"] else "")
-        )
+        beside = f"{record['peer']}: {record['peer_value']:.4g}" if record["peer"] else ""
+        ratio = "" if record["ratio"] is None else f", ratio {record['ratio']:.2f}"
+        print(f"{record['name']:<36} {record['value']:>10.4g} {record['unit']:<18} {beside}{ratio}")
     if chosen.json is not None:
         import jax
 

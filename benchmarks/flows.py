@@ -162,6 +162,7 @@ def trained() -> list[Record]:
     found: dict[str, Record] = {}
     for path in sorted(RESULTS.glob("flows_*.json")):
         for one in json.loads(path.read_text()).get("records", []):
+            one = record(one["name"], one["value"], one["unit"]) | one
             known = found.get(one["name"], one)
             is_better = one["value"] > known["value"] if one["name"].endswith("_ess") else one["value"] < known["value"]
             if one["name"] in TRAINED and (known is one or is_better):
