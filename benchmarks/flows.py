@@ -161,10 +161,10 @@ def trained() -> list[Record]:
     """Figures of the examples' trainings, the best of each from all result files; those of no file are left out."""
     found: dict[str, Record] = {}
     for path in sorted(RESULTS.glob("flows_*.json")):
-        for one in json.loads(path.read_text()).get("records", []):
-            one = record(one["name"], one["value"], one["unit"]) | one
-            known = found.get(one["name"], one)
-            is_better = one["value"] > known["value"] if one["name"].endswith("_ess") else one["value"] < known["value"]
-            if one["name"] in TRAINED and (known is one or is_better):
-                found[one["name"]] = one
+        for given in json.loads(path.read_text()).get("records", []):
+            name, value = given["name"], given["value"]
+            known = found.get(name)
+            is_better = known is None or (value > known["value"] if name.endswith("_ess") else value < known["value"])
+            if name in TRAINED and is_better:
+                found[name] = record(name, value, given["unit"]) | given
     return [found[name] for name in TRAINED if name in found]
