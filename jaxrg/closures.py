@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,10 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 from jax.tree_util import Partial
+
+from jaxrg.checks import kind_of
+
+Functions = TypeVar("Functions")
 
 ARRAYS = (Array, np.ndarray, np.generic, bool, int, float, complex)
 CONSTANTS = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), np.dtype, np.generic, range)
@@ -34,6 +38,20 @@ def as_partial(fn: Callable) -> Partial:
         return _open_callable(fn, 0)
     except _MayChange:
         return Partial(_Callable(fn))
+
+
+def as_functions(name: str, value: Any, kind: type[Functions]) -> Functions:
+    """A NamedTuple of functions, such as `jaxrg.base.Bijector`, of whatever has them, each a pytree.
+
+    Raises:
+        ValueError: something without one of the functions.
+    """
+    fields: tuple[str, ...] = kind._fields  # type: ignore[attr-defined]
+    parts = [getattr(value, field, None) for field in fields]
+    if not all(map(callable, parts)):
+        listed = f"{', '.join(fields[:-1])} and {fields[-1]}"
+        raise ValueError(f"{name}: expected a {kind.__name__} with {listed}, got {kind_of(value)}")
+    return kind(*map(as_partial, parts))  # type: ignore[arg-type]
 
 
 class _MayChange(Exception):

@@ -11,7 +11,7 @@ from jax.tree_util import Partial
 
 from jaxrg.base import Bijector, Density, PyTree
 from jaxrg.checks import as_count, as_floating, check_function, check_key, kind_of
-from jaxrg.closures import as_partial
+from jaxrg.closures import as_functions, as_partial
 
 
 class FlowParams(NamedTuple):
@@ -48,20 +48,8 @@ def density(flow: Bijector, prior: Density) -> Density:
     Reference:
         Rezende & Mohamed, ICML (2015).
     """
-    flow, prior = as_bijector("flow", flow), as_density("prior", prior)
+    flow, prior = as_functions("flow", flow, Bijector), as_functions("prior", prior, Density)
     return Density(Partial(_init, flow, prior), Partial(_sample, flow, prior), Partial(_log_prob, flow, prior))
-
-
-def as_density(name: str, value: Any) -> Density:
-    """A density whose functions are pytrees.
-
-    Raises:
-        ValueError: something without the functions of one.
-    """
-    parts = [getattr(value, field, None) for field in Density._fields]
-    if not all(map(callable, parts)):
-        raise ValueError(f"{name}: expected a Density with init, sample and log_prob, got {kind_of(value)}")
-    return Density(*map(as_partial, parts))  # type: ignore[arg-type]
 
 
 def _init(flow: Bijector, prior: Density, key: Array) -> FlowParams:
@@ -153,7 +141,7 @@ def latent_action(flow: Bijector, params: PyTree, action: Callable) -> Partial:
     Reference:
         Li & Wang, Phys. Rev. Lett. 121, 260601 (2018).
     """
-    flow = as_bijector("flow", flow)
+    flow = as_functions("flow", flow, Bijector)
     check_function("action", action, of="one configuration")
     return Partial(_latent_action, flow, as_partial(action), params)
 
@@ -163,15 +151,3 @@ def _latent_action(flow: Bijector, action: Callable, params: PyTree, latents: Py
     field, log_det = flow.forward(params, latents)
     energy = action(field)
     return energy - log_det.astype(energy.dtype)
-
-
-def as_bijector(name: str, value: Any) -> Bijector:
-    """A bijector whose functions are pytrees.
-
-    Raises:
-        ValueError: something without the functions of one.
-    """
-    parts = [getattr(value, field, None) for field in Bijector._fields]
-    if not all(map(callable, parts)):
-        raise ValueError(f"{name}: expected a Bijector with init, forward and inverse, got {kind_of(value)}")
-    return Bijector(*map(as_partial, parts))  # type: ignore[arg-type]

@@ -18,8 +18,9 @@ from jax import Array
 
 from jaxrg.base import Bijector, Density, PyTree
 from jaxrg.checks import as_count, as_floating, check_number, check_shape
+from jaxrg.closures import as_functions
 from jaxrg.flows.cones import as_region
-from jaxrg.flows.densities import as_density, check_params
+from jaxrg.flows.densities import check_params
 from jaxrg.flows.hierarchy import geometry, parts_of
 from jaxrg.flows.latents import check_finite
 from jaxrg.flows.passes import Geometry, on_blocks, passes, renormalise, split
@@ -176,7 +177,7 @@ def missing_sites(flow: Bijector, prior: Density, params: PyTree, field: Any, is
         ValueError: NaN or infinities, shapes that do not fit, or nothing missing.
     """
     tree, _ = parts_of(flow)
-    prior = as_density("prior", prior)
+    prior = as_functions("prior", prior, Density)
     check_params(params)
     values = as_floating("field", field)
     check_shape("field", values, tree.shape)

@@ -19,8 +19,7 @@ from jax.tree_util import Partial
 
 from jaxrg.base import Density, DensityLike, PyTree
 from jaxrg.checks import as_count, as_floating, as_parameter, check_function, kind_of
-from jaxrg.closures import as_partial
-from jaxrg.flows.densities import as_density
+from jaxrg.closures import as_functions, as_partial
 
 Action: TypeAlias = Callable[[PyTree], Array]
 """``S = action(configuration)``: minus the logarithm of the target at one configuration, up to a constant."""
@@ -29,7 +28,7 @@ Gradients: TypeAlias = tuple[PyTree, PyTree, PyTree]
 
 
 def _made(fn: Callable, density: Density | DensityLike, action: Action | None, num_samples: int | None) -> Partial:
-    density = as_density("density", density)
+    density = as_functions("density", density, Density)
     if action is None:
         return Partial(fn, density)
     check_function("action", action, of="one configuration")

@@ -12,7 +12,7 @@ from jax.tree_util import Partial
 
 from jaxrg.base import Density, PyTree
 from jaxrg.checks import as_count, as_parameter, as_sides, check_function, check_key, is_traced, kind_of
-from jaxrg.closures import as_partial
+from jaxrg.closures import as_functions, as_partial
 from jaxrg.sums import blocked_sum
 
 
@@ -189,12 +189,9 @@ def conditional(prior: Density, init: Callable[[Array], PyTree], condition: Call
         >>> latents[0].shape, log_prob.shape
         ((5, 6), (5,))
     """
-    parts = [getattr(prior, name, None) for name in Density._fields]
-    if not all(map(callable, parts)):
-        raise ValueError(f"prior: expected a Density with init, sample and log_prob, got {kind_of(prior)}")
+    noise = as_functions("prior", prior, Density)
     check_function("init", init, of="a key")
     check_function("condition", condition, of="(params, level, coarser)")
-    noise = Density(*map(as_partial, parts))  # type: ignore[arg-type]
     made, told = as_partial(init), as_partial(condition)
     return Density(
         Partial(_conditional_init, noise, made),

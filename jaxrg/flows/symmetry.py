@@ -12,8 +12,7 @@ from jax.tree_util import Partial
 
 from jaxrg.base import Bijector, Density, DensityLike, PyTree
 from jaxrg.checks import as_count, check_function, check_key, kind_of
-from jaxrg.closures import as_partial
-from jaxrg.flows.densities import as_bijector, as_density
+from jaxrg.closures import as_functions, as_partial
 
 
 def negated(configuration: PyTree) -> PyTree:
@@ -53,7 +52,7 @@ def symmetrized(density: Density | DensityLike, elements: Sequence[Callable[[PyT
     Reference:
         Wu, Wang & Zhang, Phys. Rev. Lett. 122, 080602 (2019).
     """
-    density = as_density("density", density)
+    density = as_functions("density", density, Density)
     if not isinstance(elements, Sequence) or not elements:
         raise ValueError(f"elements: expected functions of a configuration, one or more, got {kind_of(elements)}")
     for element in elements:
@@ -124,7 +123,7 @@ def phase_equivariant(coupling: Bijector, frozen: Any) -> Bijector:
         >>> flow.forward((), field)[0].round(5).tolist()  # the frozen site says where to: 1 + 4i
         [[0.0, 2.0], [1.0, 4.0]]
     """
-    init, forward, inverse = as_bijector("coupling", coupling)
+    init, forward, inverse = as_functions("coupling", coupling, Bijector)
     mask = np.asarray(frozen)
     if mask.dtype != bool or mask.ndim == 0 or not mask.any():
         raise ValueError(f"frozen: expected booleans [*sites], some of them True, got {kind_of(frozen)}")

@@ -13,7 +13,7 @@ from jax.tree_util import Partial
 from jaxrg.base import FieldModel, PyTree, Sampler
 from jaxrg.checks import as_floating, check_function, check_key, check_shape, is_traced, kind_of
 from jaxrg.closures import as_partial
-from jaxrg.samplers.kernels import from_kernel
+from jaxrg.samplers.kernels import check_members, from_kernel
 
 
 class FieldState(NamedTuple):
@@ -54,19 +54,7 @@ def as_target(model: Any, start: PyTree | None = None) -> Target:
 
 def check_field_model(model: FieldModel, protocol: type = FieldModel) -> None:
     """Raise ValueError unless this is a `FieldModel`, or of another protocol, whose action fits its shape."""
-    members = [name for base in protocol.__mro__[::-1] for name in vars(base) if not name.startswith("_")]
-    missing = [name for name in members if not hasattr(model, name)]
-    if missing or isinstance(model, type):
-        lack = f" without {', '.join(missing)}" if missing else ", a class and no instance"
-        raise ValueError(
-            f"model: expected a {protocol.__name__} ({', '.join(members)}), "
-            f"got {model.__name__ if isinstance(model, type) else type(model).__name__}{lack}"
-        )
-    if jax.tree_util.all_leaves([model]):
-        raise ValueError(
-            f"model: expected a pytree with the couplings for leaves, got {type(model).__name__}; "
-            "see jax.tree_util.register_dataclass"
-        )
+    check_members(model, protocol)
     _check_action("model.action", model.action, jax.ShapeDtypeStruct(model.shape, jnp.float32))
 
 

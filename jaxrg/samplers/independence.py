@@ -13,7 +13,7 @@ from jax.tree_util import Partial
 from jaxrg import random
 from jaxrg.base import Density, DensityLike, Progress, PyTree, Sampler, Status
 from jaxrg.checks import as_count, as_floating, check_function, check_key, kind_of
-from jaxrg.closures import as_partial
+from jaxrg.closures import as_functions, as_partial
 from jaxrg.progress import reporting
 from jaxrg.samplers.kernels import from_kernel
 
@@ -50,11 +50,9 @@ class IndependenceChain(NamedTuple):
 
 
 def _as_source(density: Density | DensityLike, action: Callable) -> tuple[Density, Partial]:
-    parts = [getattr(density, field, None) for field in Density._fields]
-    if not all(map(callable, parts)):
-        raise ValueError(f"density: expected a Density with init, sample and log_prob, got {kind_of(density)}")
+    functions = as_functions("density", density, Density)
     check_function("action", action, of="one configuration")
-    return Density(*map(as_partial, parts)), as_partial(action)  # type: ignore[arg-type]
+    return functions, as_partial(action)
 
 
 def _log_weights(action: Callable, draws: PyTree, log_prob: Array) -> Array:

@@ -53,6 +53,23 @@ def check_sampler(name: str, sampler: Any) -> None:
         raise ValueError(f"{name}: expected a Sampler, as samplers.heat_bath(model) is, got {kind_of(sampler)}")
 
 
+def check_members(model: Any, protocol: type) -> None:
+    """Raise ValueError unless a model is a pytree with all members of a protocol."""
+    members = [name for base in protocol.__mro__[::-1] for name in vars(base) if not name.startswith("_")]
+    missing = [name for name in members if not hasattr(model, name)]
+    if missing or isinstance(model, type):
+        lack = f" without {', '.join(missing)}" if missing else ", a class and no instance"
+        raise ValueError(
+            f"model: expected a {protocol.__name__} ({', '.join(members)}), "
+            f"got {model.__name__ if isinstance(model, type) else type(model).__name__}{lack}"
+        )
+    if jax.tree_util.all_leaves([model]):
+        raise ValueError(
+            f"model: expected a pytree with the couplings for leaves, got {type(model).__name__}; "
+            "see jax.tree_util.register_dataclass"
+        )
+
+
 def counted(kernel: Kernel) -> Partial:
     """The step of a sampler: the kernel with a key made of the run's key and the number of steps, which it counts."""
     return Partial(_step, as_partial(kernel))

@@ -12,7 +12,7 @@ from jax.tree_util import Partial
 
 from jaxrg.base import Model, PyTree, Sampler
 from jaxrg.checks import as_spins, check_key, check_shape, kind_of
-from jaxrg.samplers.kernels import from_kernel
+from jaxrg.samplers.kernels import check_members, from_kernel
 
 
 class SpinState(NamedTuple):
@@ -73,19 +73,7 @@ def spin_sampler(kernel: Callable, model: Model, *, init: Callable = init_spins,
 
 def check_model(model: Model, protocol: type = Model) -> None:
     """Raise ValueError unless this is a `Model` (or `PairModel`) whose members fit its shape."""
-    members = [name for base in protocol.__mro__[::-1] for name in vars(base) if not name.startswith("_")]
-    missing = [name for name in members if not hasattr(model, name)]
-    if missing or isinstance(model, type):
-        lack = f" without {', '.join(missing)}" if missing else ", a class and no instance"
-        raise ValueError(
-            f"model: expected a {protocol.__name__} ({', '.join(members)}), "
-            f"got {model.__name__ if isinstance(model, type) else type(model).__name__}{lack}"
-        )
-    if jax.tree_util.all_leaves([model]):
-        raise ValueError(
-            f"model: expected a pytree with the couplings for leaves, got {type(model).__name__}; "
-            "see jax.tree_util.register_dataclass"
-        )
+    check_members(model, protocol)
     check_shape("model.colours", model.colours, tuple(model.shape))
     _check_result("model.local_field", jax.eval_shape(_local_field, model), tuple(model.shape))
     _check_result("model.hamiltonian", jax.eval_shape(_hamiltonian, model), ())

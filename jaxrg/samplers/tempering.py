@@ -12,8 +12,8 @@ from jax import Array, lax
 from jax.tree_util import Partial
 
 from jaxrg.base import Density, FieldModel, PyTree, Status
-from jaxrg.checks import as_count, as_floating, check_function, check_key, check_number, is_traced, kind_of
-from jaxrg.closures import as_partial
+from jaxrg.checks import as_count, as_floating, check_function, check_key, check_number, is_traced
+from jaxrg.closures import as_functions
 from jaxrg.samplers.derivatives import without_derivatives
 from jaxrg.samplers.fields import FieldState, Target, as_target, dtype_of
 from jaxrg.samplers.hamiltonian import as_step_size, hmc_step
@@ -302,9 +302,7 @@ def _as_problem(model: Any, reference: Any, params: PyTree) -> tuple[Target, Den
     if reference is None:
         check_function("model", model, of="one configuration, or a FieldModel")
         raise ValueError("reference: expected a Density where the model is a bare action, got None")
-    if not isinstance(reference, Density):
-        raise ValueError(f"reference: expected a Density, got {kind_of(reference)}")
-    reference = Density(*map(as_partial, reference))
+    reference = as_functions("reference", reference, Density)
     one = jax.eval_shape(lambda key, params: reference.sample(key, params, 1)[0], jax.random.key(0), params)
     start = jax.tree.map(lambda leaf: np.zeros(leaf.shape[1:], leaf.dtype), one)
     return as_target(model, start), reference, params

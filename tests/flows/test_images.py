@@ -174,7 +174,7 @@ def test_other_numbers_than_levels_are_refused(levels, message):
 def test_other_parts_are_refused():
     with pytest.raises(ValueError, match="params: expected ImageParams"):
         flows.images.bits_per_dimension(jax.random.key(0), STEPS, UNIFORM, (), PAIRS)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="dequantisation: expected one with init and sample"):
+    with pytest.raises(ValueError, match="dequantisation: expected a Dequantisation with init and sample"):
         flows.images.image_likelihood(STEPS, jnp.tanh)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="flow: expected a Bijector"):
         flows.images.variational_dequantisation(jnp.tanh)  # type: ignore[arg-type]

@@ -12,24 +12,14 @@ from jax.tree_util import Partial, register_static
 
 from jaxrg.base import Bijector, PyTree
 from jaxrg.checks import as_count, kind_of
+from jaxrg.closures import as_functions
 from jaxrg.flows.bijectors.making import bijector, check_part
-
-
-def as_bijector(name: str, value: Any) -> Bijector:
-    """What a user gives for a bijector.
-
-    Raises:
-        ValueError: no `base.Bijector`.
-    """
-    if not isinstance(value, Bijector):
-        raise ValueError(f"{name}: expected a Bijector, got {kind_of(value)}")
-    return value
 
 
 def _as_bijectors(bijectors: Any) -> tuple[Bijector, ...]:
     if not isinstance(bijectors, Sequence) or isinstance(bijectors, Bijector) or not bijectors:
         raise ValueError(f"bijectors: expected a sequence of at least one Bijector, got {kind_of(bijectors)}")
-    return tuple(as_bijector(f"bijectors[{index}]", value) for index, value in enumerate(bijectors))
+    return tuple(as_functions(f"bijectors[{index}]", value, Bijector) for index, value in enumerate(bijectors))
 
 
 def chain(bijectors: Sequence[Bijector]) -> Bijector:
@@ -76,8 +66,8 @@ def invert(bijector: Bijector) -> Bijector:
     Raises:
         ValueError: no bijector.
     """
-    as_bijector("bijector", bijector)
-    return Bijector(bijector.init, bijector.inverse, bijector.forward)
+    init, forward, inverse = as_functions("bijector", bijector, Bijector)
+    return Bijector(init, inverse, forward)
 
 
 @register_static
@@ -110,7 +100,7 @@ def repeat(layer: Bijector, num_layers: int, *, unroll: int = 1) -> Bijector:
         (10, 8, 1)
     """
     repeats = Repeats(as_count("num_layers", num_layers), as_count("unroll", unroll))
-    as_bijector("layer", layer)
+    layer = as_functions("layer", layer, Bijector)
     return bijector(
         Partial(_init_layers, repeats, layer.init),
         Partial(_scan, repeats, layer.forward),

@@ -19,7 +19,7 @@ from jax.tree_util import Partial
 
 from jaxrg.base import Bijector, PyTree
 from jaxrg.checks import as_count, as_floating, as_integers, check_key, kind_of
-from jaxrg.closures import as_partial
+from jaxrg.closures import as_functions
 from jaxrg.sums import blocked_sum
 
 EDGE = 2.0**-24  # as far as noise stays away from 0 and 1, whose logits are infinite
@@ -73,10 +73,7 @@ def variational_dequantisation(flow: Bijector) -> Dequantisation:
     Reference:
         Ho, Chen, Srinivas, Duan & Abbeel, ICML (2019).
     """
-    parts = [getattr(flow, name, None) for name in Bijector._fields]
-    if not all(map(callable, parts)):
-        raise ValueError(f"flow: expected a Bijector with init, forward and inverse, got {kind_of(flow)}")
-    bijector = Bijector(*map(as_partial, parts))  # type: ignore[arg-type]
+    bijector = as_functions("flow", flow, Bijector)
     return Dequantisation(bijector.init, Partial(_variational, bijector.forward))
 
 

@@ -11,8 +11,7 @@ from jax.tree_util import Partial, register_static
 
 from jaxrg.base import Density, DensityLike, PyTree
 from jaxrg.checks import as_count, as_floating_alike, check_key, check_number, check_shape, is_traced, kind_of
-from jaxrg.closures import as_partial
-from jaxrg.flows.densities import as_density
+from jaxrg.closures import as_functions
 from jaxrg.flows.images.dequantisation import Dequantisation, as_levels
 
 
@@ -40,13 +39,6 @@ class BitsPerDimension(NamedTuple):
 @register_static
 class _Levels(int):
     """A static number of levels."""
-
-
-def _as_dequantisation(value: Any) -> Dequantisation:
-    parts = [getattr(value, field, None) for field in Dequantisation._fields]
-    if not all(map(callable, parts)):
-        raise ValueError(f"dequantisation: expected one with init and sample, got {kind_of(value)}")
-    return Dequantisation(*map(as_partial, parts))  # type: ignore[arg-type]
 
 
 def _check_params(params: Any) -> None:
@@ -85,7 +77,12 @@ def image_likelihood(
         Theis, van den Oord & Bethge, ICLR (2016).
     """
     count = _Levels(as_count("num_levels", num_levels, minimum=2))
-    return Partial(_gradient, as_density("density", density), _as_dequantisation(dequantisation), count)
+    return Partial(
+        _gradient,
+        as_functions("density", density, Density),
+        as_functions("dequantisation", dequantisation, Dequantisation),
+        count,
+    )
 
 
 def _gradient(
@@ -157,7 +154,10 @@ def bits_per_dimension(
         Burda, Grosse & Salakhutdinov, ICLR (2016); Ho, Chen, Srinivas, Duan & Abbeel, ICML (2019).
     """
     check_key("key", key)
-    density, dequantisation = as_density("density", density), _as_dequantisation(dequantisation)
+    density, dequantisation = (
+        as_functions("density", density, Density),
+        as_functions("dequantisation", dequantisation, Dequantisation),
+    )
     _check_params(params)
     levels, num_levels = as_levels(levels, num_levels)
     if levels.shape[0] < 2:

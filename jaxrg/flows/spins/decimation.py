@@ -116,7 +116,7 @@ class InverseDecimation:
         return int(level)
 
     def _check(self, params: PyTree) -> None:
-        expected = jax.eval_shape(lambda: _init(self.plan, jax.random.key(0), degree=self.degree))
+        expected = _shapes(self.plan, self.degree)
         if jax.tree.structure(params) != jax.tree.structure(expected):
             raise ValueError(f"params: expected those of {self.num_levels} levels, as init makes them, got others")
         for (path, leaf), like in zip(jax.tree.leaves_with_path(params), jax.tree.leaves(expected), strict=True):
@@ -157,7 +157,7 @@ def inverse_decimation(
         model: `jaxrg.models.Ising` on a periodic square lattice with nearest neighbours, without a field. Its coupling
             is a leaf: with ``degree`` and ``interval`` one set of weights serves many.
         num_levels: how often the sides are halved; None for as few times as leave a top of at most 16 sites.
-        spacing: of the sites of a pass, even; a level has 3 (spacing / 2)^2 passes, which is exact as spacing grows.
+        spacing: of the sites of a pass, a power of two; a level has 3 (spacing / 2)^2 passes.
         radius: how far away a spin knows others, in sites of its level.
         conditional: the local fields, `odd_network` or `local_operators`.
         degree: of the polynomials of K that all weights are; 0 for one coupling.
@@ -187,8 +187,8 @@ def inverse_decimation(
     shape = _checked_shape(model)
     spacing, degree = as_count("spacing", spacing, minimum=2), as_count("degree", degree, minimum=0)
     check_number("radius", radius, above=1.4, below=64)
-    if spacing % 2:
-        raise ValueError(f"spacing: expected an even number of sites, got {spacing}")
+    if spacing & (spacing - 1):
+        raise ValueError(f"spacing: expected a power of two, got {spacing}")
     possible = _possible_levels(shape, spacing)
     fewest = next((n for n in range(1, possible) if (shape[0] >> n) * (shape[1] >> n) <= MAX_TOP), possible)
     levels = fewest if num_levels is None else as_count("num_levels", num_levels)
@@ -241,6 +241,11 @@ def _as_interval(interval: Any, degree: int, coupling: Array) -> Array:
     if np.shape(ends) != (2,) or (not is_traced(ends) and not float(ends[0]) < float(ends[1])):
         raise ValueError(f"interval: expected two couplings, the smaller one first, got {interval!r}")
     return ends.astype(coupling.dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _shapes(plan: Plan, degree: int) -> PyTree:
+    return jax.eval_shape(lambda: _init(plan, jax.random.key(0), degree=degree))
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="degree")

@@ -31,8 +31,14 @@ def quarter_field(couplings: Array, spins: Array) -> Array:
     total = jnp.zeros_like(odd)
     for step, near, far in ((-1, below, corner), (1, even, aside)):  # the site below, then the one above
         field = down * jnp.roll(odd, step, 0) + right * (near + far)
-        total = total + jnp.arctanh(jnp.tanh(down) * jnp.tanh(field))
+        total = total + _through(down, field)
     for step, near, far in ((-1, aside, corner), (1, even, below)):  # to the right, then to the left
         field = right * jnp.roll(odd, step, 1) + down * (near + far)
-        total = total + jnp.arctanh(jnp.tanh(right) * jnp.tanh(field))
+        total = total + _through(right, field)
     return total
+
+
+def _through(coupling: Array, field: Array) -> Array:
+    """artanh(tanh K tanh h), also where a tanh rounds to one: half of ln cosh(h + K) - ln cosh(h - K)."""
+    plus, minus = jnp.abs(field + coupling), jnp.abs(field - coupling)
+    return (plus - minus + jnp.log1p(jnp.exp(-2 * plus)) - jnp.log1p(jnp.exp(-2 * minus))) / 2

@@ -37,14 +37,10 @@ class Passes(NamedTuple):
 
 
 def spread(size: int) -> list[Step]:
-    """All ``(i, j)`` below a size: the first, and every power of four of them, as far apart as can be."""
-    if size % 2:
-        return [(i, j) for i in range(size) for j in range(size)]
-    return [(2 * i + a, 2 * j + b) for a, b in ((0, 0), (1, 1), (0, 1), (1, 0)) for i, j in _halved(size)]
-
-
-def _halved(size: int) -> list[Step]:
-    return spread(size // 2)
+    """All ``(i, j)`` below a power of two: the first, and every power of four of them, as far apart as can be."""
+    if size == 1:
+        return [(0, 0)]
+    return [(2 * i + a, 2 * j + b) for a, b in ((0, 0), (1, 1), (0, 1), (1, 0)) for i, j in spread(size // 2)]
 
 
 def pass_offsets(spacing: int) -> list[Step]:
