@@ -195,7 +195,7 @@ def draw_levels(result: Result) -> Figure:
     density = result.density
     configuration, _ = density.sample(jax.random.key(11), result.params, 1)
     levels = list(reversed(range(density.num_levels + 1)))
-    figure, axes = style.new_figure(1, len(levels), size=(3 * len(levels), 3.2))
+    figure, axes = style.new_figure(1, len(levels), size=(3 * len(levels), 3.6))
     for place, level in zip(axes.flat, levels, strict=True):
         step = 2**level
         part = np.asarray(configuration[0, ::step, ::step])
