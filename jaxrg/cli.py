@@ -1,5 +1,6 @@
 """The command line: ``jaxrg demo``."""
 
+import _thread
 import argparse
 import logging
 import os
@@ -103,6 +104,24 @@ def _leaving_at_once() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@contextmanager
+def _no_interrupt_lost() -> Iterator[None]:
+    """A context in which a Ctrl-C that a callback swallowed, as JAX's of the garbage collector does, comes again."""
+    before = sys.unraisablehook
+
+    def again(lost: "sys.UnraisableHookArgs") -> None:
+        if lost.exc_type is KeyboardInterrupt:
+            threading.Timer(0.05, _thread.interrupt_main).start()
+        else:
+            before(lost)
+
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 if it worked, 1 if it failed on the way, 2 if it was refused, 130 after Ctrl-C."""
     chosen = parser().parse_args(arguments)
@@ -119,7 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # What Orbax logs of an error, with the traceback of its thread, it raises as well.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     try:
-        run_demo(chosen.out, seed=chosen.seed, is_smoke=chosen.smoke)
+        with _no_interrupt_lost():
+            run_demo(chosen.out, seed=chosen.seed, is_smoke=chosen.smoke)
         if sys.stdout is not None:
             sys.stdout.flush()
     except (FolderError, ModuleNotFoundError) as error:

@@ -1,4 +1,5 @@
 import errno
+import gc
 import io
 import json
 import math
@@ -301,6 +302,23 @@ sys.exit(main(["demo", "--out", {str(tmp_path / "out")!r}]))
     stopped = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert stopped.returncode == 130
     assert stopped.stderr == "jaxrg demo: interrupted; run the same command again to go on\n"
+
+
+def test_ctrl_c_that_a_callback_swallows_comes_again(tmp_path, quick, capsys):
+    """JAX has a callback of the garbage collector, and what is raised there Python ignores."""
+
+    def interrupted(*_, **__):
+        def swallow(*_):
+            gc.callbacks.remove(swallow)
+            raise KeyboardInterrupt
+
+        gc.callbacks.append(swallow)
+        gc.collect()
+        time.sleep(30)
+
+    quick.setattr("jaxrg.demo.run_demo", interrupted)
+    assert demo(tmp_path) == 130
+    assert capsys.readouterr().err == "jaxrg demo: interrupted; run the same command again to go on\n"
 
 
 def test_a_device_that_is_not_there_is_a_line_of_words(tmp_path, quick, capsys):
