@@ -9,8 +9,11 @@
 # Beside the networks stands a control of physicist's size: three couplings a pass, the published claim of what inverse
 # renormalisation needs.
 #
-# `python examples/inverse_decimation.py --sizes 16 32 64 --steps 20000` trains for longer, `--json FILE` keeps the
-# figures; checkpoints are kept under `--out`, and the same command goes on where it stopped.
+# At last one set of weights takes the coupling as an input, beside weights trained at each coupling alone.
+#
+# `python examples/inverse_decimation.py --sizes 16 32 64 --steps 20000` trains for longer, or each size for steps of
+# its own; `--json FILE` keeps the figures; checkpoints are kept under `--out`, and the same command goes on where it
+# stopped.
 
 # %%
 import argparse
@@ -39,20 +42,24 @@ from _study import HEADER, Claim, print_claims, save, show
 COUPLING = 0.44  # of the published figures; the critical one is 0.4407
 PUBLISHED = {8: (0.0014, 0.996), 16: (0.0111, 0.978), 32: (0.0374, 0.926), 64: (0.392, 0.438), 128: (7.1, None)}
 NUM_EPOCHS = 20
+COUPLINGS = (0.3, exact.critical_coupling, 0.5)  # that one set of weights is measured at
+LEARNED = (0.3, 0.36, 0.41, 0.44, 0.47, 0.5)  # and those it learns at
+CONTROL_STEPS = 2_000  # at most: three couplings a pass need no more
 
 
 class Scale(NamedTuple):
     """Size of the study."""
 
     sizes: tuple[int, ...]
-    num_steps: int
+    num_steps: tuple[int, ...]  # for each size, the last for those beyond
     num_sites: int
     num_chains: int
     num_draws: int
+    shared_steps: int  # of the weights for many couplings, on the first size
 
 
-FULL = Scale((8, 16), 1_500, 2_048, 256, 20_000)
-SMOKE = Scale((8,), 40, 64, 16, 400)
+FULL = Scale((8, 16), (1_500,), 2_048, 256, 20_000, 1_000)
+SMOKE = Scale((8,), (40,), 64, 16, 400, 40)
 
 
 class Result(NamedTuple):
@@ -75,25 +82,36 @@ class Result(NamedTuple):
 
 
 # %%
-def ising(side: int) -> models.Ising:
-    return models.Ising(lattice.hypercubic((side, side)), COUPLING)
+def ising(side: int, coupling: float = COUPLING) -> models.Ising:
+    return models.Ising(lattice.hypercubic((side, side)), coupling)
 
 
-def train(density: spins.InverseDecimation, params: Any, scale: Scale, folder: Path) -> tuple[Any, float]:
-    """Adam with a cosine and averaged parameters, kept in a folder from which it goes on; and the seconds it took."""
-    steps_per_epoch = max(1, scale.num_steps // NUM_EPOCHS)
+@functools.cache
+def optimizer_of(num_steps: int) -> optax.GradientTransformation:
+    """Adam with a cosine and averaged parameters; the same one for as many steps, so that programs are shared."""
+    schedule = optax.warmup_cosine_decay_schedule(0.0, 1e-2, min(50, num_steps // NUM_EPOCHS), num_steps)
+    average = training.moving_average(max(0.99, 1 - 20 / num_steps))
+    return optax.chain(optax.clip_by_global_norm(20.0), optax.adam(schedule, b2=0.99), average)
+
+
+def train(
+    density: spins.InverseDecimation,
+    params: Any,
+    scale: Scale,
+    num_steps: int,
+    folder: Path,
+    couplings: Sequence[float] = (),
+) -> tuple[Any, float]:
+    """Averaged parameters, kept in a folder from which it goes on, and the seconds it took."""
+    steps_per_epoch = max(1, num_steps // NUM_EPOCHS)
     num_chains = max(16, min(scale.num_chains, scale.num_chains * 32**2 // density.shape[0] ** 2))
-    schedule = optax.warmup_cosine_decay_schedule(0.0, 1e-2, min(50, steps_per_epoch), steps_per_epoch * NUM_EPOCHS)
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(20.0), optax.adam(schedule, b2=0.99), training.moving_average(0.99)
-    )
     start = time.time()
     run = training.fit(
         jax.random.key(2),
         spins.maximum_likelihood(density, num_sites=scale.num_sites),
-        optimizer,
+        optimizer_of(steps_per_epoch * NUM_EPOCHS),
         params,
-        aux=spins.start_chains(jax.random.key(3), density, num_chains),
+        aux=spins.start_chains(jax.random.key(3), density, num_chains, couplings=jnp.array(couplings or [COUPLING])),
         num_epochs=NUM_EPOCHS,
         steps_per_epoch=steps_per_epoch,
         checkpoint_dir=folder,
@@ -107,11 +125,16 @@ def train(density: spins.InverseDecimation, params: Any, scale: Scale, folder: P
 
 
 # %%
+def batch_of(side: int, num_draws: int) -> int:
+    """Draws at a time."""
+    return max(16, min(num_draws, 2_000_000 // side**2))
+
+
 def measure(density: spins.InverseDecimation, params: Any, fields: str, seconds: float, num_draws: int) -> Result:
     model, side = ising(density.shape[0]), density.shape[0]
     with jax.enable_x64(True):
         log_partition = float(exact.torus_log_partition(jnp.float64(np.float32(COUPLING)), (side, side)))
-    batch = max(16, min(num_draws, 2_000_000 // side**2))
+    batch = batch_of(side, num_draws)
     draw = functools.partial(samplers.weighted_draws, density=density, params=params, action=model.hamiltonian)
     options: dict[str, Any] = {"batch_size": batch, "observe": model.observables}
     draw(jax.random.key(4), num_samples=batch, **options)  # compiles
@@ -186,6 +209,42 @@ def details(result: Result) -> dict[str, Any]:
 
 
 # %% [markdown]
+# ## One set of weights for many couplings
+# All weights are polynomials of K. A step costs as many times what it costs at one coupling as there are couplings to
+# learn from.
+
+
+# %%
+def over_couplings(side: int, scale: Scale, out: Path) -> list[dict[str, Any]]:
+    """KL of one set of weights, and of weights trained at each coupling alone for as many steps."""
+    shared = spins.inverse_decimation(ising(side), degree=4, interval=(LEARNED[0], LEARNED[-1]))
+    print(f"L = {side}, one set of weights at {len(LEARNED)} couplings:", flush=True)
+    start = shared.init(jax.random.key(1))
+    params, _ = train(shared, start, scale, scale.shared_steps, out / f"L{side}_shared", LEARNED)
+    found, batch = [], batch_of(side, scale.num_draws)
+    for coupling in COUPLINGS:
+        own = spins.inverse_decimation(ising(side, coupling))
+        print(f"L = {side}, K = {coupling:.4f} alone:", flush=True)
+        folder = out / f"L{side}_K{coupling:.4f}"
+        own_params, _ = train(own, own.init(jax.random.key(1)), scale, scale.shared_steps, folder, [coupling])
+        moved = spins.inverse_decimation(ising(side, coupling), degree=4, interval=(LEARNED[0], LEARNED[-1]))
+        row: dict[str, Any] = {"side": side, "coupling": coupling}
+        for name, density, weights in (("shared", moved, params), ("own", own, own_params)):
+            draws = samplers.weighted_draws(
+                jax.random.key(5),
+                density,
+                weights,
+                ising(side, coupling).hamiltonian,
+                scale.num_draws,
+                batch_size=batch,
+            )
+            estimate = stats.importance(draws.log_weights)
+            row |= {name: float(estimate.kl), f"{name}_error": float(estimate.kl_error)}
+        found.append(row)
+    return found
+
+
+# %% [markdown]
 # ## Pictures: a configuration by levels, and what each level is worth
 
 
@@ -210,19 +269,21 @@ def main(
     smoke: bool = False,
     out: str = "out/inverse_decimation",
     sizes: Sequence[int] = (),
-    num_steps: int = 0,
+    num_steps: Sequence[int] = (),
     num_draws: int = 0,
+    shared_steps: int = 0,
     json_file: str = "",
 ) -> None:
     scale = SMOKE if smoke else FULL
     scale = scale._replace(
         sizes=tuple(sizes) or scale.sizes,
-        num_steps=num_steps or scale.num_steps,
+        num_steps=tuple(num_steps) or scale.num_steps,
         num_draws=num_draws or scale.num_draws,
+        shared_steps=shared_steps or scale.shared_steps,
     )
     results, claims, params = [], [HEADER], {}
-    for side in scale.sizes:
-        found = {}
+    for number, side in enumerate(scale.sizes):
+        found, steps = {}, scale.num_steps[min(number, len(scale.num_steps) - 1)]
         for fields, conditional in (("network", spins.odd_network()), ("3 couplings", spins.local_operators(3))):
             density = spins.inverse_decimation(ising(side), conditional=conditional)
             start = density.init(jax.random.key(1))
@@ -230,7 +291,9 @@ def main(
                 start = spins.extend(density, start, params[fields])
             print(f"L = {side}, {fields}:", flush=True)
             folder = Path(out) / f"L{side}_{fields.replace(' ', '_')}"
-            params[fields], seconds = train(density, start, scale, folder)
+            params[fields], seconds = train(
+                density, start, scale, steps if fields == "network" else min(steps, CONTROL_STEPS), folder
+            )
             found[fields] = measure(density, params[fields], fields, seconds, scale.num_draws)
         results += found.values()
         claims.append(claim_of(found["network"], found["3 couplings"]))
@@ -241,12 +304,17 @@ def main(
             f"draws a second, of which one in {2 * float(result.chain_time):.2f} is independent, against "
             f"{result.independent_per_second:.0f} independent ones of Swendsen-Wang"
         )
+    shared = over_couplings(scale.sizes[0], scale, Path(out))
+    for row in shared:
+        own, both = (show(row[name], row[f"{name}_error"], 4) for name in ("own", "shared"))
+        print(f"L = {row['side']}, K = {row['coupling']:.4f}: KL {both} nats of the shared weights, {own} of its own")
     networks = [result for result in results if result.fields == "network"]
     save({f"levels_L{result.side}": draw_levels(result) for result in networks}, out)
     if json_file:
         machine = {"machine": platform.processor() or platform.machine(), "date": time.strftime("%Y-%m-%d")}
         settings = scale._asdict() | machine | {"command": "examples/inverse_decimation.py"}
         content = {"settings": settings, "records": records_of(networks), "results": list(map(details, results))}
+        content["one set of weights"] = shared
         Path(json_file).write_text(json.dumps(content, indent=2) + "\n")
 
 
@@ -255,8 +323,9 @@ if __name__ == "__main__":
     parser.add_argument("--smoke", action="store_true", help="tiny sizes")
     parser.add_argument("--out", default="out/inverse_decimation", help="folder of figures and checkpoints")
     parser.add_argument("--sizes", type=int, nargs="*", default=(), help="sides, in order")
-    parser.add_argument("--steps", type=int, default=0, help="training steps of each")
+    parser.add_argument("--steps", type=int, nargs="*", default=(), help="training steps of each")
     parser.add_argument("--draws", type=int, default=0, help="draws the figures are from")
+    parser.add_argument("--shared-steps", type=int, default=0, help="training steps of the weights for many couplings")
     parser.add_argument("--json", default="", help="file for the figures")
     given = parser.parse_args()
-    main(given.smoke, given.out, given.sizes, given.steps, given.draws, given.json)
+    main(given.smoke, given.out, given.sizes, given.steps, given.draws, given.shared_steps, given.json)

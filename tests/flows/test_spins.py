@@ -111,26 +111,30 @@ def test_sites_with_known_surroundings_have_their_exact_conditional():
         np.testing.assert_allclose(quarter[site[0] // 2, site[1] // 2], field_of(site, known), atol=2e-5)
 
 
-@pytest.mark.parametrize("spacing", [2, 4, 8])
-def test_passes_draw_every_site_once_from_surroundings_that_look_the_same(spacing):
-    passes = patterns.level_passes(spacing, 3.7, 8, 3 * (spacing // 2) ** 2)
-    offsets = patterns.pass_offsets(spacing)
-    everything = {(i, j) for i in range(spacing) for j in range(spacing)}
-    assert len(set(offsets)) == len(offsets)
-    assert set(offsets) == {(i, j) for i, j in everything if i % 2 or j % 2}
-    known = {(i, j) for i, j in everything if i % 2 == j % 2 == 0}
-    for row, (i, j) in enumerate(offsets):
+@pytest.mark.parametrize(("spacing", "is_split"), [(2, False), (4, False), (8, False), (4, True), (8, True)])
+def test_passes_draw_every_site_once_from_surroundings_that_look_the_same(spacing, is_split):
+    period, parts = spacing * (1 + is_split), 1 + is_split
+    passes = patterns.level_passes(spacing, 3.7, 8, 3 * parts * (spacing // 2) ** 2, is_split)
+    sites = {
+        (i, j) for i in range(0, period, spacing) for j in range(0, period, spacing) if (i + j) // spacing % 2 == 0
+    }
+    known = {(i, j) for i in range(0, period, 2) for j in range(0, period, 2)}
+    for row, (i, j) in enumerate(passes.offsets.tolist()):
         steps = passes.steps[row][passes.is_known[row]]
-        found = {((i + a) % spacing, (j + b) % spacing) for a, b in steps.tolist()}
-        assert found <= known
-        inside = [(a, b) for a in range(-3, 4) for b in range(-3, 4) if ((i + a) % spacing, (j + b) % spacing) in known]
-        assert len(steps) == sum(np.hypot(a, b) <= 3.7 for a, b in inside)
+        drawn = {((i + a) % period, (j + b) % period) for a, b in sites}
+        assert len(drawn) == parts
+        assert not drawn & known
+        disc = [(a, b) for a in range(-3, 4) for b in range(-3, 4) if np.hypot(a, b) <= 3.7]
+        for k, m in drawn:
+            around = [(a, b) for a, b in disc if ((k + a) % period, (m + b) % period) in known]
+            assert sorted(map(tuple, steps.tolist())) == around
         for symmetry, images in zip(patterns.SYMMETRIES, passes.images[row], strict=True):
             np.testing.assert_array_equal(steps @ symmetry.T, passes.steps[row][images][passes.is_known[row]])
-        known.add((i, j))
+        known |= drawn
+    assert len(known) == period**2
 
 
-@pytest.mark.parametrize("conditional", [spins.odd_network(3, num_layers=2), spins.local_operators(9)])
+@pytest.mark.parametrize("conditional", [spins.odd_network(3, num_layers=2, reach=2.3), spins.local_operators(9)])
 def test_fields_are_odd_and_have_the_symmetries_of_the_square(conditional):
     passes = patterns.level_passes(4, 2.9, 8, 12)
     tables = conditional.tables(passes)

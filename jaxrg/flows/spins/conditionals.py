@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from jaxrg.base import PyTree
-from jaxrg.checks import as_count
+from jaxrg.checks import as_count, check_number
 from jaxrg.flows.spins.patterns import Passes, quotients
 
 
@@ -32,7 +32,9 @@ class Conditional(NamedTuple):
 
 
 class _Steps(NamedTuple):
-    images: Any  # [num_passes, num_symmetries, num_known] int32
+    near: Any  # [num_passes, num_near] int32 steps within the reach of the network, and others that count for nothing
+    is_near: Any  # [num_passes, num_near] bool
+    images: Any  # [num_passes, num_symmetries, num_near] int32, places among the near ones
     orbits: Any  # [num_passes, num_known] int32
 
 
@@ -40,28 +42,36 @@ class _Steps(NamedTuple):
 class _OddNetwork:
     num_features: int
     num_layers: int
+    reach: float
 
     def tables(self, passes: Passes) -> _Steps:
-        return _Steps(passes.images, passes.orbits)
+        is_near = passes.is_known & ((passes.steps**2).sum(axis=-1) <= self.reach**2)
+        order = np.argsort(~is_near, axis=-1, kind="stable")
+        near = order[:, : is_near.sum(axis=-1).max()]
+        places = np.minimum(np.argsort(order, axis=-1), near.shape[1] - 1)
+        images = np.stack([place[row[:, at]] for place, row, at in zip(places, passes.images, near, strict=True)])
+        is_near = np.take_along_axis(is_near, near, axis=-1)
+        return _Steps(near.astype(np.int32), is_near, images.astype(np.int32), passes.orbits)
 
     def init(self, key: Array, tables: _Steps) -> PyTree:
-        num_passes, num_symmetries, num_known = tables.images.shape
+        num_passes, num_symmetries, num_near = tables.images.shape
         width = self.num_features
         first, others = jax.random.split(key)
         shape = (num_passes, self.num_layers, width, width, num_symmetries)
         return {
             "linear": jnp.zeros((num_passes, int(tables.orbits.max()) + 1)),
-            "first": jax.random.normal(first, (num_passes, width, num_known)) * np.float32(num_known**-0.5),
+            "first": jax.random.normal(first, (num_passes, width, num_near)) * np.float32(num_near**-0.5),
             "layers": jax.random.normal(others, shape) * np.float32((num_symmetries * width) ** -0.5),
             "last": jnp.zeros((num_passes, width)),
         }
 
     def field(self, params: PyTree, tables: _Steps, known: Array) -> Array:
-        num_symmetries, num_known = tables.images.shape
+        num_symmetries, num_near = tables.images.shape
         width = self.num_features * num_symmetries
         # Every feature in each of the orientations (h, b); a layer mixes them by what one is to the other.
-        first = jnp.transpose(params["first"][:, tables.images], (1, 0, 2)).reshape(width, num_known)
-        hidden = jnp.tanh(jnp.tensordot(first, known, 1))
+        first = jnp.transpose(params["first"][:, tables.images], (1, 0, 2)).reshape(width, num_near)
+        near = jnp.where(tables.is_near[:, None], known[tables.near], 0)
+        hidden = jnp.tanh(jnp.tensordot(first, near, 1))
         table = quotients(num_symmetries)
         for layer in range(self.num_layers):
             weights = jnp.transpose(params["layers"][layer][:, :, table], (2, 0, 3, 1)).reshape(width, width)
@@ -70,24 +80,29 @@ class _OddNetwork:
         return linear + jnp.tensordot(jnp.tile(params["last"], num_symmetries), hidden, 1)
 
 
-def odd_network(num_features: int = 4, *, num_layers: int = 1) -> Conditional:
+def odd_network(num_features: int = 4, *, num_layers: int = 1, reach: float = 4.3) -> Conditional:
     r"""Local fields by a small network that is odd in the spins and has the symmetries of the lattice.
 
     .. math:: f = \sum_o a_o \sum_{x \in o} s_x + \sum_{g, c} b_c h^{(n)}_{g c}, \qquad
         h^{(0)}_{g c} = \tanh \sum_x w_{c, g x} s_x, \quad
         h^{(i+1)}_{g c} = h^{(i)}_{g c} + \tanh \sum_{h, d} v^{(i)}_{c d, g h^{-1}} h^{(i)}_{h d}
 
-    over the symmetries g, h of the lattice (eight where both directions have the same coupling, else four) and orbits o
-    of the known sites x. Without a bias every layer is odd, so that the distribution has the symmetry s -> -s.
+    over the symmetries g, h of the lattice (eight where both directions have the same coupling, else four), orbits o of
+    the known sites x, and in w those within reach. Without a bias every layer is odd, so that the distribution has the
+    symmetry s -> -s.
 
     Args:
         num_features: c, in each orientation.
         num_layers: n, of the residual layers.
+        reach: how far away the network knows spins, in sites of its level; the sum over orbits goes on to the radius of
+            the density.
 
     Raises:
-        ValueError: a count below one, or a negative number of layers.
+        ValueError: a count below one, a negative number of layers, or a reach without neighbours.
     """
-    return _made(_OddNetwork(as_count("num_features", num_features), as_count("num_layers", num_layers, minimum=0)))
+    check_number("reach", reach, above=1.4)
+    features, layers = as_count("num_features", num_features), as_count("num_layers", num_layers, minimum=0)
+    return _made(_OddNetwork(features, layers, float(reach)))
 
 
 @functools.lru_cache(maxsize=64)

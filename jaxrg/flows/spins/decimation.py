@@ -72,18 +72,18 @@ class InverseDecimation:
         With a ``level`` only the spins of every 2**level-th site are drawn: the coarse ones come first and cost little.
         """
         check_key("key", key)
-        self._check(params)
-        level = self._level(level, minimum=0)
+        check_params(self, params)
+        level = as_level(self, level, minimum=0)
         return _sample(self, key, params, num_samples=as_count("num_samples", num_samples), level=level)
 
     def log_prob(self, params: PyTree, configurations: Array) -> Array:
         """``[num_samples]`` ln q of ``[num_samples, *shape]``; exact, with derivatives by the parameters."""
-        self._check(params)
+        check_params(self, params)
         return _log_prob(self, params, self._checked("configurations", configurations, 0))
 
     def level_log_probs(self, params: PyTree, configurations: Array) -> LevelLogProbs:
         """ln q of ``[num_samples, *shape]`` part by part: what each scale contributes."""
-        self._check(params)
+        check_params(self, params)
         return _level_log_probs(self, params, self._checked("configurations", configurations, 0))
 
     def refine(self, key: Array, params: PyTree, coarse: Array, level: int) -> tuple[Array, Array]:
@@ -100,27 +100,15 @@ class InverseDecimation:
             given it, ``[num_samples]``.
         """
         check_key("key", key)
-        self._check(params)
-        coarse = self._checked("coarse", coarse, self._level(level))
-        return _refine(self, key, params, coarse, level=self._level(level))
+        check_params(self, params)
+        coarse = self._checked("coarse", coarse, as_level(self, level))
+        return _refine(self, key, params, coarse, level=as_level(self, level))
 
     def refinement_log_prob(self, params: PyTree, configurations: Array, level: int) -> Array:
         """``[num_samples]`` ln q of all other spins given those of a level, as `refine` returns it."""
-        self._check(params)
+        check_params(self, params)
         spins = self._checked("configurations", configurations, 0)
-        return _refinement_log_prob(self, params, spins, level=self._level(level))
-
-    def _level(self, level: int, minimum: int = 1) -> int:
-        if as_count("level", level, minimum=minimum) > self.num_levels:
-            raise ValueError(f"level: expected at most {self.num_levels}, the top, got {level}")
-        return int(level)
-
-    def _check(self, params: PyTree) -> None:
-        expected = _shapes(self.plan, self.degree)
-        if jax.tree.structure(params) != jax.tree.structure(expected):
-            raise ValueError(f"params: expected those of {self.num_levels} levels, as init makes them, got others")
-        for (path, leaf), like in zip(jax.tree.leaves_with_path(params), jax.tree.leaves(expected), strict=True):
-            check_shape(f"params{jax.tree_util.keystr(path)}", leaf, like.shape)
+        return _refinement_log_prob(self, params, spins, level=as_level(self, level))
 
     def _checked(self, name: str, configurations: Array, level: int) -> Array:
         shape, spins = self.plan.level_shape(level), as_spins(name, configurations)
@@ -130,12 +118,28 @@ class InverseDecimation:
         return spins
 
 
+def as_level(density: InverseDecimation, level: Any, minimum: int = 1) -> int:
+    """A level of a density; ValueError beyond the top."""
+    if as_count("level", level, minimum=minimum) > density.num_levels:
+        raise ValueError(f"level: expected at most {density.num_levels}, the top, got {level}")
+    return int(level)
+
+
+def check_params(density: InverseDecimation, params: PyTree) -> None:
+    """ValueError for parameters of another density."""
+    expected = _shapes(density.plan, density.degree)
+    if jax.tree.structure(params) != jax.tree.structure(expected):
+        raise ValueError(f"params: expected those of {density.num_levels} levels, as init makes them, got others")
+    for (path, leaf), like in zip(jax.tree.leaves_with_path(params), jax.tree.leaves(expected), strict=True):
+        check_shape(f"params{jax.tree_util.keystr(path)}", leaf, like.shape)
+
+
 def inverse_decimation(
     model: Ising,
     *,
     num_levels: int | None = None,
     spacing: int = 4,
-    radius: float = 4.3,
+    radius: float = 6.4,
     conditional: Conditional | None = None,
     degree: int = 0,
     interval: Sequence[float] | Array | None = None,
@@ -157,7 +161,8 @@ def inverse_decimation(
         model: `jaxrg.models.Ising` on a periodic square lattice with nearest neighbours, without a field. Its coupling
             is a leaf: with ``degree`` and ``interval`` one set of weights serves many.
         num_levels: how often the sides are halved; None for as few times as leave a top of at most 16 sites.
-        spacing: of the sites of a pass, a power of two; a level has 3 (spacing / 2)^2 passes.
+        spacing: of the sites of a pass, a power of two; a level has 3 (spacing / 2)^2 passes. The finest one splits its
+            own into diagonal halves where twice the spacing divides the sides.
         radius: how far away a spin knows others, in sites of its level.
         conditional: the local fields, `odd_network` or `local_operators`.
         degree: of the polynomials of K that all weights are; 0 for one coupling.

@@ -13,7 +13,7 @@ from jax.tree_util import Partial, register_static
 from jaxrg import samplers
 from jaxrg.base import PyTree
 from jaxrg.checks import as_count, as_parameter, check_key, kind_of
-from jaxrg.flows.spins.decimation import InverseDecimation, at_coupling
+from jaxrg.flows.spins.decimation import InverseDecimation, at_coupling, check_params
 from jaxrg.flows.spins.plan import Plan
 from jaxrg.flows.spins.sampler import level_log_prob, sublattice, top_log_prob
 from jaxrg.lattice import hypercubic
@@ -153,9 +153,7 @@ def _losses(plan: Plan, key: Array, params: PyTree, spins: Array, num_sites: int
     keys = jax.random.split(key, plan.num_levels + 1)
     losses = []
     for level in range(plan.num_levels):
-        height, width = plan.level_shape(level)
-        sites = (height // plan.spacing) * (width // plan.spacing)
-        chosen = _from_origins(keys[level], spins, level, -(-num_sites // sites))
+        chosen = _from_origins(keys[level], spins, level, -(-num_sites // len(plan.starts(level)[0])))
         losses.append(-jnp.sum(jnp.mean(level_log_prob(plan, params, chosen, level), axis=-1)))
     chosen = _from_origins(keys[-1], spins, plan.num_levels, num_sites)
     return jnp.stack([*losses, -jnp.mean(top_log_prob(plan, params, chosen))])
@@ -187,7 +185,7 @@ def extend(density: InverseDecimation, params: PyTree, smaller: PyTree) -> PyTre
         ValueError: parameters that do not go together.
     """
     _check_density(density)
-    density._check(params)
+    check_params(density, params)
     is_proper = isinstance(smaller, dict) and set(smaller) == set(params) and smaller["levels"]
     if not is_proper or len(smaller["levels"]) > len(params["levels"]):
         raise ValueError(f"smaller: expected parameters of at most {density.num_levels} levels, got {kind_of(smaller)}")
@@ -195,5 +193,5 @@ def extend(density: InverseDecimation, params: PyTree, smaller: PyTree) -> PyTre
     if len(levels) > 1:
         levels += [levels[-1]] * (len(params["levels"]) - len(levels))
     extended = {**params, "levels": [*levels, *params["levels"][len(levels) :]]}
-    density._check(extended)
+    check_params(density, extended)
     return extended

@@ -1,8 +1,9 @@
 """Which sites are drawn in which pass of a level, and what is known around them: small static tables.
 
 A level doubles the spins on the (even, even) sites of a torus to all of its sites. Its passes go through the (odd, odd)
-sites first, then through the (even, odd) and the (odd, even) ones; the sites of one pass are ``spacing`` apart. The
-order is such that in every pass what is known looks the same from each of its sites and in each of eight directions.
+sites first, then through the (even, odd) and the (odd, even) ones. The sites of one pass are ``spacing`` apart; a pass
+that is split draws its two diagonal halves one after the other. The order is such that in every pass what is known
+looks the same from each of its sites and in each of eight directions.
 """
 
 import functools
@@ -55,16 +56,19 @@ def image(symmetry: np.ndarray, step: Step) -> Step:
 
 
 @functools.lru_cache(maxsize=64)
-def level_passes(spacing: int, radius: float, num_symmetries: int, num_passes: int) -> Passes:
-    """The first passes of a level, each with the known sites within a radius."""
+def level_passes(spacing: int, radius: float, num_symmetries: int, num_passes: int, is_split: bool = False) -> Passes:
+    """The first passes of a level, each with the known sites within a radius; split ones count as two."""
     reach = math.floor(radius)
     disc = [step for step in itertools.product(range(-reach, reach + 1), repeat=2) if 0 < math.hypot(*step) <= radius]
     symmetries = SYMMETRIES[:num_symmetries]
-    offsets = pass_offsets(spacing)[:num_passes]
-    drawn, seen = {(i, j) for i, j in itertools.product(range(0, spacing, 2), repeat=2)}, []
+    offsets, period = pass_offsets(spacing), spacing
+    if is_split:
+        offsets, period = [(i + a, j) for i, j in offsets for a in (0, spacing)], 2 * spacing
+    offsets = offsets[:num_passes]
+    drawn, seen = {(i, j) for i, j in itertools.product(range(0, period, 2), repeat=2)}, []
     for row, column in offsets:
-        seen.append([step for step in disc if ((row + step[0]) % spacing, (column + step[1]) % spacing) in drawn])
-        drawn.add((row, column))
+        seen.append([step for step in disc if ((row + step[0]) % period, (column + step[1]) % period) in drawn])
+        drawn |= {(row, column), ((row + spacing) % period, (column + spacing) % period)}
     longest = max(map(len, seen))
     steps = np.zeros((num_passes, longest, 2), np.int32)
     images = np.tile(np.arange(longest, dtype=np.int32), (num_passes, num_symmetries, 1))

@@ -39,24 +39,35 @@ class Plan:
         """Whether half of the (odd, odd) sites of the finest lattice have all their neighbours drawn before."""
         return self.spacing > 2
 
+    def is_split(self, level: int) -> bool:
+        """Whether every pass is two: on the finest lattice, where correlations in a pass cost most, if it can be."""
+        return level == 0 and self.has_exact_quarter and all(side % (2 * self.spacing) == 0 for side in self.shape)
+
     def passes(self, level: int) -> Passes:
         """The passes of a level that are learned."""
         per_class = (self.spacing // 2) ** 2
         finest = per_class // 2 if self.has_exact_quarter else per_class
-        num_passes = finest if level == 0 else 3 * per_class
-        return level_passes(self.spacing, self.radius, self.num_symmetries, num_passes)
+        num_passes = (2 if self.is_split(level) else 1) * (finest if level == 0 else 3 * per_class)
+        return level_passes(self.spacing, self.radius, self.num_symmetries, num_passes, self.is_split(level))
 
     def scanned(self, level: int) -> tuple[Passes, PyTree]:
         """The passes of a level and the tables of their conditionals as arrays to scan over."""
         passes = self.passes(level)
         return jax.tree.map(jnp.asarray, (passes, self.conditional.tables(passes)))
 
-    def sites(self, passes: Passes, shape: tuple[int, int]) -> tuple[Array, Array]:
+    def starts(self, level: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns ``[lanes]`` of the sites of a pass of a level from the first one on."""
+        counts = [side // self.spacing for side in self.level_shape(level)]
+        rows, columns = np.indices(counts, np.int32).reshape(2, -1)
+        if self.is_split(level):
+            rows, columns = rows[(rows + columns) % 2 == 0], columns[(rows + columns) % 2 == 0]
+        return self.spacing * rows, self.spacing * columns
+
+    def sites(self, passes: Passes, level: int) -> tuple[Array, Array]:
         """Of one pass: the sites drawn ``[lanes]``, and those known ``[num_known, lanes]``, beyond the end for none."""
-        height, width = shape
-        starts = [np.arange(0, side, self.spacing, dtype=np.int32) for side in shape]
-        rows, columns = (grid.reshape(-1) for grid in np.meshgrid(*starts, indexing="ij"))
-        rows, columns = passes.offsets[0] + rows, passes.offsets[1] + columns
+        height, width = self.level_shape(level)
+        rows, columns = self.starts(level)
+        rows, columns = (passes.offsets[0] + rows) % height, passes.offsets[1] + columns
         known_rows = (rows[None] + passes.steps[:, :1]) % height
         known_columns = (columns[None] + passes.steps[:, 1:]) % width
         known = jnp.where(passes.is_known[:, None], known_rows * width + known_columns, height * width)

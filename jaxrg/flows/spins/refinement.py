@@ -13,7 +13,7 @@ from jax.tree_util import Partial, register_static
 from jaxrg.base import PyTree, Sampler, Status
 from jaxrg.checks import as_count, as_floating, check_function, check_key, kind_of
 from jaxrg.closures import as_partial
-from jaxrg.flows.spins.decimation import InverseDecimation
+from jaxrg.flows.spins.decimation import InverseDecimation, as_level, check_params
 from jaxrg.lattice import hypercubic
 from jaxrg.models import Ising
 from jaxrg.samplers import SpinInfo, SpinState
@@ -46,8 +46,8 @@ def refinement_metropolis(density: InverseDecimation, params: PyTree, level: int
     """
     if not isinstance(density, InverseDecimation):
         raise ValueError(f"density: expected an InverseDecimation, got {kind_of(density)}")
-    density._check(params)
-    level = density._level(level)
+    check_params(density, params)
+    level = as_level(density, level)
     model = Ising(hypercubic(density.shape), density.couplings)
     return spin_sampler(Partial(_refine, density, params, _Level(level)), model)
 
@@ -105,7 +105,7 @@ def multilevel_mean(
     check_key("key", key)
     if not isinstance(density, InverseDecimation):
         raise ValueError(f"density: expected an InverseDecimation, got {kind_of(density)}")
-    density._check(params)
+    check_params(density, params)
     check_function("observe", observe, of="one configuration")
     if isinstance(num_samples, str) or not isinstance(num_samples, Sequence) or not num_samples:
         raise ValueError(f"num_samples: expected a count for each level, got {num_samples!r}")

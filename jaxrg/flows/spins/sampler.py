@@ -43,7 +43,7 @@ def level_log_prob(plan: Plan, params: PyTree, spins: Array, level: int) -> Arra
 
     def one_pass(_, row):
         weights, (passes, tables) = row
-        targets, known = plan.sites(passes, plan.level_shape(level))
+        targets, known = plan.sites(passes, level)
         field = _field(plan, weights, tables, flat[known])
         return None, jnp.sum(jax.nn.log_sigmoid(2 * field * flat[targets]), axis=0)
 
@@ -88,7 +88,7 @@ def draw_level(plan: Plan, key: Array, params: PyTree, coarse: Array, level: int
     def one_pass(carry, row):
         flat, total = carry
         number, weights, (passes, tables) = row
-        targets, known = plan.sites(passes, shape)
+        targets, known = plan.sites(passes, level)
         field = _field(plan, weights, tables, flat[known])
         spins, logs = _draw(jax.random.fold_in(key, number), field)
         return (flat.at[targets].set(spins), total + jnp.sum(logs, axis=0)), None
