@@ -32,7 +32,7 @@ import numpy as np
 import optax
 from matplotlib.figure import Figure
 
-from jaxrg import exact, lattice, models, samplers, stats, training
+from jaxrg import exact, flows, lattice, models, samplers, stats, training
 from jaxrg.flows import spins
 from jaxrg.plot import style
 
@@ -54,12 +54,13 @@ class Scale(NamedTuple):
     num_steps: tuple[int, ...]  # for each size, the last for those beyond
     num_sites: int
     num_chains: int
+    refine_steps: tuple[int, ...]  # in the same way
     num_draws: int
     shared_steps: int  # of the weights for many couplings, on the first size
 
 
-FULL = Scale((8, 16), (1_500,), 2_048, 256, 20_000, 1_000)
-SMOKE = Scale((8,), (40,), 64, 16, 400, 40)
+FULL = Scale((8, 16), (1_500,), 2_048, 256, (300,), 20_000, 1_000)
+SMOKE = Scale((8,), (40,), 64, 16, (0,), 400, 40)
 
 
 class Result(NamedTuple):
@@ -87,11 +88,28 @@ def ising(side: int, coupling: float = COUPLING) -> models.Ising:
 
 
 @functools.cache
-def optimizer_of(num_steps: int) -> optax.GradientTransformation:
+def optimizer_of(num_steps: int, rate: float) -> optax.GradientTransformation:
     """Adam with a cosine and averaged parameters; the same one for as many steps, so that programs are shared."""
-    schedule = optax.warmup_cosine_decay_schedule(0.0, 1e-2, min(50, num_steps // NUM_EPOCHS), num_steps)
+    schedule = optax.warmup_cosine_decay_schedule(0.0, rate, min(50, num_steps // NUM_EPOCHS), num_steps)
     average = training.moving_average(max(0.99, 1 - 20 / num_steps))
     return optax.chain(optax.clip_by_global_norm(20.0), optax.adam(schedule, b2=0.99), average)
+
+
+def fitted(gradient_fn: Any, params: Any, num_steps: int, rate: float, folder: Path, aux: Any = ()) -> Any:
+    """Averaged parameters, kept in a folder from which it goes on."""
+    steps_per_epoch = max(1, num_steps // NUM_EPOCHS)
+    run = training.fit(
+        jax.random.key(2),
+        gradient_fn,
+        optimizer_of(steps_per_epoch * NUM_EPOCHS, rate),
+        params,
+        aux=aux,
+        num_epochs=NUM_EPOCHS,
+        steps_per_epoch=steps_per_epoch,
+        checkpoint_dir=folder,
+        progress=lambda done, total, text: print(f"    {done}/{total} {text}", flush=True),
+    )
+    return training.averaged_params(run.optimizer_state)
 
 
 def train(
@@ -100,24 +118,20 @@ def train(
     scale: Scale,
     num_steps: int,
     folder: Path,
-    couplings: Sequence[float] = (),
-) -> tuple[Any, float]:
-    """Averaged parameters, kept in a folder from which it goes on, and the seconds it took."""
-    steps_per_epoch = max(1, num_steps // NUM_EPOCHS)
+    couplings: Sequence[float] = (COUPLING,),
+) -> Any:
+    """Maximum likelihood: every level by itself, from many sites at once."""
     num_chains = max(16, min(scale.num_chains, scale.num_chains * 32**2 // density.shape[0] ** 2))
-    start = time.time()
-    run = training.fit(
-        jax.random.key(2),
-        spins.maximum_likelihood(density, num_sites=scale.num_sites),
-        optimizer_of(steps_per_epoch * NUM_EPOCHS),
-        params,
-        aux=spins.start_chains(jax.random.key(3), density, num_chains, couplings=jnp.array(couplings or [COUPLING])),
-        num_epochs=NUM_EPOCHS,
-        steps_per_epoch=steps_per_epoch,
-        checkpoint_dir=folder,
-        progress=lambda done, total, text: print(f"    {done}/{total} {text}", flush=True),
-    )
-    return training.averaged_params(run.optimizer_state), time.time() - start
+    chains = spins.start_chains(jax.random.key(3), density, num_chains, couplings=jnp.array(couplings))
+    gradient_fn = spins.maximum_likelihood(density, num_sites=scale.num_sites)
+    return fitted(gradient_fn, params, num_steps, 1e-2, folder, chains)
+
+
+def refine(density: spins.InverseDecimation, params: Any, num_steps: int, folder: Path) -> Any:
+    """Half the variance of the log-weights (VarGrad), whose gradient loses its noise as the sampler becomes exact."""
+    side = density.shape[0]
+    num_draws = max(16, min(1024, 2**18 // side**2))
+    return fitted(flows.log_variance(density, ising(side).hamiltonian, num_draws), params, num_steps, 1e-3, folder)
 
 
 # %% [markdown]
@@ -220,13 +234,13 @@ def over_couplings(side: int, scale: Scale, out: Path) -> list[dict[str, Any]]:
     shared = spins.inverse_decimation(ising(side), degree=4, interval=(LEARNED[0], LEARNED[-1]))
     print(f"L = {side}, one set of weights at {len(LEARNED)} couplings:", flush=True)
     start = shared.init(jax.random.key(1))
-    params, _ = train(shared, start, scale, scale.shared_steps, out / f"L{side}_shared", LEARNED)
+    params = train(shared, start, scale, scale.shared_steps, out / f"L{side}_shared", LEARNED)
     found, batch = [], batch_of(side, scale.num_draws)
     for coupling in COUPLINGS:
         own = spins.inverse_decimation(ising(side, coupling))
         print(f"L = {side}, K = {coupling:.4f} alone:", flush=True)
         folder = out / f"L{side}_K{coupling:.4f}"
-        own_params, _ = train(own, own.init(jax.random.key(1)), scale, scale.shared_steps, folder, [coupling])
+        own_params = train(own, own.init(jax.random.key(1)), scale, scale.shared_steps, folder, [coupling])
         moved = spins.inverse_decimation(ising(side, coupling), degree=4, interval=(LEARNED[0], LEARNED[-1]))
         row: dict[str, Any] = {"side": side, "coupling": coupling}
         for name, density, weights in (("shared", moved, params), ("own", own, own_params)):
@@ -270,6 +284,7 @@ def main(
     out: str = "out/inverse_decimation",
     sizes: Sequence[int] = (),
     num_steps: Sequence[int] = (),
+    refine_steps: Sequence[int] = (),
     num_draws: int = 0,
     shared_steps: int = 0,
     json_file: str = "",
@@ -278,22 +293,26 @@ def main(
     scale = scale._replace(
         sizes=tuple(sizes) or scale.sizes,
         num_steps=tuple(num_steps) or scale.num_steps,
+        refine_steps=tuple(refine_steps) or scale.refine_steps,
         num_draws=num_draws or scale.num_draws,
         shared_steps=shared_steps or scale.shared_steps,
     )
     results, claims, params = [], [HEADER], {}
     for number, side in enumerate(scale.sizes):
-        found, steps = {}, scale.num_steps[min(number, len(scale.num_steps) - 1)]
+        found = {}
+        steps, refinements = (counts[min(number, len(counts) - 1)] for counts in (scale.num_steps, scale.refine_steps))
         for fields, conditional in (("network", spins.odd_network()), ("3 couplings", spins.local_operators(3))):
             density = spins.inverse_decimation(ising(side), conditional=conditional)
             start = density.init(jax.random.key(1))
             if fields in params and len(params[fields]["levels"]) <= density.num_levels:
                 start = spins.extend(density, start, params[fields])
             print(f"L = {side}, {fields}:", flush=True)
-            folder = Path(out) / f"L{side}_{fields.replace(' ', '_')}"
-            params[fields], seconds = train(
-                density, start, scale, steps if fields == "network" else min(steps, CONTROL_STEPS), folder
-            )
+            folder, began = Path(out) / f"L{side}_{fields.replace(' ', '_')}", time.time()
+            is_control = fields != "network"
+            learned = train(density, start, scale, min(steps, CONTROL_STEPS) if is_control else steps, folder)
+            if refinements and not is_control:
+                learned = refine(density, learned, refinements, folder.with_name(folder.name + "_refined"))
+            params[fields], seconds = learned, time.time() - began
             found[fields] = measure(density, params[fields], fields, seconds, scale.num_draws)
         results += found.values()
         claims.append(claim_of(found["network"], found["3 couplings"]))
@@ -324,8 +343,18 @@ if __name__ == "__main__":
     parser.add_argument("--out", default="out/inverse_decimation", help="folder of figures and checkpoints")
     parser.add_argument("--sizes", type=int, nargs="*", default=(), help="sides, in order")
     parser.add_argument("--steps", type=int, nargs="*", default=(), help="training steps of each")
+    parser.add_argument("--refine-steps", type=int, nargs="*", default=(), help="and steps on the log-weights")
     parser.add_argument("--draws", type=int, default=0, help="draws the figures are from")
     parser.add_argument("--shared-steps", type=int, default=0, help="training steps of the weights for many couplings")
     parser.add_argument("--json", default="", help="file for the figures")
     given = parser.parse_args()
-    main(given.smoke, given.out, given.sizes, given.steps, given.draws, given.shared_steps, given.json)
+    main(
+        given.smoke,
+        given.out,
+        given.sizes,
+        given.steps,
+        given.refine_steps,
+        given.draws,
+        given.shared_steps,
+        given.json,
+    )

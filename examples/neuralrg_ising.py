@@ -108,6 +108,8 @@ def likelihood(target: Target, density: Density) -> Any:
 class Trained(NamedTuple):
     """A density that has learned, and how long it took."""
 
+    flow: Any  # its flow before the average over signs, or None
+
     density: Density
     params: Any
     minutes: np.ndarray  # since the start, compilation included, after each epoch
@@ -148,7 +150,7 @@ def train(
         **data,
     )
     params = training.averaged_params(run.optimizer_state)
-    return Trained(density, params, np.asarray(minutes[: run.epoch]), np.asarray(run.validation["kl"]))
+    return Trained(None, density, params, np.asarray(minutes[: run.epoch]), np.asarray(run.validation["kl"]))
 
 
 def backwards(target: Target, spins: jax.Array, scale: Scale, folder: Path) -> Trained:
@@ -169,7 +171,72 @@ def published_blocks(target: Target, scale: Scale, folder: Path) -> Trained:
     density = flows.symmetrized(flows.density(flow, flows.gaussian(flows.geometry(flow).latent_shapes)))
     gradient = flows.path_gradient(density, target.model.action, scale.batch_size)
     arguments = {"steps_per_epoch": max(1, scale.block_steps // 10), "rate": 3e-3}
-    return train(jax.random.key(5), target, density, gradient, min(10, scale.block_steps), folder, **arguments)
+    num_epochs = min(10, scale.block_steps)
+    trained = train(jax.random.key(5), target, density, gradient, num_epochs, folder, **arguments)
+    return trained._replace(flow=flow)
+
+
+# %% [markdown]
+# ## What a flow is good for beside its draws
+# In the latents of a flow the target is nearly Gaussian, so Hamiltonian chains forget faster there. And the gradient
+# along the path of a draw loses its noise as the flow becomes exact, which the plain one does not.
+
+
+# %%
+class InLatents(NamedTuple):
+    """Hamiltonian chains in the latents and in the field; and what noise gradients have."""
+
+    tau: stats.Summary  # of the energy, in trajectories
+    plain_tau: stats.Summary
+    noise_ratio: float  # variance of the plain gradient over that of the path gradient
+
+
+def in_latents(target: Target, trained: Trained, num_steps: int) -> InLatents:
+    model, flow = target.model, trained.flow
+    num_chains = max(2, num_steps // 16)
+    fields, _ = trained.density.sample(jax.random.key(9), trained.params, num_chains)
+    latents = jax.vmap(lambda field: flow.inverse(trained.params.flow, field)[0])(fields)
+    action = flows.latent_action(flow, trained.params.flow, model.action)
+
+    def energy_of_latents(latents):
+        return model.observables(flow.forward(trained.params.flow, latents)[0]).energy
+
+    found = []
+    for space, start, observe in (
+        (action, latents, energy_of_latents),
+        (model, fields, lambda field: model.observables(field).energy),
+    ):
+        one = jax.tree.map(lambda leaf: leaf[0], start)
+
+        def chains(step_size, space=space, one=one):
+            return samplers.replicas(samplers.hmc(space, step_size, 8, start=one), num_chains)
+
+        state = chains(0.1).init(jax.random.key(10), start)
+        tuned = samplers.tune_step_size(jax.random.key(11), chains, state, 0.1, num_steps // 2)
+        run = samplers.run(jax.random.key(12), chains(tuned.step_size), tuned.state, num_steps, observe=observe)
+        found.append(stats.summary(run.trace))
+    return InLatents(found[0], found[1], gradient_noise(target, trained))
+
+
+def claims_in_latents(found: InLatents) -> list[Claim]:
+    tau, plain = (show(summary.tau_int, summary.tau_int_error, 1) for summary in (found.tau, found.plain_tau))
+    return [
+        Claim("  tau of latent HMC | HMC of the field", "shorter", f"{tau} | {plain}", "8 leapfrogs"),
+        Claim("  variance of the gradient, plain : path", "> 1", f"{found.noise_ratio:.1f}", "64 draws"),
+    ]
+
+
+def gradient_noise(target: Target, trained: Trained) -> float:
+    """Variance of the plain gradient over that of the path gradient, summed over the parameters."""
+
+    def variance(objective: Any) -> float:
+        gradient_fn = objective(trained.density, target.model.action, 64)
+        one = jax.jit(lambda key: gradient_fn(key, trained.params, (), ())[0])
+        gradients = [one(jax.random.key(number)) for number in range(16)]
+        columns = zip(*map(jax.tree.leaves, gradients), strict=True)
+        return sum(float(np.var(np.stack(column), axis=0, ddof=1).sum()) for column in columns)
+
+    return variance(flows.reverse_kl) / variance(flows.path_gradient)
 
 
 # %% [markdown]
@@ -312,6 +379,8 @@ def main(
             trained = learn(folder)
             found = correct(target, trained, spins[:held_out], scale.num_draws)
             print_claims(report(side, name, target, trained, found), widths=(44, 12, 22))
+            if trained.flow is not None:
+                print_claims(claims_in_latents(in_latents(target, trained, scale.num_steps)), widths=(44, 12, 22))
             curves[f"{name}, $L = {side}$"] = trained
             weights[f"{name}, $L = {side}$"] = found.log_weights - target.log_partition
             if name == BACKWARDS and not smoke:
