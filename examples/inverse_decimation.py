@@ -2,9 +2,10 @@
 # # Decimation run backwards: a hierarchical sampler of Ising spins
 # Decimation keeps every second spin. Run backwards it is a sampler: a few coarse spins first, then those in between,
 # level by level, each from a small network that sees what is there already. The probability of every draw is known, so
-# the partition function comes with it, and weights make all answers exact. Nothing is learned from the sampler's own
-# draws: the levels are fitted by maximum likelihood to configurations of Swendsen-Wang, made on the fly. As the finest
-# levels are the same physics on every lattice, each lattice begins with the weights of the one before.
+# the partition function comes with it, and weights make all answers exact. The levels are fitted by maximum likelihood
+# to configurations of Swendsen-Wang, made on the fly. As the finest levels are the same physics on every lattice, each
+# lattice takes over the weights of the one before and learns the new coarse level; then all of them are refined
+# together on the log-weights of their own draws.
 #
 # Beside the networks stands a control of physicist's size: three couplings a pass, the published claim of what inverse
 # renormalisation needs.
@@ -88,20 +89,32 @@ def ising(side: int, coupling: float = COUPLING) -> models.Ising:
 
 
 @functools.cache
-def optimizer_of(num_steps: int, rate: float) -> optax.GradientTransformation:
-    """Adam with a cosine and averaged parameters; the same one for as many steps, so that programs are shared."""
+def optimizer_of(num_steps: int, rate: float, num_kept: int) -> optax.GradientTransformation:
+    """Adam with a cosine and averaged parameters; the same one for as many steps, so that programs are shared.
+
+    So many of the finest levels stay as they are.
+    """
     schedule = optax.warmup_cosine_decay_schedule(0.0, rate, min(50, num_steps // NUM_EPOCHS), num_steps)
     average = training.moving_average(max(0.99, 1 - 20 / num_steps))
-    return optax.chain(optax.clip_by_global_norm(20.0), optax.adam(schedule, b2=0.99), average)
+    clipped = optax.clip_by_global_norm(20.0), optax.adam(schedule, b2=0.99)
+    if not num_kept:
+        return optax.chain(*clipped, average)
+
+    def kept(params: Any) -> Any:
+        return {"top": False, "levels": [number < num_kept for number in range(len(params["levels"]))]}
+
+    return optax.chain(*clipped, optax.masked(optax.set_to_zero(), kept), average)
 
 
-def fitted(gradient_fn: Any, params: Any, num_steps: int, rate: float, folder: Path, aux: Any = ()) -> Any:
+def fitted(
+    gradient_fn: Any, params: Any, num_steps: int, rate: float, folder: Path, *, aux: Any = (), num_kept: int = 0
+) -> Any:
     """Averaged parameters, kept in a folder from which it goes on."""
     steps_per_epoch = max(1, num_steps // NUM_EPOCHS)
     run = training.fit(
         jax.random.key(2),
         gradient_fn,
-        optimizer_of(steps_per_epoch * NUM_EPOCHS, rate),
+        optimizer_of(steps_per_epoch * NUM_EPOCHS, rate, num_kept),
         params,
         aux=aux,
         num_epochs=NUM_EPOCHS,
@@ -118,13 +131,15 @@ def train(
     scale: Scale,
     num_steps: int,
     folder: Path,
+    *,
     couplings: Sequence[float] = (COUPLING,),
+    num_kept: int = 0,
 ) -> Any:
-    """Maximum likelihood: every level by itself, from many sites at once."""
+    """Maximum likelihood: every level by itself, from many sites at once; the finest may be kept as they are."""
     num_chains = max(16, min(scale.num_chains, scale.num_chains * 32**2 // density.shape[0] ** 2))
     chains = spins.start_chains(jax.random.key(3), density, num_chains, couplings=jnp.array(couplings))
     gradient_fn = spins.maximum_likelihood(density, num_sites=scale.num_sites)
-    return fitted(gradient_fn, params, num_steps, 1e-2, folder, chains)
+    return fitted(gradient_fn, params, num_steps, 1e-2, folder, aux=chains, num_kept=num_kept)
 
 
 def refine(density: spins.InverseDecimation, params: Any, num_steps: int, folder: Path) -> Any:
@@ -234,13 +249,13 @@ def over_couplings(side: int, scale: Scale, out: Path) -> list[dict[str, Any]]:
     shared = spins.inverse_decimation(ising(side), degree=4, interval=(LEARNED[0], LEARNED[-1]))
     print(f"L = {side}, one set of weights at {len(LEARNED)} couplings:", flush=True)
     start = shared.init(jax.random.key(1))
-    params = train(shared, start, scale, scale.shared_steps, out / f"L{side}_shared", LEARNED)
+    params = train(shared, start, scale, scale.shared_steps, out / f"L{side}_shared", couplings=LEARNED)
     found, batch = [], batch_of(side, scale.num_draws)
     for coupling in COUPLINGS:
         own = spins.inverse_decimation(ising(side, coupling))
         print(f"L = {side}, K = {coupling:.4f} alone:", flush=True)
         folder = out / f"L{side}_K{coupling:.4f}"
-        own_params = train(own, own.init(jax.random.key(1)), scale, scale.shared_steps, folder, [coupling])
+        own_params = train(own, own.init(jax.random.key(1)), scale, scale.shared_steps, folder, couplings=[coupling])
         moved = spins.inverse_decimation(ising(side, coupling), degree=4, interval=(LEARNED[0], LEARNED[-1]))
         row: dict[str, Any] = {"side": side, "coupling": coupling}
         for name, density, weights in (("shared", moved, params), ("own", own, own_params)):
@@ -303,13 +318,13 @@ def main(
         steps, refinements = (counts[min(number, len(counts) - 1)] for counts in (scale.num_steps, scale.refine_steps))
         for fields, conditional in (("network", spins.odd_network()), ("3 couplings", spins.local_operators(3))):
             density = spins.inverse_decimation(ising(side), conditional=conditional)
-            start = density.init(jax.random.key(1))
+            start, num_kept, is_control = density.init(jax.random.key(1)), 0, fields != "network"
             if fields in params and len(params[fields]["levels"]) <= density.num_levels:
-                start = spins.extend(density, start, params[fields])
+                start, num_kept = spins.extend(density, start, params[fields]), len(params[fields]["levels"])
             print(f"L = {side}, {fields}:", flush=True)
             folder, began = Path(out) / f"L{side}_{fields.replace(' ', '_')}", time.time()
-            is_control = fields != "network"
-            learned = train(density, start, scale, min(steps, CONTROL_STEPS) if is_control else steps, folder)
+            count = min(steps, CONTROL_STEPS) if is_control else steps
+            learned = train(density, start, scale, count, folder, num_kept=num_kept)
             if refinements and not is_control:
                 learned = refine(density, learned, refinements, folder.with_name(folder.name + "_refined"))
             params[fields], seconds = learned, time.time() - began
