@@ -89,20 +89,17 @@ def ising(side: int, coupling: float = COUPLING) -> models.Ising:
 
 
 @functools.cache
-def optimizer_of(num_steps: int, rate: float, num_kept: int) -> optax.GradientTransformation:
+def optimizer_of(num_steps: int, rate: float, num_kept: int, num_levels: int) -> optax.GradientTransformation:
     """Adam with a cosine and averaged parameters; the same one for as many steps, so that programs are shared.
 
-    So many of the finest levels stay as they are.
+    So many of the finest levels stay as they are, of so many.
     """
     schedule = optax.warmup_cosine_decay_schedule(0.0, rate, min(50, num_steps // NUM_EPOCHS), num_steps)
     average = training.moving_average(max(0.99, 1 - 20 / num_steps))
     clipped = optax.clip_by_global_norm(20.0), optax.adam(schedule, b2=0.99)
     if not num_kept:
         return optax.chain(*clipped, average)
-
-    def kept(params: Any) -> Any:
-        return {"top": False, "levels": [number < num_kept for number in range(len(params["levels"]))]}
-
+    kept = {"top": False, "levels": [number < num_kept for number in range(num_levels)]}
     return optax.chain(*clipped, optax.masked(optax.set_to_zero(), kept), average)
 
 
@@ -114,7 +111,7 @@ def fitted(
     run = training.fit(
         jax.random.key(2),
         gradient_fn,
-        optimizer_of(steps_per_epoch * NUM_EPOCHS, rate, num_kept),
+        optimizer_of(steps_per_epoch * NUM_EPOCHS, rate, num_kept, len(params["levels"])),
         params,
         aux=aux,
         num_epochs=NUM_EPOCHS,

@@ -55,12 +55,15 @@ class Scale(NamedTuple):
 
 
 FULL = Scale(4_500, 500, (4, 4, 3, 2), 64, Training(4.0, 64, 20), 16, 200)
-SMOKE = Scale(100, 32, (1,), 4, Training(0.0, 16, 2), 2, 3, is_simple=True)
+SMOKE = Scale(64, 32, (1,), 4, Training(0.0, 16, 2), 2, 3, is_simple=True)
 
 
 # %%
 def images_of(folder: str | None, scale: Scale) -> tuple[jax.Array, jax.Array]:
-    """Levels ``[num_images, 32, 32, 1]`` to train on and to test with."""
+    """Levels ``[num_images, 32, 32, 1]`` to train on and to test with; simple ones are ellipses, drawn at once."""
+    if folder is None and scale.is_simple:
+        levels = datasets.msds1(jax.random.key(0), scale.num_train + scale.num_test).images[..., :1]
+        return levels[: scale.num_train], levels[scale.num_train :]
     if folder is None:
         data = datasets.mnist_5k()
         data = data._replace(inputs=jnp.pad(data.inputs, ((0, 0), (2, 2), (2, 2)))[..., None])

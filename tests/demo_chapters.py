@@ -1,4 +1,4 @@
-"""Results of the five chapters of the demo as a run would store them, small and made by hand."""
+"""Results of the six chapters of the demo as a run would store them, small and made by hand."""
 
 from typing import Any
 
@@ -107,7 +107,36 @@ def interactions(orders=(3.0, 2.0, 2.9), control=(3.0, 2.9, 2.95), difference: f
     }
 
 
+def backwards(z: float = 0.5, radius: float = 1.5, variance: float = 1.01, is_converged: bool = True) -> dict[str, Any]:
+    def sampler(side: int) -> dict[str, Any]:
+        return {
+            "side": side,
+            "log_partition": 15.2,
+            "exact_log_partition": 15.15,
+            "error": 0.1,
+            "z": z,
+            "is_converged": is_converged,
+            "num_draws": 1000,
+            "ess": 0.9,
+            "tail_index": 0.1,
+            "kl": 0.05,
+            "kl_error": 0.01,
+            "log_weight_histogram": {"counts": [0.25, 0.75], "edges": [-1.0, 0.0, 1.0]},
+        }
+
+    def level(radius: float) -> dict[str, Any]:
+        moments = {"mean": [0.0, 0.1], "variance": [variance, 0.02], "excess_kurtosis": [0.1, 0.2]}
+        image = [[0.5, 1.0], [0.0, 0.25]]
+        reach = {"radius": radius, "radius_error": 0.1, "field": image, "cone": [[True, True], [False, True]]}
+        return moments | reach | {"num_latents": 3, "site": 1}
+
+    energy = {"energy": -1.4, "energy_error": 0.01, "exact_energy": -1.405, "energy_z": z}
+    spins = sampler(4) | energy | {"num_levels": 1, "pictures": [[[1, -1, 1, 1]] * 4]}
+    flow = {"num_layers": 2, "num_fields": 10, "forward_kl": 0.1, "forward_kl_error": 0.02}
+    return {"coupling": 0.4, "spins": spins, "fields": sampler(2) | flow | {"levels": [level(0.5), level(radius)]}}
+
+
 def chapters() -> dict[str, Any]:
     """All of them, by name."""
-    made = (thermodynamics, exact_map, stack, block_spins, interactions)
+    made = (thermodynamics, exact_map, stack, block_spins, interactions, backwards)
     return {chapter.__name__: chapter() for chapter in made}

@@ -4,12 +4,16 @@ import html.parser
 import itertools
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrg import exact, lattice, models
+from jaxrg import exact, flows, lattice, models
+from jaxrg.base import Bijector
 from jaxrg.demo import (
+    backwards,
+    backwards_report,
     block_spins_report,
     exact_map_report,
     network_report,
@@ -87,6 +91,7 @@ def test_no_width_loses_a_character_of_a_table(width):
         (stack_report, "stack"),
         (block_spins_report, "block_spins"),
         (network_report, "interactions"),
+        (backwards_report, "backwards"),
     ],
 )
 def test_every_table_of_the_demo_fits_80_columns(report, name):
@@ -191,6 +196,39 @@ def test_orders_rise_again_only_if_they_do(orders, control, expected, sentence):
 
 def test_three_ways_to_read_couplings_are_compared():
     assert answers(network_report, demo_chapters.interactions(difference=1e-3))[3] == "no"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ["yes", "yes", "yes", "yes"]),
+        ({"z": 4.0}, ["no", "no", "yes", "yes"]),
+        ({"is_converged": False}, ["not known", "not known", "yes", "yes"]),
+        ({"z": NAN}, ["not known", "not known", "yes", "yes"]),
+        ({"variance": 1.2, "radius": 0.6}, ["yes", "yes", "no", "no"]),
+        ({"variance": NAN, "radius": NAN}, ["yes", "yes", "not known", "not known"]),
+    ],
+)
+def test_samplers_are_exact_only_where_their_weights_say_so(changes, expected):
+    assert answers(backwards_report, demo_chapters.backwards(**changes)) == expected
+
+
+def test_fields_of_a_symmetrised_flow_go_to_the_latents_they_may_have_come_from():
+    """Of a flow that moves everything up, a field far up has come from itself, one far down from its negative."""
+
+    def move(sign):
+        return lambda params, x: (x + 2 * sign, jnp.zeros(x.shape[2:]))
+
+    up = Bijector(lambda key: (), move(1), move(-1))
+    flow = flows.rg_flow((2, 2), disentangler=up, decimator=up)
+    prior = flows.gaussian(flows.geometry(flow).latent_shapes)
+    params = flow.init(jax.random.key(0))
+    above = jnp.array([[5.0, 4.5], [3.5, 3.0]])
+    fields = jnp.stack([above, -above])
+    latents, log_prob = backwards._latents(flow, prior, params, fields)
+    np.testing.assert_allclose(flows.decode(flow, params, latents)[0], jnp.abs(fields), rtol=1e-6)
+    density = flows.symmetrized(flows.density(flow, prior))
+    np.testing.assert_allclose(log_prob, density.log_prob(flows.FlowParams(params, ()), fields), rtol=1e-6)
 
 
 def test_the_curves_of_the_small_torus_are_those_of_enumeration(x64):

@@ -142,8 +142,9 @@ def code_blocks(page: str) -> list[str]:
     return [block.split("```")[0] for block in blocks]
 
 
-# The page for choosers trains two networks.
-PAGES = ["README.md", "docs/architecture.md", pytest.param("docs/choosing.md", marks=pytest.mark.slow)]
+# The pages of the docs train machines and networks.
+DOCS = ["docs/architecture.md", "docs/choosing.md"]
+PAGES = ["README.md", *(pytest.param(page, marks=pytest.mark.slow) for page in DOCS)]
 
 
 @pytest.mark.parametrize("page", PAGES)

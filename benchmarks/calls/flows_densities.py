@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.calls import Call
-from jaxrg import flows
+from jaxrg import flows, lattice, models
 from jaxrg.base import Bijector
 
 
@@ -29,6 +29,11 @@ def annealed(seed: int) -> dict:
     return {"objective": lambda value: flows.forward_kl(PRIOR), "schedule": lambda step: step * jnp.float32(seed + 1)}
 
 
+def known_action(seed: int) -> dict:
+    action = models.Phi4(lattice.hypercubic((8, 8)), -4.0, jnp.float32(seed + 5))
+    return {"action": action, "num_features": 2}
+
+
 def small_decimation(seed: int) -> dict:
     return flows.decimation_density((8, 8), num_pairs=1, num_features=2).init(jax.random.key(seed))
 
@@ -45,6 +50,7 @@ CALLS = [
     ),
     Call("flows.decimation_density", field),
     Call("flows.decimation_flow", field),
+    Call("flows.field_decimation", known_action),
     Call("flows.density", lambda seed: {"flow": DOUBLE, "prior": PRIOR}),
     Call("flows.extended_decimation", lambda seed: {"params": small_decimation(seed)}, sealed=("params",)),
     Call("flows.forward_kl", lambda seed: {"density": PRIOR}),

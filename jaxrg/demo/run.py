@@ -1,4 +1,4 @@
-"""The five chapters in order, with progress, results that survive an interruption, and one page at the end."""
+"""The six chapters in order, with progress, results that survive an interruption, and one page at the end."""
 
 import functools
 from collections.abc import Callable
@@ -13,6 +13,8 @@ from rich.console import Console
 import jaxrg
 from jaxrg.base import Progress
 from jaxrg.demo import (
+    backwards,
+    backwards_report,
     block_spins,
     block_spins_report,
     digits,
@@ -41,7 +43,7 @@ class Part(NamedTuple):
 
 
 def _parts(workspace: Workspace, seed: int, is_smoke: bool) -> list[Part]:
-    names = ("scan", "map", "samples", "stack", "blocks", "digits")
+    names = ("scan", "map", "samples", "stack", "blocks", "digits", "backwards")
     keys = dict(zip(names, jax.random.split(jax.random.key(seed), len(names)), strict=True))
 
     @functools.cache
@@ -53,33 +55,39 @@ def _parts(workspace: Workspace, seed: int, is_smoke: bool) -> list[Part]:
     return [
         Part(
             "thermodynamics",
-            "1/5 sampling across temperatures",
+            "1/6 sampling across temperatures",
             lambda progress: thermodynamics.chapter(keys["scan"], progress=progress, **size),
             thermodynamics_report,
         ),
         Part(
             "exact_map",
-            "2/5 training by exact gradients",
+            "2/6 training by exact gradients",
             lambda progress: exact_map.chapter(keys["map"], progress=progress, **size),
             exact_map_report,
         ),
         Part(
             "stack",
-            "3/5 the stack and its control",
+            "3/6 the stack and its control",
             lambda progress: stack.chapter(keys["stack"], samples(), folder, progress=progress, **size),
             stack_report,
         ),
         Part(
             "block_spins",
-            "4/5 block spins",
+            "4/6 block spins",
             lambda progress: block_spins.chapter(keys["blocks"], samples(), stack.COUPLING, progress=progress),
             block_spins_report,
         ),
         Part(
             "interactions",
-            "5/5 a classifier's interactions",
+            "5/6 a classifier's interactions",
             lambda progress: digits.chapter(keys["digits"], progress=progress, **size),
             network_report,
+        ),
+        Part(
+            "backwards",
+            "6/6 renormalisation run backwards",
+            lambda progress: backwards.chapter(keys["backwards"], folder / "backwards", progress=progress, **size),
+            backwards_report,
         ),
     ]
 

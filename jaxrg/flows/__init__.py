@@ -5,6 +5,7 @@ from jaxrg.flows.cones import causal_cone, receptive_field, sensitivity
 from jaxrg.flows.decimation import decimation_density, decimation_flow, extended_decimation
 from jaxrg.flows.densities import FlowParams, density, latent_action
 from jaxrg.flows.factors import Disentanglement, disentanglement
+from jaxrg.flows.field_decimation import FieldDecimation, field_decimation
 from jaxrg.flows.hierarchy import geometry, rg_flow
 from jaxrg.flows.inpainting import inpaint, missing_sites
 from jaxrg.flows.latents import decode, encode, latent_sites, level_statistics, mix, traverse
@@ -23,6 +24,7 @@ from jaxrg.flows.symmetry import phase_equivariant, symmetrized
 __all__ = [
     "Annealing",
     "Disentanglement",
+    "FieldDecimation",
     "FlowParams",
     "annealed",
     "bijectors",
@@ -35,6 +37,7 @@ __all__ = [
     "disentanglement",
     "encode",
     "extended_decimation",
+    "field_decimation",
     "forward_kl",
     "gaussian",
     "geometry",

@@ -14,6 +14,7 @@ from jaxrg.base import Bijector, Density, PyTree
 from jaxrg.checks import as_count, as_floating, as_parameter, as_sides, check_key, check_number, kind_of
 from jaxrg.flows import mixtures
 from jaxrg.flows.drawing_order import SPACING, TOP, Group, Pass, Plan
+from jaxrg.flows.field_decimation import extended
 from jaxrg.flows.mixtures import Mixture
 from jaxrg.sums import blocked_sum
 
@@ -289,17 +290,18 @@ def decimation_density(
 def extended_decimation(params: PyTree) -> PyTree:
     """Parameters of a decimation on a lattice twice as large, which begins with what a smaller one has learned.
 
-    Levels take over by their distance from the finest, where a local action looks the same on every lattice; the second
-    coarsest one begins as it was, as at a critical point all levels are alike. Kernels gain zeros far out.
+    Levels take over by their distance from the finest, where a local action looks the same on every lattice; a coarse
+    one in between begins as the next coarser one was, as at a critical point all levels are alike. Kernels gain zeros
+    far out. Of `field_decimation` two levels or more must be drawn in passes of sites four apart, as from side 16 on.
 
     Args:
-        params: of `decimation_flow` or `decimation_density` on a lattice of side 8 or more.
+        params: of `decimation_flow`, or a density of this kind, on a lattice of side 8 or more; `field_decimation`: 16.
 
     Returns:
         Parameters for twice the side, with the same numbers of pairs and features and the same radius.
 
     Raises:
-        ValueError: other parameters, or those of side 4.
+        ValueError: other parameters, or those of a smaller side.
 
     Example:
         >>> small, large = (decimation_density((side, side), num_features=2) for side in (8, 16))
@@ -307,6 +309,8 @@ def extended_decimation(params: PyTree) -> PyTree:
         >>> large.log_prob(params, jnp.zeros((3, 16, 16))).shape
         (3,)
     """
+    if isinstance(params, dict) and "levels" in params:
+        return extended(params)
     groups = params.get("groups", ()) if isinstance(params, dict) else ()
     if len(groups) < 7 or len(groups) % 3 != 1:
         raise ValueError(f"params: expected those of a decimation of side 8 or more, got {kind_of(params)}")

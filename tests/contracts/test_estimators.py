@@ -15,6 +15,7 @@ from jaxrg import stats
 from jaxrg.models import Observables
 
 SHAPE = (2, 32, 2)  # chains, samples, observables
+QUICKLY = {"xla_backend_optimization_level": 0}  # compiling is all the time that these tests take
 
 
 class Estimator(NamedTuple):
@@ -169,7 +170,7 @@ def compiled(name: str) -> Callable:
     """The estimator, and for smooth fields their derivative along a direction: one program for most of the tests."""
     row = ESTIMATORS[name]
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=QUICKLY)
     def estimate(x, direction):
         if not row.smooth:
             return row.function(x), ()
@@ -202,7 +203,7 @@ def test_vmap_is_a_loop_and_new_values_do_not_recompile(name: str) -> None:
     row = ESTIMATORS[name]
     num_traces = 0
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=QUICKLY)
     def batched(x):
         nonlocal num_traces
         num_traces += 1

@@ -16,7 +16,7 @@ from tests.rows import some_now
 KEY = jax.random.key(1)
 PAIRS = pairs_of()
 # Every program is compiled for itself: a mixture has both kinds of kernels inside.
-NOW = [("mixture", "phi4"), ("replicas", "xy"), ("hmc", "ising_dual"), ("hmc_of_an_action", "complex_phi4")]
+NOW = [("mixture", "phi4"), ("hmc", "xy"), ("hmc", "ising_dual"), ("hmc_of_an_action", "complex_phi4")]
 
 
 @jax.jit

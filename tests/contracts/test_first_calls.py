@@ -39,9 +39,9 @@ NOT_CALLED = {name: reason for room in rooms() for name, reason in not_called(ro
 MACHINERY = {"base", "checks", "closures", "progress", "store", "sums"}
 
 
-# Compiling everything anew takes minutes: every sixteenth function by default, the others among the slow tests.
+# Compiling everything anew takes minutes: every thirty-second function by default, the others among the slow tests.
 ROWS = [
-    pytest.param(call, id=call.name, marks=() if index % 16 == 0 else pytest.mark.slow)
+    pytest.param(call, id=call.name, marks=() if index % 32 == 0 else pytest.mark.slow)
     for index, call in enumerate(CALLS)
 ]
 

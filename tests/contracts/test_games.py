@@ -45,15 +45,16 @@ def masked(model, baseline=MEAN, score=LOG_ODDS) -> Row:
     game = interactions.masked_game(model, SAMPLE, baseline=baseline, assignment=assignment, score=score)
 
     def values(masks: np.ndarray) -> np.ndarray:
+        scores = jax.jit(lambda batch: score(model(batch)))
         inputs = [np.where(masks, SAMPLE, background) for background in np.atleast_2d(baseline)]
-        return np.mean([score(model(jnp.asarray(batch))) for batch in inputs], axis=0)
+        return np.mean([scores(batch) for batch in inputs], axis=0)
 
     return Row(game, values)
 
 
 def linen() -> Row:
     model = Linen()
-    return masked(functools.partial(model.apply, model.init(jax.random.key(0), jnp.zeros((1, N)))))
+    return masked(functools.partial(model.apply, jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, N)))))
 
 
 def plain_net() -> Row:

@@ -63,7 +63,7 @@ ONE_STEP = [
 ]
 
 
-@pytest.mark.parametrize(("sampler", "name"), some_now(ONE_STEP, *ONE_STEP[:5]))
+@pytest.mark.parametrize(("sampler", "name"), some_now(ONE_STEP, ONE_STEP[0], ONE_STEP[4]))
 def test_one_step_has_the_probabilities_of_its_matrix(sampler, name):
     row, model = SAMPLERS[sampler], MODELS[name].model
     chain = row.make(model)
@@ -101,7 +101,8 @@ def advance(key, chain, state, num_steps):
     return state, chain.measure(configuration, state), info
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+# The packed samplers differ in their thresholds alone.
+@pytest.mark.parametrize("sampler", some_now(SAMPLERS, *sorted(set(SAMPLERS) - {"multispin_metropolis"})))
 def test_resumes_bit_for_bit_does_not_recompile_and_reports_nan(sampler):
     """In one test, since all of this is one compiled program."""
     row = SAMPLERS[sampler]
@@ -150,7 +151,7 @@ ERGODIC = [name for name, row in SAMPLERS.items() if row.is_irreducible and name
 summaries = jax.jit(jax.vmap(stats.summary))
 
 
-@pytest.mark.parametrize("sampler", some_now(ERGODIC, "heat_bath", "wolff"))
+@pytest.mark.parametrize("sampler", some_now(ERGODIC, "heat_bath"))
 def test_fifty_temperatures_by_vmap_in_one_compile(sampler):
     """Energies from infinite temperature to order, with pulls of unit variance against enumeration."""
     shape, couplings = (2, 2), jnp.linspace(0.02, 0.5, 50)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrg import exact, lattice, models
+from tests.rows import some_now
 
 pytestmark = pytest.mark.usefixtures("x64")
 KC = exact.critical_coupling
@@ -35,7 +36,7 @@ def test_leading_eigenvalues_are_kaufmans(width):
         np.testing.assert_allclose(length, 1 / (first - second), rtol=1e-14 / (first - second) + 1e-12)
 
 
-@pytest.mark.parametrize("periodic", [True, False])
+@pytest.mark.parametrize("periodic", some_now([True, False], False))
 def test_is_the_limit_of_long_rectangles_with_all_derivatives(periodic):
     """Anisotropic couplings, one of them negative, and a field: value, gradient and a second derivative."""
 

@@ -219,8 +219,9 @@ GRIDS = {
 }
 
 
-@pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
-def test_bonds_of_a_lattice_label_as_its_edges_do(grid):
+@pytest.mark.parametrize("name", some_now(GRIDS, *sorted(set(GRIDS) - {"cubic", "open triangular"})))
+def test_bonds_of_a_lattice_label_as_its_edges_do(name):
+    grid = GRIDS[name]
     active = np.random.default_rng(6).random((2, len(grid.bonds), *grid.shape)) < 0.25
     labels = jax.vmap(partial(lattice_cluster_labels, grid))(jnp.asarray(active))
     for bonds, found in zip(active, labels, strict=True):

@@ -177,11 +177,12 @@ def inverse_decimation(
 
     Example:
         >>> from jaxrg import exact, lattice
-        >>> density = inverse_decimation(Ising(lattice.hypercubic((8, 8)), exact.critical_coupling))
+        >>> ising = Ising(lattice.hypercubic((4, 4)), exact.critical_coupling)
+        >>> density = inverse_decimation(ising, num_levels=1, spacing=2, radius=2.3)
         >>> params = density.init(jax.random.key(0))
         >>> spins, log_prob = density.sample(jax.random.key(1), params, 3)
         >>> spins.shape, spins.dtype, log_prob.shape
-        ((3, 8, 8), dtype('int8'), (3,))
+        ((3, 4, 4), dtype('int8'), (3,))
         >>> bool(jnp.allclose(log_prob, density.log_prob(params, spins), rtol=1e-5))
         True
 

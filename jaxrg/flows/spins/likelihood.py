@@ -114,8 +114,9 @@ def maximum_likelihood(density: InverseDecimation, *, num_sites: int = 2048, num
     Example:
         >>> import optax
         >>> from jaxrg import lattice, training
-        >>> from jaxrg.flows.spins import inverse_decimation
-        >>> density = inverse_decimation(Ising(lattice.hypercubic((8, 8)), 0.4))
+        >>> from jaxrg.flows.spins import inverse_decimation, local_operators
+        >>> ising = Ising(lattice.hypercubic((4, 4)), 0.4)
+        >>> density = inverse_decimation(ising, num_levels=1, spacing=2, conditional=local_operators(2), radius=2.3)
         >>> key, params = jax.random.key(0), density.init(jax.random.key(1))
         >>> chains = start_chains(jax.random.key(2), density, 16)
         >>> gradient_fn = maximum_likelihood(density, num_sites=64)
