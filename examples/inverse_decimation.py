@@ -56,12 +56,12 @@ class Scale(NamedTuple):
     num_sites: int
     num_chains: int
     refine_steps: tuple[int, ...]  # in the same way
-    num_draws: int
+    num_draws: tuple[int, ...]  # of the figures
     shared_steps: int  # of the weights for many couplings, on the first size
 
 
-FULL = Scale((8, 16), (1_500,), 2_048, 256, (300,), 20_000, 1_000)
-SMOKE = Scale((8,), (40,), 64, 16, (0,), 400, 40)
+FULL = Scale((8, 16), (1_500,), 2_048, 256, (300,), (20_000,), 1_000)
+SMOKE = Scale((8,), (40,), 64, 16, (0,), (400,), 40)
 
 
 class Result(NamedTuple):
@@ -142,8 +142,9 @@ def train(
 def refine(density: spins.InverseDecimation, params: Any, num_steps: int, folder: Path) -> Any:
     """Half the variance of the log-weights (VarGrad), whose gradient loses its noise as the sampler becomes exact."""
     side = density.shape[0]
-    num_draws = max(16, min(1024, 2**18 // side**2))
-    return fitted(flows.log_variance(density, ising(side).hamiltonian, num_draws), params, num_steps, 1e-3, folder)
+    num_draws = max(64, min(1024, 2**18 // side**2))
+    gradient_fn = flows.log_variance(density, ising(side).hamiltonian, num_draws)
+    return fitted(gradient_fn, params, num_steps, 1e-3 * min(1.0, 64 / side), folder)
 
 
 # %% [markdown]
@@ -247,7 +248,7 @@ def over_couplings(side: int, scale: Scale, out: Path) -> list[dict[str, Any]]:
     print(f"L = {side}, one set of weights at {len(LEARNED)} couplings:", flush=True)
     start = shared.init(jax.random.key(1))
     params = train(shared, start, scale, scale.shared_steps, out / f"L{side}_shared", couplings=LEARNED)
-    found, batch = [], batch_of(side, scale.num_draws)
+    found, batch = [], batch_of(side, scale.num_draws[0])
     for coupling in COUPLINGS:
         own = spins.inverse_decimation(ising(side, coupling))
         print(f"L = {side}, K = {coupling:.4f} alone:", flush=True)
@@ -261,7 +262,7 @@ def over_couplings(side: int, scale: Scale, out: Path) -> list[dict[str, Any]]:
                 density,
                 weights,
                 ising(side, coupling).hamiltonian,
-                scale.num_draws,
+                scale.num_draws[0],
                 batch_size=batch,
             )
             estimate = stats.importance(draws.log_weights)
@@ -297,7 +298,7 @@ def main(
     sizes: Sequence[int] = (),
     num_steps: Sequence[int] = (),
     refine_steps: Sequence[int] = (),
-    num_draws: int = 0,
+    num_draws: Sequence[int] = (),
     shared_steps: int = 0,
     json_file: str = "",
 ) -> None:
@@ -306,13 +307,15 @@ def main(
         sizes=tuple(sizes) or scale.sizes,
         num_steps=tuple(num_steps) or scale.num_steps,
         refine_steps=tuple(refine_steps) or scale.refine_steps,
-        num_draws=num_draws or scale.num_draws,
+        num_draws=tuple(num_draws) or scale.num_draws,
         shared_steps=shared_steps or scale.shared_steps,
     )
     results, claims, params = [], [HEADER], {}
     for number, side in enumerate(scale.sizes):
         found = {}
-        steps, refinements = (counts[min(number, len(counts) - 1)] for counts in (scale.num_steps, scale.refine_steps))
+        steps, refinements, draws = (
+            counts[min(number, len(counts) - 1)] for counts in (scale.num_steps, scale.refine_steps, scale.num_draws)
+        )
         for fields, conditional in (("network", spins.odd_network()), ("3 couplings", spins.local_operators(3))):
             density = spins.inverse_decimation(ising(side), conditional=conditional)
             start, num_kept, is_control = density.init(jax.random.key(1)), 0, fields != "network"
@@ -325,7 +328,7 @@ def main(
             if refinements and not is_control:
                 learned = refine(density, learned, refinements, folder.with_name(folder.name + "_refined"))
             params[fields], seconds = learned, time.time() - began
-            found[fields] = measure(density, params[fields], fields, seconds, scale.num_draws)
+            found[fields] = measure(density, params[fields], fields, seconds, draws)
         results += found.values()
         claims.append(claim_of(found["network"], found["3 couplings"]))
     print_claims([claims[0]._replace(control="three couplings a pass"), *claims[1:]])
@@ -356,7 +359,7 @@ if __name__ == "__main__":
     parser.add_argument("--sizes", type=int, nargs="*", default=(), help="sides, in order")
     parser.add_argument("--steps", type=int, nargs="*", default=(), help="training steps of each")
     parser.add_argument("--refine-steps", type=int, nargs="*", default=(), help="and steps on the log-weights")
-    parser.add_argument("--draws", type=int, default=0, help="draws the figures are from")
+    parser.add_argument("--draws", type=int, nargs="*", default=(), help="draws the figures of each are from")
     parser.add_argument("--shared-steps", type=int, default=0, help="training steps of the weights for many couplings")
     parser.add_argument("--json", default="", help="file for the figures")
     given = parser.parse_args()
