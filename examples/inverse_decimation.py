@@ -71,7 +71,7 @@ class Result(NamedTuple):
     fields: str  # what the local fields are
     estimate: stats.ImportanceEstimate
     log_partition: float  # exact
-    seconds: float  # of training in this run
+    seconds: float  # of training, earlier calls included
     draws_per_second: float
     chain_time: Any  # integrated autocorrelation time of the energy in independence Metropolis, in draws
     independent_per_second: float  # of Swendsen-Wang
@@ -145,6 +145,14 @@ def refine(density: spins.InverseDecimation, params: Any, num_steps: int, folder
     num_draws = max(64, min(1024, 2**18 // side**2))
     gradient_fn = flows.log_variance(density, ising(side).hamiltonian, num_draws)
     return fitted(gradient_fn, params, num_steps, 1e-3 * min(1.0, 64 / side), folder)
+
+
+def spent(folder: Path, seconds: float) -> float:
+    """Seconds of training with those of earlier calls, which are kept beside the checkpoints."""
+    file = folder.with_name(folder.name + "_seconds.json")
+    total = seconds + (json.loads(file.read_text()) if file.exists() else 0.0)
+    file.write_text(json.dumps(total))
+    return total
 
 
 # %% [markdown]
@@ -327,7 +335,7 @@ def main(
             learned = train(density, start, scale, count, folder, num_kept=num_kept)
             if refinements and not is_control:
                 learned = refine(density, learned, refinements, folder.with_name(folder.name + "_refined"))
-            params[fields], seconds = learned, time.time() - began
+            params[fields], seconds = learned, spent(folder, time.time() - began)
             found[fields] = measure(density, params[fields], fields, seconds, draws)
         results += found.values()
         claims.append(claim_of(found["network"], found["3 couplings"]))

@@ -317,7 +317,11 @@ def test_ctrl_c_that_a_callback_swallows_comes_again(tmp_path, quick, capsys):
         time.sleep(30)
 
     quick.setattr("jaxrg.demo.run_demo", interrupted)
-    assert demo(tmp_path) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # workers of a test run ignore it
+    try:
+        assert demo(tmp_path) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "jaxrg demo: interrupted; run the same command again to go on\n"
 
 

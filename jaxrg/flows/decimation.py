@@ -248,7 +248,7 @@ def decimation_flow(
         ValueError: other sides, counts below one, a scale or a radius that is not positive.
 
     Example:
-        >>> flow = decimation_flow((4, 4), num_features=4)
+        >>> flow = decimation_flow((4, 4), num_pairs=1, num_features=2)
         >>> params, latents = flow.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (4, 4))
         >>> field, log_det = flow.forward(params, latents)
         >>> found, back = flow.inverse(params, field)
@@ -304,10 +304,9 @@ def extended_decimation(params: PyTree) -> PyTree:
         ValueError: other parameters, or those of a smaller side.
 
     Example:
-        >>> small, large = (decimation_density((side, side), num_features=2) for side in (8, 16))
-        >>> params = extended_decimation(small.init(jax.random.key(0)))
-        >>> large.log_prob(params, jnp.zeros((3, 16, 16))).shape
-        (3,)
+        >>> params = decimation_density((8, 8), num_pairs=1, num_features=2).init(jax.random.key(0))
+        >>> len(params["groups"]), len(extended_decimation(params)["groups"])
+        (7, 10)
     """
     if isinstance(params, dict) and "levels" in params:
         return extended(params)

@@ -339,10 +339,10 @@ def _log_prob(density: FieldDecimation, params: PyTree, fields: Array) -> Array:
 def extended(params: PyTree) -> PyTree:
     """Parameters for twice the side; see `extended_decimation`."""
     levels = params["levels"]
-    passes = [len(weights["constant"]) for weights in levels[:2]]
-    if len(levels) < 3 or passes[1] != 12:
+    is_proper = isinstance(levels, tuple) and all(isinstance(one, dict) and "constant" in one for one in levels)
+    if not is_proper or len(levels) < 3 or len(levels[1]["constant"]) != 12:
         raise ValueError(
             "params: expected those of a decimation with two levels or more whose sides four divides, as of side 16, "
-            f"got {len(levels)} levels"
+            f"got {kind_of(params)}"
         )
     return {"levels": (levels[0], levels[1], *levels[1:])}
