@@ -1,6 +1,5 @@
 """The command line: ``jaxrg demo``."""
 
-import _thread
 import argparse
 import logging
 import os
@@ -111,7 +110,8 @@ def _no_interrupt_lost() -> Iterator[None]:
 
     def again(lost: "sys.UnraisableHookArgs") -> None:
         if lost.exc_type is KeyboardInterrupt:
-            threading.Timer(0.05, _thread.interrupt_main).start()
+            main_thread = threading.main_thread().ident or 0
+            threading.Timer(0.05, signal.pthread_kill, (main_thread, signal.SIGINT)).start()
         else:
             before(lost)
 
