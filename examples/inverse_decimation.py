@@ -46,6 +46,7 @@ NUM_EPOCHS = 20
 COUPLINGS = (0.3, exact.critical_coupling, 0.5)  # that one set of weights is measured at
 LEARNED = (0.3, 0.36, 0.41, 0.44, 0.47, 0.5)  # and those it learns at
 CONTROL_STEPS = 2_000  # at most: three couplings a pass need no more
+LARGEST_CONTROL = 64  # side
 
 
 class Scale(NamedTuple):
@@ -243,6 +244,21 @@ def details(result: Result) -> dict[str, Any]:
     }
 
 
+def keep(file: str, scale: Scale, results: Sequence[Result], shared: list) -> None:
+    """Write what is known so far, if a file was given."""
+    if not file:
+        return
+    networks = [result for result in results if result.fields == "network"]
+    machine = {"machine": platform.processor() or platform.machine(), "date": time.strftime("%Y-%m-%d")}
+    content = {
+        "settings": scale._asdict() | machine | {"command": "examples/inverse_decimation.py"},
+        "records": records_of(networks),
+        "results": list(map(details, results)),
+        "one set of weights": shared,
+    }
+    Path(file).write_text(json.dumps(content, indent=2) + "\n")
+
+
 # %% [markdown]
 # ## One set of weights for many couplings
 # All weights are polynomials of K. A step costs as many times what it costs at one coupling as there are couplings to
@@ -325,6 +341,8 @@ def main(
             counts[min(number, len(counts) - 1)] for counts in (scale.num_steps, scale.refine_steps, scale.num_draws)
         )
         for fields, conditional in (("network", spins.odd_network()), ("3 couplings", spins.local_operators(3))):
+            if fields != "network" and side > LARGEST_CONTROL:
+                continue
             density = spins.inverse_decimation(ising(side), conditional=conditional)
             start, num_kept, is_control = density.init(jax.random.key(1)), 0, fields != "network"
             if fields in params and len(params[fields]["levels"]) <= density.num_levels:
@@ -338,7 +356,8 @@ def main(
             params[fields], seconds = learned, spent(folder, time.time() - began)
             found[fields] = measure(density, params[fields], fields, seconds, draws)
         results += found.values()
-        claims.append(claim_of(found["network"], found["3 couplings"]))
+        claims.append(claim_of(found["network"], found.get("3 couplings")))
+        keep(json_file, scale, results, [])
     print_claims([claims[0]._replace(control="three couplings a pass"), *claims[1:]])
     for result in results:
         print(
@@ -347,17 +366,12 @@ def main(
             f"{result.independent_per_second:.0f} independent ones of Swendsen-Wang"
         )
     shared = over_couplings(scale.sizes[0], scale, Path(out))
+    keep(json_file, scale, results, shared)
     for row in shared:
         own, both = (show(row[name], row[f"{name}_error"], 4) for name in ("own", "shared"))
         print(f"L = {row['side']}, K = {row['coupling']:.4f}: KL {both} nats of the shared weights, {own} of its own")
     networks = [result for result in results if result.fields == "network"]
     save({f"levels_L{result.side}": draw_levels(result) for result in networks}, out)
-    if json_file:
-        machine = {"machine": platform.processor() or platform.machine(), "date": time.strftime("%Y-%m-%d")}
-        settings = scale._asdict() | machine | {"command": "examples/inverse_decimation.py"}
-        content = {"settings": settings, "records": records_of(networks), "results": list(map(details, results))}
-        content["one set of weights"] = shared
-        Path(json_file).write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":
