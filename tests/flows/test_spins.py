@@ -202,7 +202,7 @@ def test_parts_add_up_and_refinement_keeps_the_coarse_spins():
         parts.top + sum(level.sum(axis=1) for level in parts.levels) + parts.exact, log_prob, rtol=1e-5
     )
     np.testing.assert_allclose(density.log_prob(params, drawn), log_prob, rtol=1e-5)
-    assert [level.shape for level in parts.levels] == [(16, 2), (16, 12)]
+    assert [level.shape for level in parts.levels] == [(16, 4), (16, 12)]
     for level in (1, 2):
         finer, logs = density.refine(jax.random.key(1), params, drawn[:, :: 2**level, :: 2**level], level)
         np.testing.assert_array_equal(finer[:, :: 2**level, :: 2**level], drawn[:, :: 2**level, :: 2**level])
