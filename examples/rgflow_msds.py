@@ -191,9 +191,9 @@ def looked_at(
         information = np.asarray(known[level].information)
         best = int(np.argmax(information.max(1)))
         factor = (*SHARED, *OWN)[int(np.argmax(information[best]))]
-        one = {key: np.repeat(values[:1], NUM_SHOWN, axis=0) for key, values in latents.items()}
-        one[level].reshape(NUM_SHOWN, -1)[:, best] = np.linspace(-3, 3, NUM_SHOWN)  # what flows.traverse does
-        rows.append(decode(one))
+        one = {key: jnp.asarray(values[0]) for key, values in latents.items()}
+        moved = flows.traverse(flow, params, one, level, np.unravel_index(best, shape), jnp.linspace(-3, 3, NUM_SHOWN))
+        rows.append(jax.nn.sigmoid(moved) / 0.9 - 0.05 / 0.9)
         labels.append(f"level {level}: knows most of\n{factor}, {information[best].max():.2f} nats")
     traversal, [[axes]] = style.new_figure(1, 1, size=(9, 1.2 * len(rows) + 0.6))
     show_images(axes, np.stack(rows), labels)

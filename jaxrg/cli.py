@@ -106,12 +106,13 @@ def _leaving_at_once() -> Iterator[None]:
 @contextmanager
 def _no_interrupt_lost() -> Iterator[None]:
     """A context in which a Ctrl-C that a callback swallowed, as JAX's of the garbage collector does, comes again."""
-    before = sys.unraisablehook
+    before, timers = sys.unraisablehook, []
 
     def again(lost: "sys.UnraisableHookArgs") -> None:
         if lost.exc_type is KeyboardInterrupt:
             main_thread = threading.main_thread().ident or 0
-            threading.Timer(0.05, signal.pthread_kill, (main_thread, signal.SIGINT)).start()
+            timers.append(threading.Timer(0.05, signal.pthread_kill, (main_thread, signal.SIGINT)))
+            timers[-1].start()
         else:
             before(lost)
 
@@ -120,6 +121,8 @@ def _no_interrupt_lost() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
+        for timer in timers:
+            timer.join()  # what was lost at the very end comes while it is still waited for
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

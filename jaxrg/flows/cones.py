@@ -10,7 +10,7 @@ from jax import Array
 from jaxrg.base import Bijector, PyTree
 from jaxrg.checks import as_array, is_traced
 from jaxrg.flows.hierarchy import geometry
-from jaxrg.flows.latents import as_batch, as_index, as_level, is_at, to_lanes
+from jaxrg.flows.latents import as_batch, as_level, as_levels, one_latent, to_lanes
 from jaxrg.flows.passes import Geometry, generate, renormalise
 
 
@@ -110,7 +110,7 @@ def sensitivity(flow: Bijector, params: PyTree, latents: PyTree, level: int, ind
         params: of the flow.
         latents: ``{level: [num_samples, ...]}``, as from a prior or from `encode`.
         level: of the latent.
-        index: of the latent, one number an axis; another one does not compile anew.
+        index: of the latent, one number an axis; another one, of any level, does not compile anew.
 
     Returns:
         ``[*sides]``, mean over the samples, summed over channels.
@@ -121,18 +121,18 @@ def sensitivity(flow: Bijector, params: PyTree, latents: PyTree, level: int, ind
     Reference:
         Hu, Wu, You, Olshausen & Chen, arXiv:2010.00029 (2020).
     """
-    shapes = geometry(flow).latent_shapes
-    level = as_level(shapes, level)
-    where = as_index(shapes[level], index)
-    return _sensitivity(flow, params, as_batch("latents", latents), where, level)
+    geometry(flow)  # refuses another bijector
+    batch = as_batch("latents", as_levels("latents", latents))
+    masks = one_latent({key: leaf.shape[1:] for key, leaf in batch.items()}, level, index)
+    return _sensitivity(flow, params, batch, masks)
 
 
-@jax.jit(static_argnames="level")
-def _sensitivity(flow: Bijector, params: PyTree, latents: PyTree, where: Array, level: int) -> Array:
+@jax.jit
+def _sensitivity(flow: Bijector, params: PyTree, latents: PyTree, masks: PyTree) -> Array:
     lanes = to_lanes(latents)
-    tangents = jax.tree.map(jnp.zeros_like, lanes)
-    direction = is_at(where, lanes[level].shape[:-1])[..., None].astype(lanes[level].dtype)
-    tangents[level] = jnp.broadcast_to(direction, lanes[level].shape)
+    tangents = jax.tree.map(
+        lambda leaf, mask: jnp.broadcast_to(mask[..., None].astype(leaf.dtype), leaf.shape), lanes, masks
+    )
     _, moved = jax.jvp(lambda z: flow.forward(params, z)[0], (lanes,), (tangents,))
     size = jnp.mean(jnp.abs(moved), axis=-1)
     return jnp.sum(size, axis=-1) if geometry(flow).channels else size

@@ -14,6 +14,7 @@ from jaxrg.base import PyTree
 from jaxrg.checks import as_count, as_floating, check_key, check_number, check_shape, is_traced, kind_of
 from jaxrg.flows import local_potentials, one_site
 from jaxrg.flows.field_passes import LARGEST_TOP, SPACING, Level, level_sides, levels_of
+from jaxrg.flows.level_checks import as_level, check_params
 from jaxrg.flows.line_densities import NUM_POINTS, draw, grid, log_normaliser
 from jaxrg.flows.one_site import Potential
 from jaxrg.lattice import hypercubic
@@ -107,19 +108,10 @@ class FieldDecimation:
         return _refine(self, key, params, self._checked("coarse", coarse, level), level=level)
 
     def _level(self, level: int, minimum: int = 0) -> int:
-        last = len(self.level_sides) - 1
-        if as_count("level", level, minimum=minimum) > last:
-            raise ValueError(f"level: expected at most {last}, the top, got {level}")
-        return int(level)
+        return as_level(level, len(self.level_sides) - 1, minimum)
 
     def _check(self, params: PyTree) -> None:
-        expected = _shapes(self.plan)
-        if jax.tree.structure(params) != jax.tree.structure(expected):
-            raise ValueError(
-                f"params: expected those of {len(self.level_sides)} levels, as init makes them, got others"
-            )
-        for (path, leaf), like in zip(jax.tree.leaves_with_path(params), jax.tree.leaves(expected), strict=True):
-            check_shape(f"params{jax.tree_util.keystr(path)}", leaf, like.shape)
+        check_params(params, _shapes(self.plan), len(self.level_sides))
 
     def _checked(self, name: str, configurations: Array, level: int) -> Array:
         side, fields = self.level_sides[level], as_floating(name, configurations)
@@ -306,9 +298,8 @@ def _drawn_down(density: FieldDecimation, key: Array, params: PyTree, fields: Ar
         total = total + found
     sites, flat = one_site.exact_sites(density.plan.side), _flat(fields)
     exact_key = jax.random.fold_in(key, len(density.plan.levels))
-    flat = one_site.fill(density.potential, sites, exact_key, flat)
-    total = total + one_site.log_prob(density.potential, sites, flat)
-    return jnp.moveaxis(flat[:-1], -1, 0).reshape(fields.shape), total
+    flat, found = one_site.fill(density.potential, sites, exact_key, flat)
+    return jnp.moveaxis(flat[:-1], -1, 0).reshape(fields.shape), total + found
 
 
 @functools.partial(jax.jit, static_argnames="num_samples")

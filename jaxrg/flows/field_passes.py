@@ -5,11 +5,10 @@ import functools
 import itertools
 import math
 
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.flows.spins.patterns import Passes, level_passes
+from jaxrg.flows.spins.patterns import Passes, level_passes, sites_of
 
 SPACING = 4  # of the sites of a pass, in sites of their level
 KNIGHT = 5  # smallest odd side of a class whose sites can be drawn a knight's move apart
@@ -53,20 +52,15 @@ class Level:
 
     @property
     def passes(self) -> Passes:
-        """Those that are learned; on the finest lattice three quarters are drawn without."""
+        """Those that are learned; on the finest lattice two of twelve, as the others are drawn without."""
         if self.has_symmetries:
             return level_passes(SPACING, self.radius, NUM_SYMMETRIES, 2 if self.is_finest else 12)
         return _passes(self.side, self.is_top, np.inf if self.is_top else self.radius)
 
     def sites(self, passes: Passes) -> tuple[Array, Array]:
         """Of one pass: those drawn ``[lanes]``, and those known ``[num_known, lanes]``, beyond the end for none."""
-        moves = self.steps.astype(np.int32)
-        rows = (passes.offsets[0] + moves[:, 0]) % self.side
-        columns = (passes.offsets[1] + moves[:, 1]) % self.side
-        known_rows = (rows[None] + passes.steps[:, :1]) % self.side
-        known_columns = (columns[None] + passes.steps[:, 1:]) % self.side
-        known = jnp.where(passes.is_known[:, None], known_rows * self.side + known_columns, self.side**2)
-        return rows * self.side + columns, known
+        rows, columns = self.steps.astype(np.int32).T
+        return sites_of(passes, rows, columns, (self.side, self.side))
 
 
 @functools.lru_cache(maxsize=64)

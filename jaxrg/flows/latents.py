@@ -109,7 +109,7 @@ def mix(fine: PyTree, coarse: PyTree, level: int) -> PyTree:
         >>> mix({0: jnp.zeros(3), 1: jnp.zeros(1)}, {0: jnp.ones(3), 1: jnp.ones(1)}, 1)[1].tolist()
         [1.0]
     """
-    fine, coarse = _as_levels("fine", fine), _as_levels("coarse", coarse)
+    fine, coarse = as_levels("fine", fine), as_levels("coarse", coarse)
     shapes = [{key: leaf.shape for key, leaf in part.items()} for part in (fine, coarse)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"coarse: expected latents of shapes {shapes[0]}, got {shapes[1]}")
@@ -118,7 +118,7 @@ def mix(fine: PyTree, coarse: PyTree, level: int) -> PyTree:
     return {key: fine[key] if key < level else coarse[key] for key in fine}
 
 
-def _as_levels(name: str, latents: Any) -> dict[int, Array]:
+def as_levels(name: str, latents: Any) -> dict[int, Array]:
     if not isinstance(latents, dict) or sorted(latents) != list(range(len(latents))):
         got = sorted(latents) if isinstance(latents, dict) else kind_of(latents)
         raise ValueError(f"{name}: expected a dictionary of levels 0, 1, ..., got {got}")
@@ -132,20 +132,18 @@ def as_level(latents: dict[int, Any], level: Any) -> int:
     return int(level)
 
 
-def as_index(shape: tuple[int, ...], index: Any) -> Array:
-    """``[]`` the place in a flattened array of one of its entries, given one number an axis."""
+def one_latent(shapes: dict[int, tuple[int, ...]], level: Any, index: Any) -> dict[int, np.ndarray]:
+    """``{level: [*shape]}`` bool, True at one entry, given its level and one number an axis."""
+    shape = shapes[as_level(shapes, level)]
     numbers = (index,) if isinstance(index, int | np.integer) else index
     if not isinstance(numbers, Sequence) or len(numbers) != len(shape):
         raise ValueError(f"index: expected one number of each axis of {shape}, got {index!r}")
     for number, side in zip(numbers, shape, strict=True):
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or not 0 <= number < side:
             raise ValueError(f"index: expected an entry of an array of shape {shape}, got {index!r}")
-    return jnp.asarray(np.ravel_multi_index(tuple(numbers), shape), jnp.int32)
-
-
-def is_at(where: Array, shape: tuple[int, ...]) -> Array:
-    """``[*shape]`` True at one place of the flattened array."""
-    return (jnp.arange(math.prod(shape), dtype=jnp.int32) == where).reshape(shape)
+    masks = {key: np.zeros(one, bool) for key, one in shapes.items()}
+    masks[level][tuple(numbers)] = True
+    return masks
 
 
 def traverse(flow: Bijector, params: PyTree, latents: Any, level: int, index: Any, values: Any) -> Array:
@@ -156,7 +154,7 @@ def traverse(flow: Bijector, params: PyTree, latents: Any, level: int, index: An
         params: of the flow.
         latents: ``{level: array}`` of one field.
         level: of the latent that moves.
-        index: of that latent, one number an axis; another one does not compile anew.
+        index: of that latent, one number an axis; another one, of any level, does not compile anew.
         values: ``[num_values]``.
 
     Returns:
@@ -165,22 +163,20 @@ def traverse(flow: Bijector, params: PyTree, latents: Any, level: int, index: An
     Raises:
         ValueError: latents that do not fit, no such level or index, or values in more than one axis.
     """
-    levels = _as_levels("latents", latents)
-    level = as_level(levels, level)
-    where = as_index(levels[level].shape, index)
+    levels = as_levels("latents", latents)
+    masks = one_latent({key: leaf.shape for key, leaf in levels.items()}, level, index)
     moved = as_floating("values", values)
     if moved.ndim != 1 or not moved.size:
         raise ValueError(f"values: expected one axis of at least one number, got shape {moved.shape}")
-    return _traverse(flow, params, levels, where, moved, level)
+    return _traverse(flow, params, levels, masks, moved)
 
 
-@jax.jit(static_argnames="level")
-def _traverse(flow: Bijector, params: PyTree, latents: PyTree, where: Array, values: Array, level: int) -> Array:
-    lanes = {key: jnp.broadcast_to(leaf[..., None], (*leaf.shape, values.size)) for key, leaf in latents.items()}
-    is_moved = is_at(where, latents[level].shape)[..., None]
-    moved = values.astype(latents[level].dtype).reshape((1,) * latents[level].ndim + (-1,))
-    lanes[level] = jnp.where(is_moved, moved, lanes[level])
-    return to_batch(flow.forward(params, lanes)[0])
+@jax.jit
+def _traverse(flow: Bijector, params: PyTree, latents: PyTree, masks: PyTree, values: Array) -> Array:
+    def lanes(leaf: Array, mask: Array) -> Array:
+        return jnp.where(mask[..., None], values.astype(leaf.dtype).reshape((1,) * leaf.ndim + (-1,)), leaf[..., None])
+
+    return to_batch(flow.forward(params, jax.tree.map(lanes, latents, masks))[0])
 
 
 def latent_sites(flow: Bijector) -> dict[int, np.ndarray]:
@@ -237,7 +233,7 @@ def level_statistics(latents: Any) -> dict[int, LevelStatistics]:
         >>> bool(abs(value - 1) < 5 * error)
         True
     """
-    levels = _as_levels("latents", latents)
+    levels = as_levels("latents", latents)
     batch = as_batch("latents", levels)
     if levels[0].shape[0] < 2:
         raise ValueError("latents: expected at least two samples, got one")

@@ -147,47 +147,62 @@ def _half_fields(bound: Array, flat: Array, around: Array | np.ndarray) -> Array
     return jnp.clip(jnp.sum(flat[around], axis=-3), -4 * bound, 4 * bound)
 
 
+def _half(potential: Potential, table: LogZ, fields: Array, values: Array) -> Array:
+    """ln p of sites, given the sums of their four neighbours."""
+    return 2 * potential.kinetic * fields * values + potential.log_density(values) - table(fields)
+
+
+def _quarter_on_grid(potential: Potential, shifted: Array, fields: Array) -> Array:
+    """``[NUM_POINTS, sites, lanes]`` ln p but for the normaliser, given ``[4, sites, lanes]`` sums of three fields."""
+    points = jnp.expand_dims(grid(potential.bound), (1, 2))
+    return potential.log_density(points) + _sums_on_grid(potential, shifted, fields)
+
+
+def _quarter(potential: Potential, table: LogZ, on_grid: Array, fields: Array, values: Array) -> Array:
+    """ln p of sites, given the same sums and what they are on the grid."""
+    here = potential.log_density(values) + jnp.sum(table(values[None] + fields), axis=0)
+    return here - log_normaliser(on_grid, potential.bound)
+
+
 def log_prob(potential: Potential, sites: Sites, flat: Array) -> Array:
     """``[lanes]`` ln p of the sites of a field ``[sites, lanes]`` that are drawn without learning, given the others."""
-    table, shifted, bound = log_z(potential), _shifted(potential), potential.bound
-    points = jnp.expand_dims(grid(bound), (1, 2))
+    table, shifted = log_z(potential), _shifted(potential)
+    logs = _half(potential, table, _half_fields(potential.bound, flat, sites.around_half), flat[sites.half])
+    total = jnp.sum(jnp.sum(logs, axis=1), axis=0)
 
     def one_row(total: Array, row: tuple[Array, Array]) -> tuple[Array, None]:
         targets, around = row
-        fields, values = jnp.sum(flat[around], axis=1), flat[targets]
-        on_grid = potential.log_density(points) + _sums_on_grid(potential, shifted, fields)
-        here = potential.log_density(values) + jnp.sum(table(values[None] + fields), axis=0)
-        logs = here - log_normaliser(on_grid, bound)
-        return total + jnp.sum(logs, axis=0), None
+        fields = jnp.sum(flat[around], axis=1)
+        on_grid = _quarter_on_grid(potential, shifted, fields)
+        return total + jnp.sum(_quarter(potential, table, on_grid, fields, flat[targets]), axis=0), None
 
-    fields, values = _half_fields(bound, flat, sites.around_half), flat[sites.half]
-    logs = 2 * potential.kinetic * fields * values + potential.log_density(values) - table(fields)
-    total = jnp.sum(jnp.sum(logs, axis=1), axis=0)
     rows = jnp.asarray(sites.quarter), jnp.asarray(sites.around_quarter)
     return jax.lax.scan(one_row, total, rows)[0]
 
 
-def fill(potential: Potential, sites: Sites, key: Array, flat: Array) -> Array:
-    """The field ``[sites, lanes]`` with the sites drawn that need no learning."""
-    shifted, bound = _shifted(potential), potential.bound
+def fill(potential: Potential, sites: Sites, key: Array, flat: Array) -> tuple[Array, Array]:
+    """The field ``[sites, lanes]`` with the sites drawn that need no learning, and ``[lanes]`` ln p of them."""
+    table, shifted, bound = log_z(potential), _shifted(potential), potential.bound
     points = jnp.expand_dims(grid(bound), (1, 2))
 
-    def drawn(flat: Array, number: Array, targets: Array, logs: Array) -> Array:
+    def drawn(number: Array, logs: Array) -> Array:
         shape = logs.shape[1:]
         uniforms = jax.random.uniform(jax.random.fold_in(key, number), (shape[0] * shape[1],), logs.dtype)
-        values = draw(uniforms, logs.reshape(len(logs), -1), bound)
-        return flat.at[targets].set(values.reshape(shape))
+        return draw(uniforms, logs.reshape(len(logs), -1), bound).reshape(shape)
 
-    def quarter(flat: Array, row: tuple[Array, Array, Array]) -> tuple[Array, None]:
-        number, targets, around = row
-        logs = potential.log_density(points) + _sums_on_grid(potential, shifted, jnp.sum(flat[around], axis=1))
-        return drawn(flat, number, targets, logs), None
+    def quarter(carry: tuple[Array, Array], row: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], None]:
+        (flat, total), (number, targets, around) = carry, row
+        fields = jnp.sum(flat[around], axis=1)
+        on_grid = _quarter_on_grid(potential, shifted, fields)
+        values = drawn(number, on_grid)
+        logs = _quarter(potential, table, on_grid, fields, values)
+        return (flat.at[targets].set(values), total + jnp.sum(logs, axis=0)), None
 
-    def half(flat: Array, row: tuple[Array, Array, Array]) -> tuple[Array, None]:
-        number, targets, around = row
+    def half(carry: tuple[Array, Array], row: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], None]:
+        (flat, total), (number, targets, around) = carry, row
         fields = _half_fields(bound, flat, around)
-        logs = potential.log_density(points) + 2 * potential.kinetic * points * fields[None]
-        return drawn(flat, number, targets, logs), None
+        values = drawn(number, potential.log_density(points) + 2 * potential.kinetic * points * fields[None])
+        return (flat.at[targets].set(values), total + jnp.sum(_half(potential, table, fields, values), axis=0)), None
 
     rows = len(sites.quarter)
     numbers = np.arange(rows + len(sites.half), dtype=np.uint32)
@@ -195,6 +210,5 @@ def fill(potential: Potential, sites: Sites, key: Array, flat: Array) -> Array:
         jnp.asarray,
         ((numbers[:rows], sites.quarter, sites.around_quarter), (numbers[rows:], sites.half, sites.around_half)),
     )
-    flat, _ = jax.lax.scan(quarter, flat, quarters)
-    flat, _ = jax.lax.scan(half, flat, halves)
-    return flat
+    carry = jax.lax.scan(quarter, (flat, jnp.zeros_like(flat[0])), quarters)[0]
+    return jax.lax.scan(half, carry, halves)[0]

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from jaxrg import flows
+from jaxrg.flows import cones
+from jaxrg.flows import latents as latent_functions
 from tests.flows import plain_hierarchy as plain
 from tests.flows.test_hierarchy import TREES, at_sites, flow_of, linear, plain_tree
 
@@ -50,13 +52,18 @@ def test_cones_are_where_derivatives_are(name):
     for level, part in flows.causal_cone(flow, mask).items():
         np.testing.assert_array_equal(np.asarray(jacobian[level]) != 0, part)
     batch = {level: jnp.stack([z, z + 1]) for level, z in latents.items()}
-    index = tuple(0 for _ in tree.latent_shapes[0])
-    strength = flows.sensitivity(flow, params, batch, 0, index)
-    np.testing.assert_array_equal(np.asarray(strength) > 0, flows.receptive_field(flow, 0, index))
-    moved = flows.traverse(flow, params, latents, 0, index, [0.0, 1.0])
-    change = np.abs(moved[1] - moved[0])
-    change = change.sum(axis=-1) if tree.channels else change
-    np.testing.assert_allclose(strength, change, atol=1e-5)  # of a linear flow
+    programs = []
+    for level, shape in tree.latent_shapes.items():
+        index = tuple(side - 1 for side in shape)
+        strength = flows.sensitivity(flow, params, batch, level, index)
+        np.testing.assert_array_equal(np.asarray(strength) > 0, flows.receptive_field(flow, level, index))
+        moved = flows.traverse(flow, params, latents, level, index, [0.0, 1.0])
+        change = np.abs(moved[1] - moved[0])
+        change = change.sum(axis=-1) if tree.channels else change
+        np.testing.assert_allclose(strength, change, atol=1e-5)  # of a linear flow
+        programs.append((cones._sensitivity._cache_size(), latent_functions._traverse._cache_size()))
+    assert len(programs) > 1
+    assert len(set(programs)) == 1  # another level compiles nothing
 
 
 def test_cones_grow_as_the_logarithm_of_the_side():

@@ -12,6 +12,8 @@ from jax import Array
 
 from jaxrg.base import PyTree
 from jaxrg.checks import as_count, as_parameter, as_spins, check_key, check_number, check_shape, is_traced, kind_of
+from jaxrg.flows import level_checks
+from jaxrg.flows.level_checks import as_level
 from jaxrg.flows.spins import sampler
 from jaxrg.flows.spins.conditionals import Conditional, odd_network
 from jaxrg.flows.spins.plan import Plan
@@ -73,7 +75,7 @@ class InverseDecimation:
         """
         check_key("key", key)
         check_params(self, params)
-        level = as_level(self, level, minimum=0)
+        level = as_level(level, self.num_levels, minimum=0)
         return _sample(self, key, params, num_samples=as_count("num_samples", num_samples), level=level)
 
     def log_prob(self, params: PyTree, configurations: Array) -> Array:
@@ -101,14 +103,14 @@ class InverseDecimation:
         """
         check_key("key", key)
         check_params(self, params)
-        coarse = self._checked("coarse", coarse, as_level(self, level))
-        return _refine(self, key, params, coarse, level=as_level(self, level))
+        coarse = self._checked("coarse", coarse, as_level(level, self.num_levels))
+        return _refine(self, key, params, coarse, level=as_level(level, self.num_levels))
 
     def refinement_log_prob(self, params: PyTree, configurations: Array, level: int) -> Array:
         """``[num_samples]`` ln q of all other spins given those of a level, as `refine` returns it."""
         check_params(self, params)
         spins = self._checked("configurations", configurations, 0)
-        return _refinement_log_prob(self, params, spins, level=as_level(self, level))
+        return _refinement_log_prob(self, params, spins, level=as_level(level, self.num_levels))
 
     def _checked(self, name: str, configurations: Array, level: int) -> Array:
         shape, spins = self.plan.level_shape(level), as_spins(name, configurations)
@@ -118,20 +120,9 @@ class InverseDecimation:
         return spins
 
 
-def as_level(density: InverseDecimation, level: Any, minimum: int = 1) -> int:
-    """A level of a density; ValueError beyond the top."""
-    if as_count("level", level, minimum=minimum) > density.num_levels:
-        raise ValueError(f"level: expected at most {density.num_levels}, the top, got {level}")
-    return int(level)
-
-
 def check_params(density: InverseDecimation, params: PyTree) -> None:
     """ValueError for parameters of another density."""
-    expected = _shapes(density.plan, density.degree)
-    if jax.tree.structure(params) != jax.tree.structure(expected):
-        raise ValueError(f"params: expected those of {density.num_levels} levels, as init makes them, got others")
-    for (path, leaf), like in zip(jax.tree.leaves_with_path(params), jax.tree.leaves(expected), strict=True):
-        check_shape(f"params{jax.tree_util.keystr(path)}", leaf, like.shape)
+    level_checks.check_params(params, _shapes(density.plan, density.degree), density.num_levels)
 
 
 def inverse_decimation(

@@ -9,8 +9,10 @@ looks the same from each of its sites and in each of eight directions.
 import functools
 import itertools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 SYMMETRIES = tuple(
@@ -80,6 +82,21 @@ def level_passes(spacing: int, radius: float, num_symmetries: int, num_passes: i
         _, orbits[number, : len(found)] = np.unique(images[number, :, : len(found)].min(axis=0), return_inverse=True)
     is_known = np.arange(longest) < np.array([[len(found)] for found in seen])
     return Passes(np.array(offsets, np.int32), steps, is_known, images, orbits)
+
+
+def sites_of(
+    passes: Passes, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]
+) -> tuple[Any, jax.Array]:
+    """Of one pass: the sites drawn ``[lanes]``, and those known ``[num_known, lanes]``, beyond the end for none.
+
+    Rows and columns are those of the sites from the first one on.
+    """
+    height, width = shape
+    rows, columns = (passes.offsets[0] + rows) % height, (passes.offsets[1] + columns) % width
+    known_rows = (rows[None] + passes.steps[:, :1]) % height
+    known_columns = (columns[None] + passes.steps[:, 1:]) % width
+    known = jnp.where(passes.is_known[:, None], known_rows * width + known_columns, height * width)
+    return rows * width + columns, known
 
 
 @functools.lru_cache(maxsize=2)

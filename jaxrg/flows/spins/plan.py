@@ -11,7 +11,7 @@ from jax import Array
 from jaxrg.base import PyTree
 from jaxrg.flows.spins import top
 from jaxrg.flows.spins.conditionals import Conditional
-from jaxrg.flows.spins.patterns import Passes, level_passes
+from jaxrg.flows.spins.patterns import Passes, level_passes, sites_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,13 +65,7 @@ class Plan:
 
     def sites(self, passes: Passes, level: int) -> tuple[Array, Array]:
         """Of one pass: the sites drawn ``[lanes]``, and those known ``[num_known, lanes]``, beyond the end for none."""
-        height, width = self.level_shape(level)
-        rows, columns = self.starts(level)
-        rows, columns = (passes.offsets[0] + rows) % height, passes.offsets[1] + columns
-        known_rows = (rows[None] + passes.steps[:, :1]) % height
-        known_columns = (columns[None] + passes.steps[:, 1:]) % width
-        known = jnp.where(passes.is_known[:, None], known_rows * width + known_columns, height * width)
-        return rows * width + columns, known
+        return sites_of(passes, *self.starts(level), self.level_shape(level))
 
     def init(self, key: Array) -> dict[str, Any]:
         """Parameters at the start."""

@@ -13,7 +13,8 @@ from jax.tree_util import Partial, register_static
 from jaxrg.base import PyTree, Sampler, Status
 from jaxrg.checks import as_count, as_floating, check_function, check_key, kind_of
 from jaxrg.closures import as_partial
-from jaxrg.flows.spins.decimation import InverseDecimation, as_level, check_params
+from jaxrg.flows.level_checks import as_level
+from jaxrg.flows.spins.decimation import InverseDecimation, check_params
 from jaxrg.lattice import hypercubic
 from jaxrg.models import Ising
 from jaxrg.samplers import SpinInfo, SpinState
@@ -47,7 +48,7 @@ def refinement_metropolis(density: InverseDecimation, params: PyTree, level: int
     if not isinstance(density, InverseDecimation):
         raise ValueError(f"density: expected an InverseDecimation, got {kind_of(density)}")
     check_params(density, params)
-    level = as_level(density, level)
+    level = as_level(level, density.num_levels)
     model = Ising(hypercubic(density.shape), density.couplings)
     return spin_sampler(Partial(_refine, density, params, _Level(level)), model)
 

@@ -1,0 +1,23 @@
+"""Checks of densities that are drawn level by level."""
+
+from typing import Any
+
+import jax
+
+from jaxrg.base import PyTree
+from jaxrg.checks import as_count, check_shape
+
+
+def as_level(level: Any, top: int, minimum: int = 1) -> int:
+    """A level; ValueError beyond the top."""
+    if as_count("level", level, minimum=minimum) > top:
+        raise ValueError(f"level: expected at most {top}, the top, got {level}")
+    return int(level)
+
+
+def check_params(params: PyTree, expected: PyTree, num_levels: int) -> None:
+    """ValueError for parameters of another density."""
+    if jax.tree.structure(params) != jax.tree.structure(expected):
+        raise ValueError(f"params: expected those of {num_levels} levels, as init makes them, got others")
+    for (path, leaf), like in zip(jax.tree.leaves_with_path(params), jax.tree.leaves(expected), strict=True):
+        check_shape(f"params{jax.tree_util.keystr(path)}", leaf, like.shape)
