@@ -1,13 +1,19 @@
 """What the studies share: tables of claims, means with errors, figures in a folder, and the smoke switch."""
 
 import argparse
+import json
+import platform
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import optax
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from jaxrg import training
 
 STRENGTH = "strength $I^{(k)}$ / mean over $k$"
 
@@ -56,6 +62,31 @@ def save(figures: Mapping[str, Figure], folder: str | Path, *, dpi: int = 130) -
     for name, figure in figures.items():
         figure.savefig(path / f"{name}.png", dpi=dpi)
     print(f"figures in {path}: {', '.join(f'{name}.png' for name in figures)}")
+
+
+def averaged_adam(
+    num_steps: int, rate: float, *, warmup: int, decay: float = 0.99, last: Iterable[optax.GradientTransformation] = ()
+) -> optax.GradientTransformation:
+    """Adam of clipped gradients with a warm-up and a cosine, what comes last, and averaged parameters."""
+    schedule = optax.warmup_cosine_decay_schedule(0.0, rate, warmup, num_steps)
+    clipped = optax.clip_by_global_norm(20.0), optax.adam(schedule, b2=0.99)
+    return optax.chain(*clipped, *last, training.moving_average(decay))
+
+
+def spent(folder: Path, seconds: float) -> float:
+    """Seconds of training with those of earlier calls, which are kept beside the checkpoints of a folder."""
+    file = folder.with_name(folder.name + "_seconds.json")
+    total = seconds + (json.loads(file.read_text()) if file.exists() else 0.0)
+    file.write_text(json.dumps(total))
+    return total
+
+
+def write_results(file: str, command: str, scale: Any, content: Mapping[str, Any]) -> None:
+    """Settings with the date, and figures, as JSON, if a file was given; ``records`` are what benchmarks read."""
+    if file:
+        machine = {"machine": platform.processor() or platform.machine(), "date": time.strftime("%Y-%m-%d")}
+        settings = scale._asdict() | machine | {"command": command}
+        Path(file).write_text(json.dumps({"settings": settings} | dict(content), indent=2) + "\n")
 
 
 def order_axis(axes: Axes, num_orders: int) -> np.ndarray:

@@ -12,8 +12,6 @@
 # %%
 import argparse
 import functools
-import json
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +21,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from jaxrg import exact, flows, lattice, models, samplers, stats, training
 from jaxrg.base import Density, Sampler
@@ -31,7 +28,7 @@ from jaxrg.flows import spins
 
 sys.path.insert(0, str(Path(__file__).parent))
 from _prices import Bought, figure_of, report
-from _study import save
+from _study import averaged_adam, save, write_results
 
 NUM_EPOCHS = 5
 NUM_TIMINGS = 3  # whose median counts
@@ -188,12 +185,6 @@ def tempered(scale: Scale, target: Target) -> Bought:
 
 
 # %%
-def optimizer_of(rate: float, num_steps: int) -> optax.GradientTransformation:
-    schedule = optax.warmup_cosine_decay_schedule(0.0, rate, min(50, num_steps // 2), num_steps)
-    adam = optax.adam(schedule, b2=0.99)
-    return optax.chain(optax.clip_by_global_norm(20.0), adam, training.moving_average(0.99))
-
-
 class Clock:
     """Seconds of the epochs of a training; the first one compiles, and counts as long as the median of the others."""
 
@@ -238,7 +229,7 @@ def learned_spins(scale: Scale, target: Target) -> Bought:
     run = training.fit(
         jax.random.key(2),
         spins.maximum_likelihood(density, num_sites=scale.num_sites),
-        optimizer_of(1e-2, steps * NUM_EPOCHS),
+        averaged_adam(steps * NUM_EPOCHS, 1e-2, warmup=min(50, steps)),
         density.init(jax.random.key(1)),
         aux=spins.start_chains(jax.random.key(3), density, 8 * scale.num_chains),
         num_epochs=NUM_EPOCHS,
@@ -275,7 +266,7 @@ def learned_fields(scale: Scale, target: Target) -> Bought:
     run = training.fit(
         jax.random.key(5),
         gradient,
-        optimizer_of(5e-3, steps_per_epoch * epochs),
+        averaged_adam(steps_per_epoch * epochs, 5e-3, warmup=min(50, steps_per_epoch)),
         density.init(jax.random.key(6)),
         trace.reshape(-1, side, side),
         num_epochs=epochs,
@@ -320,18 +311,14 @@ def main(
             print(f"    {one.form}, {one.name}: {time.perf_counter() - begin:.0f} s so far", flush=True)
         report(side, target.log_partition, results[side])
     save({"error_against_seconds": figure_of(results)}, out)
-    if json_file:
-        machine = {"machine": platform.processor() or platform.machine(), "date": time.strftime("%Y-%m-%d")}
-        lines = [
-            {"side": side}
-            | {name: np.asarray(value).tolist() for name, value in one._asdict().items() if value is not None}
-            | {"seconds_an_independent": one.price.tolist()}
-            for side, bought in results.items()
-            for one in bought
-        ]
-        Path(json_file).write_text(
-            json.dumps({"settings": scale._asdict() | machine, "results": lines}, indent=1) + "\n"
-        )
+    lines = [
+        {"side": side}
+        | {name: np.asarray(value).tolist() for name, value in one._asdict().items() if value is not None}
+        | {"seconds_an_independent": one.price.tolist()}
+        for side, bought in results.items()
+        for one in bought
+    ]
+    write_results(json_file, "examples/flow_versus_wolff.py", scale, {"results": lines})
 
 
 if __name__ == "__main__":

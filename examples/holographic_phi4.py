@@ -14,8 +14,6 @@
 
 # %%
 import argparse
-import json
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -48,7 +46,7 @@ from _holography import (
     verdict,
 )
 from _holography_figures import bulk_figure, decays_figure, phases_figure
-from _study import HEADER, Claim, print_claims, save, show
+from _study import HEADER, Claim, print_claims, save, show, write_results
 
 QUARTIC = 1.0  # the transition is at kappa = 0.48 or so
 KT_STIFFNESS = 0.636508  # of the infinite lattice, in units of kT
@@ -368,10 +366,7 @@ def main(
     worst = min(p_value(point.true_decay.chi_squared[0], point.true_decay.freedom) for point in points)
     print(f"distances from {FIRST} sites; smallest p-value of a power law among the couplings {worst:.1e}")
     save({"decays": decays_figure(points), "phases": phases_figure(points), "bulk": bulk_figure(points)}, out)
-    if json_file:
-        machine = {"machine": platform.processor() or platform.machine(), "date": time.strftime("%Y-%m-%d")}
-        content = {"settings": scale._asdict() | machine, "points": [record_of(point) for point in points]}
-        Path(json_file).write_text(json.dumps(content, indent=1) + "\n")
+    write_results(json_file, "examples/holographic_phi4.py", scale, {"points": [record_of(point) for point in points]})
 
 
 if __name__ == "__main__":

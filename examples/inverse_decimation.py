@@ -19,8 +19,6 @@
 # %%
 import argparse
 import functools
-import json
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -38,7 +36,7 @@ from jaxrg.flows import spins
 from jaxrg.plot import style
 
 sys.path.insert(0, str(Path(__file__).parent))
-from _study import HEADER, Claim, print_claims, save, show
+from _study import HEADER, Claim, averaged_adam, print_claims, save, show, spent, write_results
 
 COUPLING = 0.44  # of the published figures; the critical one is 0.4407
 PUBLISHED = {8: (0.0014, 0.996), 16: (0.0111, 0.978), 32: (0.0374, 0.926), 64: (0.392, 0.438), 128: (7.1, None)}
@@ -95,13 +93,10 @@ def optimizer_of(num_steps: int, rate: float, num_kept: int, num_levels: int) ->
 
     So many of the finest levels stay as they are, of so many.
     """
-    schedule = optax.warmup_cosine_decay_schedule(0.0, rate, min(50, num_steps // NUM_EPOCHS), num_steps)
-    average = training.moving_average(max(0.99, 1 - 20 / num_steps))
-    clipped = optax.clip_by_global_norm(20.0), optax.adam(schedule, b2=0.99)
-    if not num_kept:
-        return optax.chain(*clipped, average)
     kept = {"top": False, "levels": [number < num_kept for number in range(num_levels)]}
-    return optax.chain(*clipped, optax.masked(optax.set_to_zero(), kept), average)
+    last = [optax.masked(optax.set_to_zero(), kept)] if num_kept else []
+    decay = max(0.99, 1 - 20 / num_steps)
+    return averaged_adam(num_steps, rate, warmup=min(50, num_steps // NUM_EPOCHS), decay=decay, last=last)
 
 
 def fitted(
@@ -146,14 +141,6 @@ def refine(density: spins.InverseDecimation, params: Any, num_steps: int, folder
     num_draws = max(64, min(1024, 2**18 // side**2))
     gradient_fn = flows.log_variance(density, ising(side).hamiltonian, num_draws)
     return fitted(gradient_fn, params, num_steps, 1e-3 * min(1.0, 64 / side), folder)
-
-
-def spent(folder: Path, seconds: float) -> float:
-    """Seconds of training with those of earlier calls, which are kept beside the checkpoints."""
-    file = folder.with_name(folder.name + "_seconds.json")
-    total = seconds + (json.loads(file.read_text()) if file.exists() else 0.0)
-    file.write_text(json.dumps(total))
-    return total
 
 
 # %% [markdown]
@@ -246,17 +233,13 @@ def details(result: Result) -> dict[str, Any]:
 
 def keep(file: str, scale: Scale, results: Sequence[Result], shared: list) -> None:
     """Write what is known so far, if a file was given."""
-    if not file:
-        return
     networks = [result for result in results if result.fields == "network"]
-    machine = {"machine": platform.processor() or platform.machine(), "date": time.strftime("%Y-%m-%d")}
-    content = {
-        "settings": scale._asdict() | machine | {"command": "examples/inverse_decimation.py"},
+    figures = {
         "records": records_of(networks),
         "results": list(map(details, results)),
         "one set of weights": shared,
     }
-    Path(file).write_text(json.dumps(content, indent=2) + "\n")
+    write_results(file, "examples/inverse_decimation.py", scale, figures)
 
 
 # %% [markdown]

@@ -14,8 +14,6 @@
 # %%
 import argparse
 import functools
-import json
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -25,7 +23,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.tree_util import Partial
 from matplotlib.figure import Figure
 
@@ -33,7 +30,7 @@ from jaxrg import flows, lattice, models, samplers, stats, training
 from jaxrg.plot import style
 
 sys.path.insert(0, str(Path(__file__).parent))
-from _study import HEADER, Claim, print_claims, save, show
+from _study import HEADER, Claim, averaged_adam, print_claims, save, show, spent, write_results
 
 QUARTIC = {  # of 16 between its neighbours
     6: 6.975,
@@ -74,7 +71,7 @@ class Result(NamedTuple):
     weighted: dict[str, stats.WeightedMean]
     classical: dict[str, stats.Summary]
     levels: list[float]  # KL of all that is finer than each level
-    seconds: float  # of training in this run
+    seconds: float  # of training, earlier calls included
     draws_per_second: float
     field: np.ndarray
 
@@ -153,10 +150,8 @@ def fields_per_level(sides: Sequence[int], num_sites: int) -> tuple[int, ...]:
 def train(density: Any, model: models.Phi4, params: Any, fields: Any, scale: Scale, folder: Path) -> tuple[Any, float]:
     """Adam with a cosine and averaged parameters, kept in a folder from which it goes on; and the seconds it took."""
     steps_per_epoch = max(1, scale.num_steps // NUM_EPOCHS)
-    schedule = optax.warmup_cosine_decay_schedule(0.0, 1e-2, min(50, steps_per_epoch), steps_per_epoch * NUM_EPOCHS)
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(20.0), optax.adam(schedule, b2=0.99), training.moving_average(0.998)
-    )
+    num_steps = steps_per_epoch * NUM_EPOCHS
+    optimizer = averaged_adam(num_steps, 1e-2, warmup=min(50, steps_per_epoch), decay=0.998)
     counts = fields_per_level(density.level_sides, scale.num_sites)
     start = time.time()
     run = training.fit(
@@ -170,7 +165,7 @@ def train(density: Any, model: models.Phi4, params: Any, fields: Any, scale: Sca
         checkpoint_dir=folder,
         progress=lambda done, total, text: print(f"    {done}/{total} {text}", flush=True),
     )
-    return training.averaged_params(run.optimizer_state), time.time() - start
+    return training.averaged_params(run.optimizer_state), spent(folder, time.time() - start)
 
 
 # %% [markdown]
@@ -300,12 +295,9 @@ def main(
         params, seconds = train(density, model, params, run.state.field, scale, Path(out) / f"L{side}")
         results.append(measure(density, model, params, run, seconds, scale))
         claims.append(claim_of(results[-1]))
-        if json_file:
-            machine = {"machine": platform.processor() or platform.machine(), "date": time.strftime("%Y-%m-%d")}
-            settings = scale._asdict() | machine | {"command": "examples/phi4_decimation.py"}
-            records = [record for result in results for record in records_of(result)]
-            content = {"settings": settings, "records": records, "results": list(map(details, results))}
-            Path(json_file).write_text(json.dumps(content, indent=2) + "\n")
+        records = [record for result in results for record in records_of(result)]
+        figures = {"records": records, "results": list(map(details, results))}
+        write_results(json_file, "examples/phi4_decimation.py", scale, figures)
     print_claims(claims)
     for result in results:
         split = ", ".join(f"{kl:.4f}" for kl in result.levels) or "-"
