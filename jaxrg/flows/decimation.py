@@ -15,6 +15,7 @@ from jaxrg.checks import as_count, as_floating, as_parameter, as_sides, check_ke
 from jaxrg.flows import mixtures
 from jaxrg.flows.drawing_order import SPACING, TOP, Group, Pass, Plan
 from jaxrg.flows.field_decimation import extended
+from jaxrg.flows.level_checks import check_configurations
 from jaxrg.flows.mixtures import Mixture
 from jaxrg.sums import blocked_sum
 
@@ -194,7 +195,9 @@ def _sample(plan: Plan, key: Array, params: PyTree, num_samples: int) -> tuple[A
 
 
 def _evaluate(plan: Plan, params: PyTree, configurations: Array) -> Array:
-    return _log_prob(plan, params, as_floating("configurations", configurations))
+    fields = as_floating("configurations", configurations)
+    check_configurations("configurations", fields, (plan.side, plan.side))
+    return _log_prob(plan, params, fields)
 
 
 def _apply(fn: Partial, params: PyTree, event: Array) -> tuple[Array, Array]:

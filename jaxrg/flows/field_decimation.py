@@ -11,10 +11,10 @@ import numpy as np
 from jax import Array
 
 from jaxrg.base import PyTree
-from jaxrg.checks import as_count, as_floating, check_key, check_number, check_shape, is_traced, kind_of
+from jaxrg.checks import as_count, as_floating, check_key, check_number, is_traced, kind_of
 from jaxrg.flows import local_potentials, one_site
 from jaxrg.flows.field_passes import LARGEST_TOP, SPACING, Level, level_sides, levels_of
-from jaxrg.flows.level_checks import as_level, check_params
+from jaxrg.flows.level_checks import as_level, check_configurations, check_params
 from jaxrg.flows.line_densities import NUM_POINTS, draw, grid, log_normaliser
 from jaxrg.flows.one_site import Potential
 from jaxrg.lattice import hypercubic
@@ -114,10 +114,8 @@ class FieldDecimation:
         check_params(params, _shapes(self.plan), len(self.level_sides))
 
     def _checked(self, name: str, configurations: Array, level: int) -> Array:
-        side, fields = self.level_sides[level], as_floating(name, configurations)
-        if fields.ndim != 3:
-            raise ValueError(f"{name}: expected [num_samples, {side}, {side}], got {kind_of(configurations)}")
-        check_shape(name, fields, (fields.shape[0], side, side))
+        fields = as_floating(name, configurations)
+        check_configurations(name, fields, (self.level_sides[level],) * 2)
         return fields.astype(jnp.result_type(fields, self.potential.quartic))
 
 

@@ -3,9 +3,10 @@
 from typing import Any
 
 import jax
+from jax import Array
 
 from jaxrg.base import PyTree
-from jaxrg.checks import as_count, check_shape
+from jaxrg.checks import as_count, check_shape, kind_of
 
 
 def as_level(level: Any, top: int, minimum: int = 1) -> int:
@@ -21,3 +22,11 @@ def check_params(params: PyTree, expected: PyTree, num_levels: int) -> None:
         raise ValueError(f"params: expected those of {num_levels} levels, as init makes them, got others")
     for (path, leaf), like in zip(jax.tree.leaves_with_path(params), jax.tree.leaves(expected), strict=True):
         check_shape(f"params{jax.tree_util.keystr(path)}", leaf, like.shape)
+
+
+def check_configurations(name: str, values: Array, shape: tuple[int, ...]) -> None:
+    """ValueError for what is not ``[num_samples, *shape]`` with a sample or more."""
+    if values.ndim != len(shape) + 1 or not len(values):
+        sides = ", ".join(map(str, shape))
+        raise ValueError(f"{name}: expected [num_samples, {sides}] with at least one sample, got {kind_of(values)}")
+    check_shape(name, values, (len(values), *shape))

@@ -164,7 +164,7 @@ def test_a_flow_on_a_larger_lattice_begins_with_what_a_smaller_one_knows():
         (lambda: flows.decimation_density((4, 4), scale=0.0), r"scale: expected a number between 0"),
         (lambda: flows.decimation_density((4, 4), radius=5.0), r"radius: expected a number between 0 and 4"),
         (lambda: FLOW.inverse(PARAMS, jnp.zeros((8, 8))), r"event: expected shape \(4, 4\), and lanes"),
-        (lambda: DENSITY.log_prob(PARAMS, jnp.zeros((2, 8, 4))), r"configurations: expected shape \(4, 4\)"),
+        (lambda: DENSITY.log_prob(PARAMS, jnp.zeros((2, 8, 4))), r"configurations: expected shape \(2, 4, 4\)"),
         (lambda: FLOW.forward({"groups": ()}, jnp.zeros((4, 4))), r"params: expected those of 4 groups"),
     ],
 )

@@ -219,6 +219,10 @@ def test_parameters_go_on_to_twice_the_side():
         (lambda: flows.field_decimation(phi4(quartic=0.0)), r"action: expected positive quartic"),
         (lambda: flows.field_decimation(phi4(quartic=0.1, mass_squared=-90.0)), r"too deep"),
         (lambda: flows.field_decimation(phi4(mass_squared=jnp.ones((8, 8)))), r"same mass_squared"),
+        (
+            lambda: DENSITY.log_prob(PARAMS, jnp.zeros((0, 8, 8))),
+            r"configurations: expected \[num_samples, 8, 8\] with",
+        ),
         (lambda: DENSITY.log_prob(PARAMS, jnp.zeros((2, 4, 4))), r"configurations: expected shape \(2, 8, 8\)"),
         (lambda: DENSITY.log_prob({"levels": ()}, jnp.zeros((2, 8, 8))), r"params: expected those of 2 levels"),
         (lambda: DENSITY.refine(jax.random.key(0), PARAMS, jnp.zeros((2, 4, 4)), 2), r"level: expected at most 1"),

@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from jaxrg.base import PyTree
-from jaxrg.checks import as_count, as_parameter, as_spins, check_key, check_number, check_shape, is_traced, kind_of
+from jaxrg.checks import as_count, as_parameter, as_spins, check_key, check_number, is_traced, kind_of
 from jaxrg.flows import level_checks
 from jaxrg.flows.level_checks import as_level
 from jaxrg.flows.spins import sampler
@@ -113,10 +113,8 @@ class InverseDecimation:
         return _refinement_log_prob(self, params, spins, level=as_level(level, self.num_levels))
 
     def _checked(self, name: str, configurations: Array, level: int) -> Array:
-        shape, spins = self.plan.level_shape(level), as_spins(name, configurations)
-        if spins.ndim != 3:
-            raise ValueError(f"{name}: expected [num_samples, {shape[0]}, {shape[1]}], got {kind_of(configurations)}")
-        check_shape(name, spins, (spins.shape[0], *shape))
+        spins = as_spins(name, configurations)
+        level_checks.check_configurations(name, spins, self.plan.level_shape(level))
         return spins
 
 

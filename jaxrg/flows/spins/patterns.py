@@ -84,9 +84,7 @@ def level_passes(spacing: int, radius: float, num_symmetries: int, num_passes: i
     return Passes(np.array(offsets, np.int32), steps, is_known, images, orbits)
 
 
-def sites_of(
-    passes: Passes, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]
-) -> tuple[Any, jax.Array]:
+def sites_of(passes: Passes, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> tuple[Any, jax.Array]:
     """Of one pass: the sites drawn ``[lanes]``, and those known ``[num_known, lanes]``, beyond the end for none.
 
     Rows and columns are those of the sites from the first one on.
