@@ -219,7 +219,7 @@ def peak_signal_to_noise(images: Array, reference: Array, *, peak: float = 1.0) 
         ValueError: other shapes, or no positive peak.
 
     Example:
-        >>> peak_signal_to_noise(jnp.full((1, 4), 0.5), jnp.full((1, 4), 0.6)).tolist()
+        >>> peak_signal_to_noise(jnp.full((1, 4), 0.5), jnp.full((1, 4), 0.6)).round(3).tolist()
         [20.0]
     """
     found, given = as_floating_alike(images=images, reference=reference)
