@@ -45,6 +45,7 @@ CALLS = [
         },
     ),
     Call("flows.disentanglement", lambda seed: latents(seed) | {"num_bins": 4, "ridge": 0.01 + 0.01 * seed}),
+    Call("flows.images.image_decimation", lambda seed: {"shape": (8, 8, 1), "num_components": 2, "num_features": 4}),
     Call("flows.images.image_likelihood", lambda seed: {"density": FLAT, "dequantisation": NOISE}),
     Call("flows.images.nearest_levels", lambda seed: {"images": images(seed)["images"]}),
     Call("flows.images.peak_signal_to_noise", lambda seed: images(seed) | {"peak": 1.0 + seed}),

@@ -15,6 +15,7 @@ from jaxrg.checks import as_count, as_floating, as_parameter, as_sides, check_ke
 from jaxrg.flows import mixtures
 from jaxrg.flows.drawing_order import SPACING, TOP, Group, Pass, Plan
 from jaxrg.flows.field_decimation import extended
+from jaxrg.flows.initial import normal_weights
 from jaxrg.flows.level_checks import check_configurations
 from jaxrg.flows.mixtures import Mixture
 from jaxrg.sums import blocked_sum
@@ -44,11 +45,7 @@ def _initialised(plan: Plan, log_scale: Array, key: Array) -> PyTree:
                 "even_head": (num_passes, 3 * pairs, features),
             }
         )
-    shapes, structure = jax.tree.flatten(groups, is_leaf=lambda node: isinstance(node, tuple))
-    # All numbers from one draw: each of its own would be compiled for itself.
-    ends = np.cumsum([np.prod(shape) for shape in shapes])
-    columns = jnp.split(jax.random.normal(key, (int(ends[-1]),), dtype), ends[:-1])
-    drawn = [flat.reshape(shape) / max(shape[-1], 1) ** 0.5 for flat, shape in zip(columns, shapes, strict=True)]
+    drawn = normal_weights(key, groups, dtype)
     groups = [
         weights
         | {name: weights[name] / 10 for name in ("odd_head", "even_head")}
@@ -58,7 +55,7 @@ def _initialised(plan: Plan, log_scale: Array, key: Array) -> PyTree:
             "linear": jnp.zeros((len(group.targets), 1 + pairs, 2 * group.is_input.shape[1]), dtype),
             "constants": jnp.broadcast_to(constants, (len(group.targets), 3 * pairs, 1)),
         }
-        for weights, group in zip(structure.unflatten(drawn), plan.groups, strict=True)
+        for weights, group in zip(drawn, plan.groups, strict=True)
     ]
     return {"log_scale": log_scale, "groups": tuple(groups)}
 

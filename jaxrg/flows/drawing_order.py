@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -46,52 +47,86 @@ class Plan:
     @functools.cached_property
     def groups(self) -> tuple[Group, ...]:
         """In the order of drawing: the four sites of the top, then three classes of every level."""
-        known = np.zeros((self.side, self.side), bool)
-        half = self.side // 2
-        top = [[(half * row, half * column)] for row, column in ((0, 0), (1, 1), (0, 1), (1, 0))]
-        groups, size = [_group(known, top, np.inf, half)], TOP
-        while size <= self.side:
-            step = self.side // size
-            tiles = range(0, size, SPACING)
-            for row, column in CLASSES:
-                passes = [
-                    [(step * (i + row + a), step * (j + column + b)) for i in tiles for j in tiles] for a, b in OFFSETS
-                ]
-                groups.append(_group(known, passes, self.radius * step if size > TOP else np.inf, step))
-            size *= 2
-        return tuple(groups)
+        return tuple(
+            Group(*known_around(self.side, passes, radius), *_over_level(self.side, passes, step))
+            for passes, radius, step in groups_of_passes(self.side, self.radius)
+        )
 
 
-def _group(known: np.ndarray, passes: list[list[tuple[int, int]]], radius: float, step: int) -> Group:
-    """The passes of a group; their sites become known."""
-    side = known.shape[0]
-    size = side // step
-    level = step * np.indices((size, size)).reshape(2, -1)
-    found, seen, distances = [], [], []
+Passes: TypeAlias = list[tuple[list[tuple[int, int]], np.ndarray]]
+"""Of each pass its targets and, ``[side, side]`` bool, what is known before it."""
+
+
+def groups_of_passes(side: int, radius: float) -> Iterator[tuple[Passes, float, int]]:
+    """Passes, how far their targets see, and the spacing of their level, in the order of drawing."""
+    half, size = side // 2, TOP
+    known = np.zeros((side, side), bool)
+    yield (
+        _as_drawn(known, [[(half * row, half * column)] for row, column in ((0, 0), (1, 1), (0, 1), (1, 0))]),
+        np.inf,
+        half,
+    )
+    while size <= side:
+        step = side // size
+        tiles = range(0, size, SPACING)
+        for row, column in CLASSES:
+            passes = [
+                [(step * (i + row + a), step * (j + column + b)) for i in tiles for j in tiles] for a, b in OFFSETS
+            ]
+            yield _as_drawn(known, passes), radius * step if size > TOP else np.inf, step
+        size *= 2
+
+
+def _as_drawn(known: np.ndarray, passes: list[list[tuple[int, int]]]) -> Passes:
+    """The passes with what is known before each; their sites become known."""
+    found = []
     for targets in passes:
+        found.append((targets, known.copy()))
+        known[tuple(np.array(targets).T)] = True
+    return found
+
+
+class Around(NamedTuple):
+    """The first fields of a `Group`; without wrap ``is_input`` is of each target, ``[passes, inputs, targets]``."""
+
+    targets: np.ndarray
+    inputs: np.ndarray
+    is_input: np.ndarray
+
+
+def known_around(side: int, passes: Passes, radius: float, *, is_periodic: bool = True) -> Around:
+    """Where the targets of passes find the known sites around them, padded to as many for all."""
+    found = []
+    for targets, known in passes:
         rows, columns = np.array(targets).T
-        row, column = targets[0]
-        offsets = np.argwhere(known) - (row, column)
-        offsets = (offsets + side // 2) % side - side // 2
+        offsets = np.argwhere(known) - targets[0]
+        if is_periodic or len(targets) > 1:
+            offsets = (offsets + side // 2) % side - side // 2
         # The pattern of known sites repeats from target to target, so the first one's offsets are those of all.
         offsets = offsets[np.sum(offsets**2, axis=1) <= radius**2 * (1 + 1e-6)]
-        around = (rows + offsets[:, :1]) % side * side + (columns + offsets[:, 1:]) % side
-        seen.append(known[tuple(level)])
-        between = (level[:, None] - np.stack([rows, columns])[:, :, None]) // step % size
+        around = np.stack([rows + offsets[:, :1], columns + offsets[:, 1:]])
+        is_inside = np.all((around >= 0) & (around < side), axis=0)
+        around = around % side
+        found.append((rows * side + columns, around[0] * side + around[1], is_inside))
+    num_inputs = max(len(around) for _, around, _ in found)
+    padding = [((0, num_inputs - len(around)), (0, 0)) for _, around, _ in found]
+    inputs = np.stack([np.pad(around, pad) for (_, around, _), pad in zip(found, padding, strict=True)])
+    is_input = np.stack([np.pad(inside, pad) for (_, _, inside), pad in zip(found, padding, strict=True)])
+    if is_periodic:
+        is_input = np.arange(num_inputs) < np.array([[len(around)] for _, around, _ in found])
+    return Around(np.stack([targets for targets, _, _ in found]).astype(np.int32), inputs.astype(np.int32), is_input)
+
+
+def _over_level(side: int, passes: Passes, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The sites of the level, their distances from the targets, and which are known."""
+    size = side // step
+    level = step * np.indices((size, size)).reshape(2, -1)
+    distances = []
+    for targets, _ in passes:
+        between = (level[:, None] - np.array(targets).T[:, :, None]) // step % size
         distances.append((between[0] * size + between[1]).astype(np.int32))
-        found.append(((rows * side + columns).astype(np.int32), around.astype(np.int32)))
-        known[rows, columns] = True
-    num_inputs = max(len(around) for _, around in found)
-    padded = [np.pad(around, ((0, num_inputs - len(around)), (0, 0))) for _, around in found]
-    is_input = [np.arange(num_inputs) < len(around) for _, around in found]
-    return Group(
-        np.stack([targets for targets, _ in found]),
-        np.stack(padded),
-        np.stack(is_input),
-        (level[0] * side + level[1]).astype(np.int32),
-        np.stack(distances),
-        np.stack(seen),
-    )
+    seen = np.stack([known[tuple(level)] for _, known in passes])
+    return (level[0] * side + level[1]).astype(np.int32), np.stack(distances), seen
 
 
 class Pass(NamedTuple):

@@ -236,9 +236,8 @@ def _check_params(geometry: Geometry, layers: Layers, params: Any) -> None:
         raise ValueError(f"params: expected {expected}, as flow.init makes them, got {got}")
 
 
-def _check_latents(geometry: Geometry, latents: Any) -> None:
+def check_latents(shapes: dict[int, tuple[int, ...]], latents: Any) -> None:
     """Raise ValueError unless these are latents of all levels in their shapes, with the same lanes."""
-    shapes = geometry.latent_shapes
     if not isinstance(latents, dict) or set(latents) != set(shapes):
         got = sorted(latents) if isinstance(latents, dict) else kind_of(latents)
         raise ValueError(f"latents: expected a dictionary of the levels {sorted(shapes)}, got {got}")
@@ -249,7 +248,7 @@ def _check_latents(geometry: Geometry, latents: Any) -> None:
 
 
 def _forward(geometry: Geometry, layers: Layers, params: PyTree, latents: Latents) -> tuple[Array, Array]:
-    _check_latents(geometry, latents)
+    check_latents(geometry.latent_shapes, latents)
     _check_params(geometry, layers, params)
     alike = functools.partial(layers.are_alike, params)
     top = geometry.num_levels - 1

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrg import flows
 from jaxrg.base import Bijector
 from jaxrg.flows import bijectors as b
 from jaxrg.nets import mlp
@@ -48,6 +49,10 @@ def layers() -> Bijector:
     return b.repeat(b.chain([*parts, b.permutation((4,), [0, 2, 3, 1])]), 2)
 
 
+def image_decimation() -> Bijector:
+    return flows.images.image_decimation((4, 4, 2), num_components=2, num_features=4, num_levels=8).flow
+
+
 BIJECTORS = {
     "actnorm": Row(lambda: b.actnorm((3, 2)), (3, 2)),
     "affine": Row(lambda: b.affine_coupling((4,), HALF, NET), (4,)),
@@ -63,6 +68,7 @@ BIJECTORS = {
     "free_field": Row(lambda: b.free_field((2, 3), 0.5), (2, 3)),
     "haar": Row(lambda: b.haar((2, 4, 2)), (2, 4, 2)),
     "invertible_convolution": Row(lambda: b.invertible_convolution((3, 2)), (3, 2)),
+    "image_decimation": Row(image_decimation, {0: (3, 2, 2, 2), 1: (2, 2, 2)}, errors=(1e-2, 1e-8)),
     "inverted": Row(lambda: b.invert(b.affine_coupling((4,), HALF, NET)), (4,)),
     "joint": Row(lambda: b.joint([b.actnorm((2,)), b.logit((1,))]), ((2,), (1,)), unit),
     "logit": Row(lambda: b.logit((2, 2), margin=0.05), (2, 2), unit),

@@ -1,5 +1,6 @@
 """Images as samples of a density: dequantisation, likelihood, bits per dimension."""
 
+from jaxrg.flows.images.decimation import ImageDecimation, image_decimation
 from jaxrg.flows.images.dequantisation import (
     Dequantisation,
     nearest_levels,
@@ -18,8 +19,10 @@ from jaxrg.flows.images.likelihood import (
 __all__ = [
     "BitsPerDimension",
     "Dequantisation",
+    "ImageDecimation",
     "ImageParams",
     "bits_per_dimension",
+    "image_decimation",
     "image_likelihood",
     "nearest_levels",
     "peak_signal_to_noise",

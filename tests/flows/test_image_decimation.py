@@ -1,0 +1,217 @@
+"""Decimation of images run backwards: probabilities of all images sum to one, and each is what a plain loop says."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from scipy.stats import logistic, norm
+
+from jaxrg import flows
+from jaxrg.flows.images import level_mixtures
+from jaxrg.flows.images.decimation import Plan
+from jaxrg.flows.images.level_mixtures import LevelMixture
+
+
+def loud(params, size=0.4):
+    """Parameters under which no part of the network is idle."""
+    generator = np.random.default_rng(0)
+    return jax.tree.map(
+        lambda leaf: leaf + size * jnp.asarray(generator.standard_normal(leaf.shape), leaf.dtype), params
+    )
+
+
+WIDTHS = {"num_components": 2, "num_features": 3}
+SMALL = flows.images.image_decimation((4, 4, 1), num_levels=2, **WIDTHS)
+COLOUR = flows.images.image_decimation((8, 8, 2), num_levels=16, **WIDTHS)
+
+
+def log_probability(made, params, levels, num_levels, share=0.5):
+    """``[num_images]`` ln P of levels, from the density at a share of their cells."""
+    density = flows.density(made.flow, flows.gaussian(made.latent_shapes))
+    found = density.log_prob(flows.FlowParams(params, ()), (levels + share) / num_levels)
+    return found - np.prod(levels.shape[1:]) * np.log(num_levels)
+
+
+def test_probabilities_of_all_images_sum_to_one(x64):
+    params = loud(SMALL.flow.init(jax.random.key(0)))
+    bits = np.arange(2**16)[:, None] >> np.arange(16) & 1
+    logs = log_probability(SMALL, params, jnp.asarray(bits.reshape(-1, 4, 4, 1), float), 2)
+    assert np.ptp(logs) > 5
+    np.testing.assert_allclose(np.exp(logs).sum(), 1, rtol=1e-10)
+
+
+def plain_log_probability(plan, params, image, num_levels):
+    """One image, one pixel after the other, with neighbours found by their distance."""
+    seen, total = (2 * image + 1) / num_levels - 1, 0.0
+    num_components, channels = plan.num_components, plan.channels
+    for group, weights in zip(plan.groups, params, strict=True):
+        for number, targets in enumerate(group.targets):
+            of_pass = {name: np.asarray(leaf[number], float) for name, leaf in weights.items()}
+            for place, target in enumerate(targets):
+                inputs = np.zeros((channels, group.inputs.shape[1]))
+                for slot, site in enumerate(group.inputs[number, :, place]):
+                    if group.is_input[number, slot, place]:
+                        inputs[:, slot] = seen[site // plan.side, site % plan.side]
+                inputs = inputs.ravel()
+
+                def silu(x):
+                    return x / (1 + np.exp(-x))
+
+                hidden = silu(of_pass["first"] @ inputs + of_pass["places"][:, place])
+                hidden = hidden + silu(of_pass["second"] @ hidden)
+                outputs = of_pass["head"] @ hidden + of_pass["constants"]
+                logits, means, scales, slopes = np.split(outputs, np.cumsum(plan.num_outputs)[:3])
+                means = (means + of_pass["linear"] @ inputs).reshape(num_components, channels)
+                scales, slopes = (
+                    np.exp(np.minimum(scales, 2)).reshape(num_components, channels),
+                    slopes.reshape(num_components, -1),
+                )
+                row, column = divmod(int(target), plan.side)
+                joint = np.exp(logits) / np.exp(logits).sum()
+                for channel in range(channels):
+                    centre = means[:, channel] + (slopes[:, 0] * seen[row, column, 0] if channel else 0)
+                    edges = 2 * (image[row, column, channel] + np.arange(2)) / num_levels - 1
+                    edges = np.where(np.abs(edges) == 1, np.copysign(np.inf, edges), edges)
+                    below, above = (
+                        fn(edges[:, None], centre, scales[:, channel]) for fn in (logistic.cdf, logistic.sf)
+                    )
+                    mass = np.where(below[1] < 0.5, below[1] - below[0], above[0] - above[1])
+                    joint = joint * mass
+                total += np.log(joint.sum())
+    return total
+
+
+def test_an_image_has_the_probability_of_a_plain_loop(x64):
+    plan, params = Plan(8, 2, 2, 3, 3.2, 16), loud(COLOUR.flow.init(jax.random.key(0)))
+    levels = np.random.default_rng(1).integers(0, 16, (3, 8, 8, 2))
+    levels[0, :2], levels[0, -2:] = 0, 15
+    found = log_probability(COLOUR, params, jnp.asarray(levels, float), 16)
+    expected = [plain_log_probability(plan, params, image, 16) for image in levels]
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_pixels_see_all_known_ones_in_reach_and_none_across_the_edge():
+    plan, known = Plan(16, 1, 2, 3, 3.2, 16), set()
+    for number, group in enumerate(plan.groups):
+        step = 16 // (4 << max(number - 1, 0) // 3) if number else 8
+        for targets, inputs, is_input in zip(*group, strict=True):
+            for place, target in enumerate(targets.tolist()):
+                found = inputs[is_input[:, place], place].tolist()
+                rows, columns = np.divmod(np.array(sorted(known), int), 16)
+                distance = np.hypot(rows - target // 16, columns - target % 16)
+                reach = 3.2 * step if number > 3 else np.inf
+                assert sorted(found) == [
+                    site for site, far in zip(sorted(known), distance, strict=True) if far <= reach
+                ]
+            known |= set(targets.tolist())
+    assert sorted(plan.sites) == list(range(256)) == sorted(known)
+
+
+def test_noise_inside_a_level_changes_no_probability():
+    params = loud(COLOUR.flow.init(jax.random.key(0)))
+    levels = jnp.asarray(np.random.default_rng(1).integers(0, 16, (3, 8, 8, 2)), jnp.float32)
+    some, others = (log_probability(COLOUR, params, levels, 16, share) for share in (0.1, 0.8))
+    np.testing.assert_allclose(some, others, rtol=1e-5)
+
+
+def test_there_and_back_by_level():
+    flow, shapes = COLOUR
+    params = loud(flow.init(jax.random.key(0)))
+    keys = jax.random.split(jax.random.key(3), len(shapes))
+    latents = {level: jax.random.normal(keys[level], (5, *shape)) for level, shape in shapes.items()}
+    images, log_det = flows.decode(flow, params, latents)
+    back, log_det_back = flows.encode(flow, params, images)
+    for level, drawn in latents.items():
+        np.testing.assert_allclose(back[level], drawn, atol=2e-3)
+    np.testing.assert_allclose(log_det, -log_det_back, atol=1e-2)
+    again, _ = flows.decode(flow, params, back)
+    np.testing.assert_allclose(again, images, atol=1e-5)
+    # The coarse pixels of an image are those of its coarse latents, whatever the fine ones are.
+    mixed, _ = flows.decode(flow, params, flows.mix({key: -leaf for key, leaf in latents.items()}, latents, 1))
+    np.testing.assert_array_equal(mixed[:, ::2, ::2], images[:, ::2, ::2])
+    assert np.abs(np.asarray(mixed - images)).max() > 0.1
+
+
+@pytest.mark.parametrize("x", [0.0, 0.001, 0.5, 0.99, 1.0])
+def test_a_mixture_of_levels_is_that_of_logistic_distributions(x, x64):
+    mixture = LevelMixture(jnp.log(jnp.array([[0.3], [0.7]])), jnp.array([[-0.8], [0.4]]), jnp.array([[-3.0], [-1.0]]))
+    level = level_mixtures.level_of(jnp.array([x]), 16)
+    cell = level_mixtures.cell_of(mixture, level, 16)
+    edges = np.concatenate([[-np.inf], np.arange(1, 16) / 8 - 1, [np.inf]])
+    cdf = 0.3 * logistic.cdf(edges, -0.8, np.exp(-3)) + 0.7 * logistic.cdf(edges, 0.4, np.exp(-1))
+    number = min(int(16 * x), 15)
+    np.testing.assert_allclose(np.exp(cell.log_mass), cdf[number + 1] - cdf[number], rtol=1e-10)
+    z, log_slope = level_mixtures.to_normal(cell, level, jnp.array([x]), 16)
+    share = np.clip(16 * x - number, 2**-15, 1 - 2**-15)
+    np.testing.assert_allclose(z, norm.ppf(cdf[number] + share * (cdf[number + 1] - cdf[number])), atol=1e-9)
+    drawn, back, log_det, _ = level_mixtures.from_normal(mixture, z, 16)
+    np.testing.assert_allclose(
+        [drawn[0], back[0], log_det[0]], [number, (number + share) / 16, -log_slope[0]], atol=1e-9
+    )
+
+
+def test_narrow_and_distant_components_have_finite_derivatives():
+    def loss(mixture, level, x):
+        cell = level_mixtures.cell_of(mixture, level, 256)
+        z, log_slope = level_mixtures.to_normal(cell, level, x, 256)
+        return jnp.sum(z + log_slope)
+
+    levels = jnp.array([0.0, 3.0, 128.0, 255.0])
+    for mean, log_scale in ((-1.0, -9.0), (1.0, -9.0), (30.0, -2.0), (-30.0, -9.0), (0.0, 2.0)):
+        mixture = LevelMixture(jnp.zeros((1, 4)), jnp.full((1, 4), mean), jnp.full((1, 4), log_scale))
+        found = jax.value_and_grad(loss)(mixture, levels, (levels + 0.5) / 256)
+        assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(found))
+
+
+def test_training_lowers_the_bits():
+    """Stripes of one level an image: three pixels of four are known from the first."""
+    made = flows.images.image_decimation((4, 4, 1), num_levels=4, num_components=3, num_features=8)
+    density = flows.density(made.flow, flows.gaussian(made.latent_shapes))
+    levels = jnp.broadcast_to(jax.random.randint(jax.random.key(0), (256, 1, 1, 1), 0, 4), (256, 4, 4, 1))
+    gradient_fn = flows.images.image_likelihood(density, flows.images.uniform_dequantisation(), num_levels=4)
+    params = flows.images.ImageParams(density.init(jax.random.key(1)), ())
+    optimizer = optax.adam(0.03)
+
+    @jax.jit
+    def train(params):
+        def step(number, carry):
+            params, state, _ = carry
+            gradient, _, metrics = gradient_fn(jax.random.key(number), params, (), levels)
+            with jax.numpy_dtype_promotion("standard"):
+                updates, state = optimizer.update(gradient, state)
+            return optax.apply_updates(params, updates), state, metrics["bits_per_dimension"]
+
+        return jax.lax.fori_loop(0, 200, step, (params, optimizer.init(params), jnp.float32(0)))
+
+    bits = float(train(params)[2])
+    assert 2 / 16 - 0.01 < bits < 0.25  # the entropy of an image is 2 bits
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shape": (6, 6, 1)}, "power of two"),
+        ({"shape": (8, 4, 1)}, "power of two"),
+        ({"shape": (8, 8)}, "channels"),
+        ({"radius": 4.0}, "radius"),
+        ({"num_levels": 1}, "num_levels"),
+        ({"num_components": 0}, "num_components"),
+    ],
+)
+def test_bad_arguments_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        flows.images.image_decimation(**{"shape": (8, 8, 1)} | change)
+
+
+def test_bad_values_are_refused():
+    flow, shapes = SMALL
+    params = flow.init(jax.random.key(0))
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        flow.inverse(params, jnp.full((4, 4, 1), 1.5))
+    with pytest.raises(ValueError, match=r"image: expected shape \(4, 4, 1\)"):
+        flow.inverse(params, jnp.zeros((8, 8, 1)))
+    with pytest.raises(ValueError, match="params"):
+        flow.inverse({}, jnp.zeros((4, 4, 1)))
+    with pytest.raises(ValueError, match="levels"):
+        flow.forward(params, {0: jnp.zeros(shapes[0])})
