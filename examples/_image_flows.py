@@ -144,6 +144,17 @@ def image_density(
     return flows.density(bijectors.chain([flow, squash]), prior(latent_shapes, **options))
 
 
+def to_field(images: Any) -> jax.Array:
+    """Images in (0, 1) as the unbounded numbers that such a flow is of."""
+    values = MARGIN + (1 - 2 * MARGIN) * jnp.asarray(images)
+    return jnp.log(values) - jnp.log1p(-values)
+
+
+def to_images(field: jax.Array) -> jax.Array:
+    """The way back, to [0, 1]."""
+    return jnp.clip((jax.nn.sigmoid(field) - MARGIN) / (1 - 2 * MARGIN), 0, 1)
+
+
 def num_parameters(density: Density) -> int:
     """Trained numbers of a density."""
     shapes = jax.eval_shape(density.init, jax.random.key(0))
@@ -203,7 +214,7 @@ def train(
     likelihood = flows.images.image_likelihood(density, dequantisation)
     draw = Partial(functools.partial(_on_random_images, settings.batch_size), likelihood, levels)
     optimizer = optax.chain(
-        optax.clip_by_global_norm(1.0), optax.adamw(settings.learning_rate), training.moving_average(0.995)
+        optax.clip_by_global_norm(1.0), optax.adamw(settings.learning_rate), training.moving_average(0.998)
     )
     init_key, noise_key, key = jax.random.split(jax.random.key(1), 3)
     params = flows.images.ImageParams(density.init(init_key), dequantisation.init(noise_key))

@@ -32,7 +32,17 @@ from jaxrg.flows import bijectors
 from jaxrg.plot import style
 
 sys.path.insert(0, str(Path(__file__).parent))
-from _image_flows import Training, evaluate, hierarchical, image_density, num_parameters, show_images, train
+from _image_flows import (
+    Training,
+    evaluate,
+    hierarchical,
+    image_density,
+    num_parameters,
+    show_images,
+    to_field,
+    to_images,
+    train,
+)
 from _study import HEADER, Claim, mean_and_error, print_claims, save, show
 
 SIDE = 32
@@ -83,15 +93,9 @@ def learned_noise(hidden: int) -> flows.images.Dequantisation:
     return flows.images.variational_dequantisation(layer)
 
 
-def to_field(levels: jax.Array) -> jax.Array:
-    """Levels as the numbers without bounds that the hierarchy is of."""
-    values = 0.05 + 0.9 * (levels.astype(jnp.float32) + 0.5) / 256
-    return jnp.log(values) - jnp.log1p(-values)
-
-
-def to_images(field: jax.Array) -> jax.Array:
-    """The way back, to [0, 1]."""
-    return jnp.clip((jax.nn.sigmoid(field) - 0.05) / 0.9, 0, 1)
+def middles(levels: jax.Array) -> jax.Array:
+    """The fields whose grey levels are in the middle of their step."""
+    return to_field((levels.astype(jnp.float32) + 0.5) / 256)
 
 
 # %% [markdown]
@@ -144,13 +148,13 @@ def inpainted(flow: Any, prior: Any, params: Any, train_levels: Any, levels: Any
     is_missing = np.zeros((SIDE, SIDE), bool)
     is_missing[PATCH, PATCH] = True
     truth = np.asarray(levels, np.float32) / 255
-    start = to_field(jnp.full((SIDE, SIDE, 1), 10, jnp.int32))  # nearly black
-    fields = jnp.where(jnp.asarray(is_missing)[None, ..., None], start[None], to_field(levels))
+    start = middles(jnp.full((SIDE, SIDE, 1), 10, jnp.int32))  # nearly black
+    fields = jnp.where(jnp.asarray(is_missing)[None, ..., None], start[None], middles(levels))
     mean = jnp.asarray(np.asarray(train_levels, np.float32).mean(0).astype(np.int32))
     whole = flows.density(flow, prior)
     own = flows.FlowParams(params, ())
     ways = {
-        MEAN: lambda field: jnp.where(jnp.asarray(is_missing)[..., None], to_field(mean), field),
+        MEAN: lambda field: jnp.where(jnp.asarray(is_missing)[..., None], middles(mean), field),
         "cone": lambda field: flows.inpaint(flow, prior, own, field, is_missing, num_steps=scale.num_steps).field,
         "whole flow": search_of_whole_flow(whole, own, is_missing, scale.num_steps),
     }
@@ -160,7 +164,7 @@ def inpainted(flow: Any, prior: Any, params: Any, train_levels: Any, levels: Any
 # %%
 def draw_scales(flow: Any, params: Any, levels: jax.Array) -> dict[str, Figure]:
     """Latents moved one at a time, and exchanged from a level on."""
-    latents = flows.encode(flow, params, to_field(levels[:16]))[0]
+    latents = flows.encode(flow, params, middles(levels[:16]))[0]
     rows, labels = [], []
     for level, values in latents.items():
         spread = np.asarray(values.reshape(16, -1).std(0))

@@ -1,11 +1,13 @@
 # %% [markdown]
 # # RG-Flow on images with factors of two scales
 # In MSDS1 sixteen ellipses of an image share their colour, each has a direction of its own; in MSDS2 they share the
-# direction and each has a colour of its own. A hierarchical flow is trained on one of them, and so is a multi-scale
-# RealNVP with as many parameters, for as many minutes. What is measured: bits per dimension of images that neither has
-# seen, with their error; how they fall with time; which pixels a latent of each level moves; what changes when one
-# latent does; images with the coarse levels of one and the fine levels of another; and what the latents of each level
-# know of the factors, beside the same factors in another order of the images, of which they can know nothing.
+# direction and each has a colour of its own. Two hierarchical flows are trained on one of them: decimation run
+# backwards, which draws pixels from coarse to fine, and the published one of disentanglers and decimators on blocks.
+# Beside them stands a multi-scale RealNVP; all have as many parameters and train for as many minutes. What is measured:
+# bits per dimension of images that none has seen, with their error; how they fall with time; which pixels a latent of
+# each level moves; what changes when one latent does; images with the coarse levels of one and the fine levels of
+# another; and what the latents of each level know of the factors, beside the same factors in another order of the
+# images, of which they can know nothing.
 #
 # A run goes on where it stopped: `python examples/rgflow_msds.py --data msds1 --minutes 60` trains until each flow has
 # had 60 minutes, those of earlier calls with the same `--out` included.
@@ -27,6 +29,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxrg import datasets, flows
+from jaxrg.base import Density
 from jaxrg.plot import style
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -39,6 +42,8 @@ from _image_flows import (
     multiscale,
     num_parameters,
     show_images,
+    to_field,
+    to_images,
     train,
     width_of_equal_size,
 )
@@ -47,7 +52,8 @@ from _study import save, show
 SIDES, CHANNELS = (32, 32), 3
 GENERATORS = {"msds1": datasets.msds1, "msds2": datasets.msds2}
 PUBLISHED = {"msds1": 1.85, "msds2": 1.94}  # an independent reproduction with 100 million parameters
-HIERARCHY, REALNVP = "hierarchical flow", "multi-scale RealNVP"
+DECIMATION, BLOCKS, REALNVP = "decimation backwards", "blocks of RG-Flow", "multi-scale RealNVP"
+NAMES = {DECIMATION: "bits", BLOCKS: "blocks_bits", REALNVP: "realnvp_bits"}
 SHARED, OWN = ("shared red", "shared green", "shared blue", "shared cos", "shared sin"), ("x", "y", "cos", "sin", "red")
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 
@@ -58,32 +64,62 @@ class Scale(NamedTuple):
     num_train: int
     num_test: int
     num_layers: tuple[int, ...]  # of the blocks of each level
-    hidden: int
+    num_features: int  # of decimation run backwards; the others are as wide as makes them as large
     training: Training
     num_known: int  # images for what latents know
     is_simple: bool = False
 
 
-FULL = Scale(90_000, 4_000, (4, 4, 3, 2), 96, Training(4.0, 64, 20), 4_096)
+FULL = Scale(90_000, 4_000, (4, 4, 3, 2), 48, Training(10.0, 32, 20, 3e-3), 4_096)
 SMOKE = Scale(64, 32, (1, 1), 4, Training(0.0, 16, 2), 256, is_simple=True)
 NUM_SHOWN = 9  # images in a row; one number for all rows, so that one compiled program decodes them
 
 
 # %%
-def densities(scale: Scale, prior: Any) -> dict[str, Any]:
-    """Both densities of images, the second as wide as makes it as large, and the hierarchy itself."""
+class Flow(NamedTuple):
+    """A flow of images or of the unbounded numbers behind them, and its density of images in [0, 1]."""
+
+    flow: Any
+    density: Density
+    latent_shapes: dict[int, tuple[int, ...]]
+    is_of_images: bool
+
+    def encode(self, params: Any, images: np.ndarray, key: jax.Array) -> dict[int, np.ndarray]:
+        """Latents of grey levels with noise inside them."""
+        parts = []
+        for part in np.array_split(images, max(1, len(images) // 256)):
+            values = (part.astype(np.float32) + np.asarray(jax.random.uniform(key, part.shape))) / 256
+            parts.append(flows.encode(self.flow, params, values if self.is_of_images else to_field(values))[0])
+        return {level: np.concatenate([np.asarray(one[level]) for one in parts]) for level in parts[0]}
+
+    def images(self, fields: Any) -> jax.Array:
+        """Images in [0, 1] of what the flow makes."""
+        return fields if self.is_of_images else to_images(fields)
+
+
+def flows_of(scale: Scale, prior: Any) -> dict[str, Flow]:
+    """Three flows with about as many parameters."""
     shape, is_simple = (*SIDES, CHANNELS), scale.is_simple
-    flow = hierarchical(SIDES, CHANNELS, scale.num_layers, scale.hidden, is_simple)
-    first = image_density(flow, shape, flows.geometry(flow).latent_shapes, prior)
+    flow, shapes = flows.images.image_decimation(shape, num_features=scale.num_features)
+    first = Flow(flow, flows.density(flow, flows.gaussian(shapes)), shapes, True)
 
-    def other(width: int) -> Any:
-        made, latent_shapes = multiscale(
-            SIDES, CHANNELS, scale.num_layers[: len(scale.num_layers) - 1], width, is_simple
+    def blocks(width: int) -> Flow:
+        made = hierarchical(SIDES, CHANNELS, scale.num_layers, width, is_simple)
+        shapes = flows.geometry(made).latent_shapes
+        return Flow(made, image_density(made, shape, shapes, prior), shapes, False)
+
+    def convolutions(width: int) -> Flow:
+        num_layers = scale.num_layers[: len(scale.num_layers) - 1]
+        made, shapes = multiscale(SIDES, CHANNELS, num_layers, width, is_simple)
+        return Flow(made, image_density(made, shape, shapes, prior), shapes, False)
+
+    target = num_parameters(first.density)
+    found = {DECIMATION: first}
+    for kind, make in ((BLOCKS, blocks), (REALNVP, convolutions)):
+        found[kind] = make(
+            4 if is_simple else width_of_equal_size(lambda width, make=make: make(width).density, target)
         )
-        return image_density(made, shape, latent_shapes, prior)
-
-    width = scale.hidden if is_simple else width_of_equal_size(other, num_parameters(first))
-    return {"flow": flow, HIERARCHY: first, REALNVP: other(width)}
+    return found
 
 
 # %% [markdown]
@@ -116,7 +152,7 @@ def known_by_level(latents: dict, labels: np.ndarray, order: np.ndarray) -> dict
 def draw_curves(name: str, trained: dict[str, Trained], final: dict[str, Any]) -> Figure:
     """Held-out bits per dimension by minutes of training."""
     figure, [[axes]] = style.new_figure(1, 1, size=(6.5, 4.2))
-    for (kind, run), colour in zip(trained.items(), (style.RED, style.BLUE), strict=True):
+    for (kind, run), colour in zip(trained.items(), (style.RED, style.ORANGE, style.BLUE), strict=False):
         axes.plot(run.minutes, run.bits, color=colour, alpha=0.6, label=f"{kind}, 256 images")
         axes.errorbar(run.minutes[-1], float(final[kind].mean), float(final[kind].error), fmt="o", color=colour,
                       label=f"{kind}, averaged parameters, all held-out images", capsize=3)  # fmt: skip
@@ -177,40 +213,42 @@ def draw_known(known: dict[int, flows.Disentanglement], null: dict[int, flows.Di
 
 # %%
 def looked_at(
-    flow: Any, params: Any, prior: Any, images: np.ndarray, latents: dict[int, np.ndarray], known: dict
+    made: Flow, params: Any, prior: Any, images: np.ndarray, latents: dict[int, np.ndarray], known: dict
 ) -> dict[str, Figure]:
-    """Receptive fields, traversals and mixtures of a trained hierarchy, with the latents of held-out images."""
-    decode = jax.jit(lambda latents: jax.nn.sigmoid(flows.decode(flow, params, latents)[0]) / 0.9 - 0.05 / 0.9)
-    drawn, _ = prior.sample(jax.random.key(5), (), 16)
-    shapes = flows.geometry(flow).latent_shapes
-    fields, exact, rows, labels = {}, {}, [], []
-    for level, shape in shapes.items():
-        middle = tuple(0 if axis == 0 and len(shape) == 4 else side // 2 for axis, side in enumerate(shape[:-1]))
-        fields[level] = np.asarray(flows.sensitivity(flow, params, drawn, level, (*middle, 0)))
-        exact[level] = flows.receptive_field(flow, level, (*middle, 0))
+    """Receptive fields of blocks, and traversals and mixtures of a trained hierarchy, of latents of held-out images."""
+    rows, labels = [], []
+    for level, shape in made.latent_shapes.items():
         information = np.asarray(known[level].information)
         best = int(np.argmax(information.max(1)))
         factor = (*SHARED, *OWN)[int(np.argmax(information[best]))]
         one = {key: jnp.asarray(values[0]) for key, values in latents.items()}
-        moved = flows.traverse(flow, params, one, level, np.unravel_index(best, shape), jnp.linspace(-3, 3, NUM_SHOWN))
-        rows.append(jax.nn.sigmoid(moved) / 0.9 - 0.05 / 0.9)
+        values = jnp.linspace(-3, 3, NUM_SHOWN)
+        rows.append(made.images(flows.traverse(made.flow, params, one, level, np.unravel_index(best, shape), values)))
         labels.append(f"level {level}: knows most of\n{factor}, {information[best].max():.2f} nats")
     traversal, [[axes]] = style.new_figure(1, 1, size=(9, 1.2 * len(rows) + 0.6))
     show_images(axes, np.stack(rows), labels)
     axes.set_title("one latent of each level from -3 to 3, the others as in one held-out image")
-    return {
-        "receptive_fields": draw_fields(fields, exact),
-        "traversals": traversal,
-        "mixing": draw_mixtures(decode, latents, images),
-    }
+    figures = {"traversals": traversal, "mixing": draw_mixtures(made, params, latents, images)}
+    if made.is_of_images:
+        return figures
+    drawn, _ = prior(made.latent_shapes).sample(jax.random.key(5), (), 16)
+    fields, exact = {}, {}
+    for level, shape in made.latent_shapes.items():
+        middle = tuple(0 if axis == 0 and len(shape) == 4 else side // 2 for axis, side in enumerate(shape[:-1]))
+        fields[level] = np.asarray(flows.sensitivity(made.flow, params, drawn, level, (*middle, 0)))
+        exact[level] = flows.receptive_field(made.flow, level, (*middle, 0))
+    return figures | {"receptive_fields": draw_fields(fields, exact)}
 
 
-def draw_mixtures(decode: Any, latents: dict, images: np.ndarray) -> Figure:
+def draw_mixtures(made: Flow, params: Any, latents: dict, images: np.ndarray) -> Figure:
     """Fine levels of the images in one row, coarse levels of those in another."""
     num_levels = len(latents)
     fine = {level: values[:NUM_SHOWN] for level, values in latents.items()}
     coarse = {level: values[NUM_SHOWN : 2 * NUM_SHOWN] for level, values in latents.items()}
-    mixed = [decode(flows.mix(fine, coarse, level)) for level in range(1, num_levels)]
+    mixed = [
+        made.images(flows.decode(made.flow, params, flows.mix(fine, coarse, level))[0])
+        for level in range(1, num_levels)
+    ]
     given = np.asarray(images[: 2 * NUM_SHOWN], np.float32) / 255
     labels = ["fine of", *(f"levels < {level}, others" for level in range(1, num_levels)), "coarse of"]
     figure, [[axes]] = style.new_figure(1, 1, size=(9, 1.1 * len(labels) + 0.5))
@@ -223,11 +261,10 @@ def draw_mixtures(decode: Any, latents: dict, images: np.ndarray) -> Figure:
 def written(name: str, scale: Scale, trained: dict, final: dict, sizes: dict, known: dict, null: dict) -> dict:
     """The results as they are kept."""
     records = []
-    for kind, short in ((HIERARCHY, "bits"), (REALNVP, "realnvp_bits")):
-        run = trained[kind]
+    for kind, run in trained.items():
         records.append(
             {
-                "name": f"{name}_{short}",
+                "name": f"{name}_{NAMES[kind]}",
                 "value": float(final[kind].mean),
                 "error": float(final[kind].error),
                 "unit": "bits/dim",
@@ -237,11 +274,13 @@ def written(name: str, scale: Scale, trained: dict, final: dict, sizes: dict, kn
                 "curve": [run.minutes.round(3).tolist(), run.bits.round(4).tolist()],
             }
         )
-    explained = {
-        kind: {str(level): np.asarray(one.explained).round(4).tolist() for level, one in by_level.items()}
-        for kind, by_level in (("measured", known), ("null", null))
-    }
-    gaps = {str(level): np.asarray(one.gap).round(4).tolist() for level, one in known.items()}
+
+    def by_level(found: dict, name: str) -> dict:
+        return {
+            kind: {str(level): np.asarray(getattr(one, name)).round(4).tolist() for level, one in levels.items()}
+            for kind, levels in found.items()
+        }
+
     return {
         "date": datetime.date.today().isoformat(),
         "machine": {"device": jax.devices()[0].device_kind, "cpus": os.cpu_count(), "python": platform.python_version(),
@@ -249,14 +288,15 @@ def written(name: str, scale: Scale, trained: dict, final: dict, sizes: dict, kn
         "settings": {**scale._replace(training=None)._asdict(), **scale.training._asdict()},
         "records": records,
         "factors": [*SHARED, *OWN],
-        "explained_by_level": explained,
-        "mutual_information_gap_by_level": gaps,
+        "explained_by_level": {"measured": by_level(known, "explained"), "null": by_level(null, "explained")},
+        "mutual_information_gap_by_level": by_level(known, "gap"),
     }  # fmt: skip
 
 
-def print_known(known: dict[int, flows.Disentanglement], null: dict[int, flows.Disentanglement]) -> None:
+def print_known(kind: str, known: dict[int, flows.Disentanglement], null: dict[int, flows.Disentanglement]) -> None:
     """A line for each level: means over the factors that an image shares, and over those of one ellipse."""
-    print(f"\n{'':<10}{'explained: shared':>20}{'own':>8}{'null':>8}{'MIG':>8}{'null':>8}{'D':>8}{'null':>8}{'C':>8}")
+    print(f"\n{kind}, what latents explain of factors")
+    print(f"{'':<10}{'shared':>20}{'own':>8}{'null':>8}{'MIG':>8}{'null':>8}{'D':>8}{'null':>8}{'C':>8}")
     for level, one in known.items():
         explained, other = np.asarray(one.explained), null[level]
         print(
@@ -280,41 +320,40 @@ def main(
     train_key, test_key = jax.random.split(jax.random.key(0))
     levels = GENERATORS[data](train_key, scale.num_train).images
     test = GENERATORS[data](test_key, scale.num_test + scale.num_known)
-    held_out = test.images[: scale.num_test]
+    held_out, seen = test.images[: scale.num_test], np.asarray(test.images[-scale.num_known :])
     noise = flows.images.uniform_dequantisation()
-    # A Laplace prior of variance one, as published.
+    # A Laplace prior of variance one, as published; quantiles of decimation are normal by construction.
     make_prior = flows.gaussian if prior == "gaussian" else functools.partial(flows.laplace, scale=0.5**0.5)
-    made = densities(scale, make_prior)
+    made = flows_of(scale, make_prior)
+    if smoke:
+        del made[REALNVP]
     trained, final, samples, sizes = {}, {}, {"held-out images": np.asarray(held_out[:16]) / 255}, {}
-    for kind in (HIERARCHY, REALNVP):
+    for kind, (_, density, *_) in made.items():
         folder = None if smoke else Path(out) / f"{data}_{prior}" / kind.replace(" ", "_")
-        sizes[kind] = num_parameters(made[kind])
-        run = train(made[kind], noise, levels, held_out[: min(256, scale.num_test)], scale.training, folder, kind)
-        trained[kind], final[kind] = run, evaluate(made[kind], noise, run.params, held_out)
-        if kind == HIERARCHY or not smoke:
-            samples[f"{kind}, drawn"] = np.asarray(made[kind].sample(jax.random.key(3), run.params.density, 16)[0])
+        sizes[kind] = num_parameters(density)
+        run = train(density, noise, levels, held_out[: min(256, scale.num_test)], scale.training, folder, kind)
+        trained[kind], final[kind] = run, evaluate(density, noise, run.params, held_out)
+        if not smoke:
+            samples[f"{kind}, drawn"] = np.asarray(density.sample(jax.random.key(3), run.params.density, 16)[0])
         print(
             f"{kind:<22} {sizes[kind]:>10,} parameters, {run.minutes[-1]:6.2f} minutes, {run.num_steps:>7,} steps: "
             f"{show(final[kind].mean, final[kind].error, 4)} bits/dim",
             flush=True,
         )
 
-    flow, params = made["flow"], trained[HIERARCHY].params.density.flow[0]
-    seen = test.images[-scale.num_known :]
-    values = 0.05 + 0.9 * (seen.astype(jnp.float32) + jax.random.uniform(jax.random.key(4), seen.shape)) / 256
-    parts = np.array_split(np.asarray(jnp.log(values) - jnp.log1p(-values)), max(1, scale.num_known // 256))
-    encoded = [flows.encode(flow, params, part)[0] for part in parts]
-    latents = {level: np.concatenate([np.asarray(one[level]) for one in encoded]) for level in encoded[0]}
     labels, order = np.asarray(test.labels[-scale.num_known :]), np.arange(scale.num_known)
-    known = known_by_level(latents, labels, order)
-    null = known_by_level(latents, labels, np.random.default_rng(0).permutation(order))
-    print_known(known, null)
-    latent_prior = make_prior(flows.geometry(flow).latent_shapes)
-    figures = looked_at(flow, params, latent_prior, np.asarray(seen), latents, known) | {
-        "curves": draw_curves(data, trained, final),
-        "samples": draw_samples(samples),
-        "disentanglement": draw_known(known, null),
-    }
+    known, null, figures = {}, {}, {}
+    for kind in (DECIMATION, BLOCKS):
+        flow, params = made[kind], trained[kind].params.density.flow
+        params = params if flow.is_of_images else params[0]
+        latents = flow.encode(params, seen, jax.random.key(4))
+        known[kind] = known_by_level(latents, labels, order)
+        null[kind] = known_by_level(latents, labels, np.random.default_rng(0).permutation(order))
+        print_known(kind, known[kind], null[kind])
+        found = looked_at(flow, params, make_prior, seen, latents, known[kind])
+        found["disentanglement"] = draw_known(known[kind], null[kind])
+        figures |= {f"{kind.split()[0]}_{name}": figure for name, figure in found.items()}
+    figures |= {"curves": draw_curves(data, trained, final), "samples": draw_samples(samples)}
     save({f"{data}_{name}": figure for name, figure in figures.items()}, out)
     if not smoke and prior == "gaussian":
         kept = written(data, scale, trained, final, sizes, known, null)

@@ -71,7 +71,8 @@ class Plan:
     def num_outputs(self) -> tuple[int, int, int, int]:
         """How many numbers a network tells: weights, means, widths, and how means follow the channels before."""
         pairs = self.channels * (self.channels - 1) // 2
-        return tuple(self.num_components * count for count in (1, self.channels, self.channels, pairs))
+        each = self.num_components
+        return each, each * self.channels, each * self.channels, each * pairs
 
 
 class ImageDecimation(NamedTuple):
@@ -207,15 +208,16 @@ def _forward(plan: Plan, params: PyTree, latents: dict[int, Array]) -> tuple[Arr
         seen, images = carry
         weights, (targets, inputs, is_input) = step
         pixels = _pixels(plan, weights, is_input, seen[:, inputs])
-        log_weights, before, total = pixels.logits, [], 0.0
+        log_weights, before, logs = pixels.logits, [], []
         for number in range(plan.channels):
             mixture = pixels.channel(number, log_weights, before)
             level, x, log_slope, cell = from_normal(mixture, flat[number, targets], plan.num_levels)
             log_weights = log_weights + cell.log_of_components - cell.log_mass[None]
             before.append(_as_seen(plan, x, level))
-            images, total = images.at[number, targets].set(x), total + log_slope
+            images = images.at[number, targets].set(x)
+            logs.append(log_slope)
             seen = seen.at[number, targets].set(before[-1])
-        return (seen, images), total
+        return (seen, images), jnp.stack(logs)
 
     carry, logs = (jnp.zeros_like(flat), jnp.zeros_like(flat)), []
     for group, weights in zip(plan.groups, params, strict=True):
