@@ -173,16 +173,19 @@ def draw_samples(images: dict[str, np.ndarray]) -> Figure:
 
 
 def draw_fields(fields: dict[int, np.ndarray], exact: dict[int, np.ndarray]) -> Figure:
-    """How far one latent of each level moves the pixels, and the pixels it can move at all."""
+    """How far one latent of each level moves the pixels and, of blocks, the pixels that it can move at all."""
     figure, grid = style.new_figure(1, len(fields), size=(3.4 * len(fields), 3.6))
     for axes, (level, field) in zip(grid[0], fields.items(), strict=True):
         axes.imshow(field / field.max(), cmap="magma", vmin=0, vmax=1)
-        axes.contour(exact[level].astype(float), [0.5], colors="white", linewidths=1)
-        inside = (field > 0.05 * field.max()).sum() ** 0.5
-        axes.set_title(f"level {level}: width {inside:.1f} px\ncan move {int(exact[level].sum())} px")
+        title = f"level {level}: width {(field > 0.05 * field.max()).sum() ** 0.5:.1f} px"
+        if level in exact:
+            axes.contour(exact[level].astype(float), [0.5], colors="white", linewidths=1)
+            title += f"\ncan move {int(exact[level].sum())} px"
+        axes.set_title(title)
         axes.set(xticks=[], yticks=[])
         axes.grid(False)
-    figure.suptitle(r"$\mathrm{E}|\partial G/\partial z|$ of one latent over its maximum; line: exact cone")
+    line = "; line: exact cone" if exact else ""
+    figure.suptitle(r"$\mathrm{E}|\partial G/\partial z|$ of one latent over its maximum" + line)
     return figure
 
 
@@ -190,7 +193,7 @@ def draw_known(known: dict[int, flows.Disentanglement], null: dict[int, flows.Di
     """What a linear function of the latents of a level explains of each factor."""
     figure, grid = style.new_figure(1, 2, size=(13, 4.2))
     names, x = (*SHARED, *OWN), np.arange(len(SHARED) + len(OWN))
-    colours = (style.RED, style.ORANGE, style.GREEN, style.BLUE)
+    colours = style.SERIES
     for axes, title, of in (
         (grid[0][0], "linear function of all latents of a level\nshare of the variance it explains (held out)",
          lambda one: np.asarray(one.explained)),
@@ -199,7 +202,7 @@ def draw_known(known: dict[int, flows.Disentanglement], null: dict[int, flows.Di
     ):  # fmt: skip
         for number, (level, one) in enumerate(known.items()):
             shift = 0.8 * (number / len(known) - 0.5)
-            axes.bar(x + shift, of(one), 0.8 / len(known), color=colours[number % 4], label=f"level {level}")
+            axes.bar(x + shift, of(one), 0.8 / len(known), color=colours[number], label=f"level {level}")
             label = "factors of other images" if number == 0 else None
             axes.plot(x + shift, of(null[level]), "k_", markersize=8, label=label)
         axes.axvline(len(SHARED) - 0.5, color="grey", linewidth=0.8)
@@ -215,7 +218,7 @@ def draw_known(known: dict[int, flows.Disentanglement], null: dict[int, flows.Di
 def looked_at(
     made: Flow, params: Any, prior: Any, images: np.ndarray, latents: dict[int, np.ndarray], known: dict
 ) -> dict[str, Figure]:
-    """Receptive fields of blocks, and traversals and mixtures of a trained hierarchy, of latents of held-out images."""
+    """Receptive fields, traversals and mixtures of a trained hierarchy, of latents of held-out images."""
     rows, labels = [], []
     for level, shape in made.latent_shapes.items():
         information = np.asarray(known[level].information)
@@ -228,16 +231,18 @@ def looked_at(
     traversal, [[axes]] = style.new_figure(1, 1, size=(9, 1.2 * len(rows) + 0.6))
     show_images(axes, np.stack(rows), labels)
     axes.set_title("one latent of each level from -3 to 3, the others as in one held-out image")
-    figures = {"traversals": traversal, "mixing": draw_mixtures(made, params, latents, images)}
-    if made.is_of_images:
-        return figures
-    drawn, _ = prior(made.latent_shapes).sample(jax.random.key(5), (), 16)
+    drawn, _ = (flows.gaussian if made.is_of_images else prior)(made.latent_shapes).sample(jax.random.key(5), (), 16)
     fields, exact = {}, {}
     for level, shape in made.latent_shapes.items():
         middle = tuple(0 if axis == 0 and len(shape) == 4 else side // 2 for axis, side in enumerate(shape[:-1]))
-        fields[level] = np.asarray(flows.sensitivity(made.flow, params, drawn, level, (*middle, 0)))
-        exact[level] = flows.receptive_field(made.flow, level, (*middle, 0))
-    return figures | {"receptive_fields": draw_fields(fields, exact)}
+        fields[level] = np.asarray(flows.sensitivity(made.flow, params, drawn, level, (*middle, 0))).sum(-1)
+        if not made.is_of_images:
+            exact[level] = flows.receptive_field(made.flow, level, (*middle, 0))
+    return {
+        "traversals": traversal,
+        "mixing": draw_mixtures(made, params, latents, images),
+        "receptive_fields": draw_fields(fields, exact),
+    }
 
 
 def draw_mixtures(made: Flow, params: Any, latents: dict, images: np.ndarray) -> Figure:

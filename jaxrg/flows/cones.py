@@ -103,17 +103,17 @@ def receptive_field(flow: Bijector, level: int, index: Any = ...) -> np.ndarray:
 def sensitivity(flow: Bijector, params: PyTree, latents: PyTree, level: int, index: Any) -> Array:
     r"""How far one latent moves the field: the receptive field with its strength.
 
-    .. math:: \mathrm{RF}(x) = \mathbb E_z \left\|\frac{\partial G(z)_x}{\partial z_l}\right\|_1
+    .. math:: \mathrm{RF}(x) = \mathbb E_z \left|\frac{\partial G(z)_x}{\partial z_l}\right|
 
     Args:
-        flow: from `rg_flow`.
+        flow: any flow with latents by level, of `rg_flow` or of `flows.images.image_decimation`.
         params: of the flow.
         latents: ``{level: [num_samples, ...]}``, as from a prior or from `encode`.
         level: of the latent.
         index: of the latent, one number an axis; another one, of any level, does not compile anew.
 
     Returns:
-        ``[*sides]``, mean over the samples, summed over channels.
+        ``[*shape]`` of the field, its channels included; mean over the samples.
 
     Raises:
         ValueError: latents that do not fit, no such level, or an index that is not of one latent.
@@ -121,7 +121,6 @@ def sensitivity(flow: Bijector, params: PyTree, latents: PyTree, level: int, ind
     Reference:
         Hu, Wu, You, Olshausen & Chen, arXiv:2010.00029 (2020).
     """
-    geometry(flow)  # refuses another bijector
     batch = as_batch("latents", as_levels("latents", latents))
     masks = one_latent({key: leaf.shape[1:] for key, leaf in batch.items()}, level, index)
     return _sensitivity(flow, params, batch, masks)
@@ -134,5 +133,4 @@ def _sensitivity(flow: Bijector, params: PyTree, latents: PyTree, masks: PyTree)
         lambda leaf, mask: jnp.broadcast_to(mask[..., None].astype(leaf.dtype), leaf.shape), lanes, masks
     )
     _, moved = jax.jvp(lambda z: flow.forward(params, z)[0], (lanes,), (tangents,))
-    size = jnp.mean(jnp.abs(moved), axis=-1)
-    return jnp.sum(size, axis=-1) if geometry(flow).channels else size
+    return jnp.mean(jnp.abs(moved), axis=-1)
