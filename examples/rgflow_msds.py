@@ -100,7 +100,8 @@ class Flow(NamedTuple):
 def flows_of(scale: Scale, prior: Any) -> dict[str, Flow]:
     """Three flows with about as many parameters."""
     shape, is_simple = (*SIDES, CHANNELS), scale.is_simple
-    flow, shapes = flows.images.image_decimation(shape, num_features=scale.num_features)
+    flow = flows.images.image_decimation(shape, num_features=scale.num_features)
+    shapes = flows.latent_shapes(flow, shape)
     first = Flow(flow, flows.density(flow, flows.gaussian(shapes)), shapes, True)
 
     def blocks(width: int) -> Flow:

@@ -48,6 +48,7 @@ CALLS = [
     Call("flows.encode", lambda seed: flow(seed) | {"fields": normal(seed, 3, 4, 4)}),
     Call("flows.geometry", lambda seed: {"flow": FLOW}),
     Call("flows.inpaint", lambda seed: missing(seed) | {"num_steps": 3 + seed, "learning_rate": 0.1 + 0.1 * seed}),
+    Call("flows.latent_shapes", lambda seed: {"flow": FLOW, "shape": (4, 4)}),
     Call("flows.latent_sites", lambda seed: {"flow": FLOW}),
     Call("flows.level_statistics", lambda seed: {"latents": latents(seed, 5)}),
     Call("flows.missing_sites", missing),

@@ -8,7 +8,7 @@ from jaxrg.flows.factors import Disentanglement, disentanglement
 from jaxrg.flows.field_decimation import FieldDecimation, field_decimation
 from jaxrg.flows.hierarchy import geometry, rg_flow
 from jaxrg.flows.inpainting import inpaint, missing_sites
-from jaxrg.flows.latents import decode, encode, latent_sites, level_statistics, mix, traverse
+from jaxrg.flows.latents import decode, encode, latent_shapes, latent_sites, level_statistics, mix, traverse
 from jaxrg.flows.objectives import (
     Annealing,
     annealed,
@@ -45,6 +45,7 @@ __all__ = [
     "inpaint",
     "laplace",
     "latent_action",
+    "latent_shapes",
     "latent_sites",
     "level_statistics",
     "log_variance",

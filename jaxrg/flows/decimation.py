@@ -15,9 +15,11 @@ from jaxrg.checks import as_count, as_floating, as_parameter, as_sides, check_ke
 from jaxrg.flows import mixtures
 from jaxrg.flows.drawing_order import SPACING, TOP, Group, Pass, Plan
 from jaxrg.flows.field_decimation import extended
+from jaxrg.flows.hierarchy import check_latents
 from jaxrg.flows.initial import normal_weights
 from jaxrg.flows.level_checks import check_configurations
 from jaxrg.flows.mixtures import Mixture
+from jaxrg.flows.passes import by_level, over_lattice, shapes_by_level
 from jaxrg.sums import blocked_sum
 
 GAIN = 3.0  # of the tanh of an input in units of the field's deviation
@@ -143,7 +145,7 @@ def _as_flat(plan: Plan, params: PyTree, field: Array, name: str = "event") -> t
 
 
 @jax.jit
-def _inverse(plan: Plan, params: PyTree, field: Array) -> tuple[Array, Array]:
+def _inverse(plan: Plan, params: PyTree, field: Array) -> tuple[dict[int, Array], Array]:
     flat, lanes = _as_flat(plan, params, field)
     flat = flat * jnp.exp(-params["log_scale"])
     latents, logs = jnp.zeros_like(flat), []
@@ -152,15 +154,16 @@ def _inverse(plan: Plan, params: PyTree, field: Array) -> tuple[Array, Array]:
         latents = latents.at[group.targets.reshape(-1)].set(z.reshape(-1, flat.shape[-1]))
         logs.append(log_slope.reshape(-1, flat.shape[-1]))
     log_det = blocked_sum(jnp.concatenate(logs)) - _volume(plan, params)
-    return latents.reshape(field.shape), log_det.reshape(lanes)
+    return by_level(latents.reshape(field.shape), plan.num_scales, 2), log_det.reshape(lanes)
 
 
 @jax.jit
-def _forward(plan: Plan, params: PyTree, latents: Array) -> tuple[Array, Array]:
-    flat, lanes = _as_flat(plan, params, latents)
+def _forward(plan: Plan, params: PyTree, latents: dict[int, Array]) -> tuple[Array, Array]:
+    lattice = over_lattice(latents, 2)
+    flat, lanes = _as_flat(plan, params, lattice)
     field, log_det = _drawn(plan, params, flat, lambda _, mixture, z: mixtures.from_normal(mixture, z))
     log_det = log_det + _volume(plan, params)
-    return (field * jnp.exp(params["log_scale"])).reshape(latents.shape), log_det.reshape(lanes)
+    return (field * jnp.exp(params["log_scale"])).reshape(lattice.shape), log_det.reshape(lanes)
 
 
 @jax.jit
@@ -197,8 +200,13 @@ def _evaluate(plan: Plan, params: PyTree, configurations: Array) -> Array:
     return _log_prob(plan, params, fields)
 
 
-def _apply(fn: Partial, params: PyTree, event: Array) -> tuple[Array, Array]:
-    return fn(params, as_floating("event", event))
+def _generate(plan: Plan, params: PyTree, latents: Any) -> tuple[Array, Array]:
+    check_latents(shapes_by_level((plan.side, plan.side), plan.num_scales, ()), latents)
+    return _forward(plan, params, {level: as_floating("latents", latents[level]) for level in sorted(latents)})
+
+
+def _renormalise(plan: Plan, params: PyTree, field: Any) -> tuple[dict[int, Array], Array]:
+    return _inverse(plan, params, as_floating("event", field))
 
 
 def _as_plan(shape: Any, num_pairs: Any, num_features: Any, radius: Any) -> Plan:
@@ -241,18 +249,20 @@ def decimation_flow(
         radius: below 4, in sites of the level.
 
     Returns:
-        A bijector of events ``[*shape]``, latents to a field. See `decimation_density` for its density with standard
-        normal latents, which needs no bisection.
+        A bijector of ``{level: latents}``, in the shapes of `latent_shapes`, and fields ``[*shape]``. See
+        `decimation_density` for its density with standard normal latents, which needs no bisection.
 
     Raises:
         ValueError: other sides, counts below one, a scale or a radius that is not positive.
 
     Example:
         >>> flow = decimation_flow((4, 4), num_pairs=1, num_features=2)
-        >>> params, latents = flow.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (4, 4))
-        >>> field, log_det = flow.forward(params, latents)
-        >>> found, back = flow.inverse(params, field)
-        >>> bool(jnp.allclose(found, latents, atol=1e-4)), bool(jnp.allclose(log_det, -back, atol=1e-4))
+        >>> params, field = flow.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (4, 4))
+        >>> latents, log_det = flow.inverse(params, field)
+        >>> {level: part.shape for level, part in latents.items()}
+        {0: (3, 2, 2), 1: (2, 2)}
+        >>> found, back = flow.forward(params, latents)
+        >>> bool(jnp.allclose(found, field, atol=1e-4)), bool(jnp.allclose(log_det, -back, atol=1e-4))
         (True, True)
 
     Reference:
@@ -260,9 +270,7 @@ def decimation_flow(
         samplers of this order.
     """
     plan, log_scale = _as_plan(shape, num_pairs, num_features, radius), _as_log_scale(scale)
-    return Bijector(
-        Partial(_init, plan, log_scale), *(Partial(_apply, Partial(fn, plan)) for fn in (_forward, _inverse))
-    )
+    return Bijector(Partial(_init, plan, log_scale), Partial(_generate, plan), Partial(_renormalise, plan))
 
 
 def decimation_density(

@@ -44,6 +44,11 @@ class Plan:
     num_features: int
     radius: float
 
+    @property
+    def num_scales(self) -> int:
+        """Levels of latents; on top are four sites."""
+        return self.side.bit_length() - 1
+
     @functools.cached_property
     def groups(self) -> tuple[Group, ...]:
         """In the order of drawing: the four sites of the top, then three classes of every level."""

@@ -10,7 +10,8 @@ import numpy as np
 from jax import Array
 
 from jaxrg.base import Bijector, PyTree
-from jaxrg.checks import as_floating, is_traced, kind_of
+from jaxrg.checks import as_floating, as_sides, is_traced, kind_of
+from jaxrg.closures import as_functions
 from jaxrg.flows.bijectors.making import as_event
 from jaxrg.flows.hierarchy import geometry
 from jaxrg.flows.passes import renormalise
@@ -201,6 +202,35 @@ def latent_sites(flow: Bijector) -> dict[int, np.ndarray]:
     plain = geometry(flow).without_channels()
     sites = np.arange(math.prod(plain.sides)).reshape(plain.sides)
     return renormalise(plain, lambda level, number, blocks: (blocks, None), sites)[0]
+
+
+def latent_shapes(flow: Bijector, shape: Sequence[int]) -> dict[int, tuple[int, ...]]:
+    """Shapes of the latents of a field, such as a prior asks for; nothing is computed.
+
+    Args:
+        flow: a bijector with latents by level.
+        shape: of the field, its channels included.
+
+    Returns:
+        ``{level: shape}``.
+
+    Raises:
+        ValueError: a shape that is not that of the flow, or a flow without latents by level.
+
+    Example:
+        >>> from jaxrg.flows import decimation_flow
+        >>> latent_shapes(decimation_flow((8, 8)), (8, 8))
+        {0: (3, 4, 4), 1: (3, 2, 2), 2: (2, 2)}
+    """
+    bijector, sides = as_functions("flow", flow, Bijector), as_sides("shape", shape)
+
+    def latents(key: Array) -> PyTree:
+        return bijector.inverse(bijector.init(key), jnp.zeros(sides, jnp.result_type(float)))[0]
+
+    found = jax.eval_shape(latents, jax.random.key(0))
+    if not isinstance(found, dict) or sorted(found) != list(range(len(found))):
+        raise ValueError(f"flow: expected one with latents by level, got latents that are {kind_of(found)}")
+    return {level: part.shape for level, part in sorted(found.items())}
 
 
 class LevelStatistics(NamedTuple):

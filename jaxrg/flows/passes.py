@@ -7,6 +7,7 @@ is gathered: a pass is a roll, a reshape and a transposition. The same walk take
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -69,11 +70,7 @@ class Geometry:
     @property
     def latent_shapes(self) -> dict[int, tuple[int, ...]]:
         """Shape of the latents of every level: sites of a cell that stay, cells, channels; at the top, sites."""
-        stay = FACTOR**self.ndim - 1
-        top = self.num_levels - 1
-        return {level: (stay, *self.sides_of(level + 1), *self.channels) for level in range(top)} | {
-            top: self.sides_of(top) + self.channels
-        }
+        return shapes_by_level(self.sides, self.num_levels, self.channels)
 
     def without_channels(self) -> "Geometry":
         """The same tree of a field of one number a site."""
@@ -93,6 +90,15 @@ class Geometry:
     def is_empty(self, level: int, number: int) -> bool:
         """Whether a pass has no blocks."""
         return 0 in self.num_blocks(level, number)
+
+
+def shapes_by_level(sides: tuple[int, ...], num_levels: int, channels: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
+    """Of each level the sites of a cell that stay, the cells, channels; at the top, all sites."""
+    found, stay = {}, FACTOR ** len(sides) - 1
+    for level in range(num_levels - 1):
+        sides = tuple(side // FACTOR for side in sides)
+        found[level] = (stay, *sides, *channels)
+    return found | {num_levels - 1: sides + channels}
 
 
 def _axes(ndim: int, num_inner: int, size: int) -> list[int]:
@@ -165,6 +171,20 @@ def merge(coarse: Any, latents: Any, ndim: int) -> Any:
     """Inverse of `split`."""
     cells = _numpy_of(coarse).concatenate([coarse[None], latents])
     return from_cells(cells.reshape((*[FACTOR] * ndim, *coarse.shape)), ndim)
+
+
+def by_level(lattice: Any, num_levels: int, ndim: int) -> dict[int, Any]:
+    """Sites of a lattice ``[*sides, ...]`` by the level at which they stay behind, as of `Geometry.latent_shapes`."""
+    levels = {}
+    for level in range(num_levels - 1):
+        lattice, levels[level] = split(lattice, ndim)
+    return levels | {num_levels - 1: lattice}
+
+
+def over_lattice(levels: dict[int, Any], ndim: int) -> Any:
+    """Inverse of `by_level`."""
+    top = len(levels) - 1
+    return functools.reduce(lambda coarse, level: merge(coarse, levels[level], ndim), reversed(range(top)), levels[top])
 
 
 def passes(geometry: Geometry, level: int) -> list[int]:

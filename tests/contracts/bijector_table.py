@@ -50,7 +50,7 @@ def layers() -> Bijector:
 
 
 def image_decimation() -> Bijector:
-    return flows.images.image_decimation((4, 4, 2), num_components=2, num_features=4, num_levels=8).flow
+    return flows.images.image_decimation((4, 4, 2), num_components=2, num_features=4, num_levels=8)
 
 
 BIJECTORS = {

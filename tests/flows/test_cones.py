@@ -137,3 +137,16 @@ def test_what_is_no_latent_is_refused():
     ):
         with pytest.raises(ValueError, match=message):
             fn()
+
+
+def test_latents_of_any_flow_by_level():
+    flow = flows.decimation_flow((4, 4), num_pairs=1, num_features=2)
+    shapes, params = flows.latent_shapes(flow, (4, 4)), flow.init(jax.random.key(0))
+    assert shapes == {0: (3, 2, 2), 1: (2, 2)}
+    latents, _ = flows.gaussian(shapes).sample(jax.random.key(1), (), 3)
+    one = {level: part[0] for level, part in latents.items()}
+    strength = flows.sensitivity(flow, params, jax.tree.map(lambda part: part[None], one), 1, (0, 0))
+    near, far = flows.traverse(flow, params, one, 1, (0, 0), one[1][0, 0] + jnp.array([-1e-2, 1e-2]))
+    np.testing.assert_allclose(strength, np.abs(far - near) / 2e-2, rtol=2e-2, atol=2e-3)
+    with pytest.raises(ValueError, match="with latents by level"):
+        flows.latent_shapes(linear((2, 2)), (2, 2))

@@ -1,5 +1,6 @@
 """Decimation of a field run backwards: a map with an exact inverse and determinant, whose density is the mixtures'."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,6 +27,14 @@ def loud(params, size=1.0):
 
 DENSITY, FLOW = flows.decimation_density((4, 4), **WIDTHS), flows.decimation_flow((4, 4), **WIDTHS)
 PARAMS = loud(FLOW.init(jax.random.key(0)))
+SHAPES = flows.latent_shapes(FLOW, (4, 4))
+
+
+def as_row(latents) -> jax.Array:
+    """``[16, *lanes]`` latents of all levels."""
+    return jnp.concatenate(
+        [latents[0].reshape(12, *latents[0].shape[3:]), latents[1].reshape(4, *latents[1].shape[2:])]
+    )
 
 
 def mixture_of(x64: bool = False) -> mixtures.Mixture:
@@ -73,14 +82,15 @@ def test_far_tails_in_single_precision_come_back():
 
 @pytest.mark.slow
 def test_the_determinant_is_that_of_the_jacobian_and_the_inverse_exact():
-    latents = jax.random.normal(jax.random.key(1), (4, 4))
+    latents, _ = flows.gaussian(SHAPES).sample(jax.random.key(1), (), 1)
+    latents = jax.tree.map(lambda part: part[0], latents)
     field, log_det = FLOW.forward(PARAMS, latents)
     back, other = FLOW.inverse(PARAMS, field)
-    np.testing.assert_allclose(back, latents, atol=1e-4)
+    chex.assert_trees_all_close(back, latents, atol=1e-4)
     np.testing.assert_allclose(other, -log_det, atol=1e-4)
-    jacobian = jax.jit(jax.jacfwd(lambda x: FLOW.inverse(PARAMS, x)[0]))(field).reshape(16, 16)
+    jacobian = jax.jit(jax.jacfwd(lambda x: as_row(FLOW.inverse(PARAMS, x)[0])))(field).reshape(16, 16)
     sign, exact = np.linalg.slogdet(np.asarray(jacobian, np.float64))
-    assert sign == 1
+    assert abs(sign) == 1  # levels are listed in an order of their own
     np.testing.assert_allclose(other, exact, atol=1e-4)
 
 
@@ -90,7 +100,7 @@ def test_the_density_is_that_of_the_flow_and_even():
     log_prob = DENSITY.log_prob(PARAMS, fields)
     np.testing.assert_allclose(DENSITY.log_prob(PARAMS, -fields), log_prob, rtol=1e-5)
     latents, log_det = FLOW.inverse(PARAMS, jnp.moveaxis(fields, 0, -1))
-    normal = np.sum(distributions.norm.logpdf(np.asarray(latents, np.float64)), axis=(0, 1))
+    normal = np.sum(distributions.norm.logpdf(np.asarray(as_row(latents), np.float64)), axis=0)
     np.testing.assert_allclose(normal + np.asarray(log_det), log_prob, rtol=1e-4)
 
 
@@ -99,7 +109,7 @@ def test_draws_come_with_their_density_and_lanes_are_side_by_side():
     draws, log_prob = DENSITY.sample(jax.random.key(2), PARAMS, 6)
     np.testing.assert_allclose(DENSITY.log_prob(PARAMS, draws), log_prob, rtol=1e-5)
     np.testing.assert_allclose(DENSITY.log_prob(PARAMS, -draws), log_prob, rtol=1e-5)
-    flow = flows.density(FLOW, flows.gaussian((4, 4)))
+    flow = flows.density(FLOW, flows.gaussian(SHAPES))
     np.testing.assert_allclose(flow.log_prob(flows.FlowParams(PARAMS, ()), draws), log_prob, rtol=1e-5)
     lanes = jnp.moveaxis(draws, 0, -1)
     one = jax.vmap(lambda x: FLOW.inverse(PARAMS, x)[1])(draws)
@@ -110,7 +120,7 @@ def test_draws_come_with_their_density_and_lanes_are_side_by_side():
 def test_draws_have_the_quantiles_of_normal_numbers():
     draws, _ = DENSITY.sample(jax.random.key(3), PARAMS, 2000)
     latents, _ = FLOW.inverse(PARAMS, jnp.moveaxis(draws, 0, -1))
-    assert distributions.kstest(np.asarray(latents, np.float64).ravel(), "norm").pvalue > 1e-4
+    assert distributions.kstest(np.asarray(as_row(latents), np.float64).ravel(), "norm").pvalue > 1e-4
 
 
 def test_a_larger_flow_comes_back_and_every_site_knows_only_earlier_ones():
@@ -165,7 +175,11 @@ def test_a_flow_on_a_larger_lattice_begins_with_what_a_smaller_one_knows():
         (lambda: flows.decimation_density((4, 4), radius=5.0), r"radius: expected a number between 0 and 4"),
         (lambda: FLOW.inverse(PARAMS, jnp.zeros((8, 8))), r"event: expected shape \(4, 4\), and lanes"),
         (lambda: DENSITY.log_prob(PARAMS, jnp.zeros((2, 8, 4))), r"configurations: expected shape \(2, 4, 4\)"),
-        (lambda: FLOW.forward({"groups": ()}, jnp.zeros((4, 4))), r"params: expected those of 4 groups"),
+        (
+            lambda: FLOW.forward({"groups": ()}, {0: jnp.zeros((3, 2, 2)), 1: jnp.zeros((2, 2))}),
+            r"params: expected those of 4 groups",
+        ),
+        (lambda: FLOW.forward(PARAMS, jnp.zeros((4, 4))), r"latents: expected a dictionary of the levels \[0, 1\]"),
     ],
 )
 def test_bad_input_is_refused_in_words(call, message):

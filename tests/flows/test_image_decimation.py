@@ -28,13 +28,13 @@ COLOUR = flows.images.image_decimation((8, 8, 2), num_levels=16, **WIDTHS)
 
 def log_probability(made, params, levels, num_levels, share=0.5):
     """``[num_images]`` ln P of levels, from the density at a share of their cells."""
-    density = flows.density(made.flow, flows.gaussian(made.latent_shapes))
+    density = flows.density(made, flows.gaussian(flows.latent_shapes(made, levels.shape[1:])))
     found = density.log_prob(flows.FlowParams(params, ()), (levels + share) / num_levels)
     return found - np.prod(levels.shape[1:]) * np.log(num_levels)
 
 
 def test_probabilities_of_all_images_sum_to_one(x64):
-    params = loud(SMALL.flow.init(jax.random.key(0)))
+    params = loud(SMALL.init(jax.random.key(0)))
     bits = np.arange(2**16)[:, None] >> np.arange(16) & 1
     logs = log_probability(SMALL, params, jnp.asarray(bits.reshape(-1, 4, 4, 1), float), 2)
     assert np.ptp(logs) > 5
@@ -83,7 +83,7 @@ def plain_log_probability(plan, params, image, num_levels):
 
 
 def test_an_image_has_the_probability_of_a_plain_loop(x64):
-    plan, params = Plan(8, 2, 2, 3, 3.2, 16), loud(COLOUR.flow.init(jax.random.key(0)))
+    plan, params = Plan(8, 2, 2, 3, 3.2, 16), loud(COLOUR.init(jax.random.key(0)))
     levels = np.random.default_rng(1).integers(0, 16, (3, 8, 8, 2))
     levels[0, :2], levels[0, -2:] = 0, 15
     found = log_probability(COLOUR, params, jnp.asarray(levels, float), 16)
@@ -108,15 +108,17 @@ def test_pixels_see_all_known_ones_in_reach_and_none_across_the_edge():
     assert sorted(plan.sites) == list(range(256)) == sorted(known)
 
 
+@pytest.mark.slow
 def test_noise_inside_a_level_changes_no_probability():
-    params = loud(COLOUR.flow.init(jax.random.key(0)))
+    params = loud(COLOUR.init(jax.random.key(0)))
     levels = jnp.asarray(np.random.default_rng(1).integers(0, 16, (3, 8, 8, 2)), jnp.float32)
     some, others = (log_probability(COLOUR, params, levels, 16, share) for share in (0.1, 0.8))
     np.testing.assert_allclose(some, others, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_there_and_back_by_level():
-    flow, shapes = COLOUR
+    flow, shapes = COLOUR, flows.latent_shapes(COLOUR, (8, 8, 2))
     params = loud(flow.init(jax.random.key(0)))
     keys = jax.random.split(jax.random.key(3), len(shapes))
     latents = {level: jax.random.normal(keys[level], (5, *shape)) for level, shape in shapes.items()}
@@ -164,10 +166,11 @@ def test_narrow_and_distant_components_have_finite_derivatives():
         assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(found))
 
 
+@pytest.mark.slow
 def test_training_lowers_the_bits():
     """Stripes of one level an image: three pixels of four are known from the first."""
     made = flows.images.image_decimation((4, 4, 1), num_levels=4, num_components=3, num_features=8)
-    density = flows.density(made.flow, flows.gaussian(made.latent_shapes))
+    density = flows.density(made, flows.gaussian(flows.latent_shapes(made, (4, 4, 1))))
     levels = jnp.broadcast_to(jax.random.randint(jax.random.key(0), (256, 1, 1, 1), 0, 4), (256, 4, 4, 1))
     gradient_fn = flows.images.image_likelihood(density, flows.images.uniform_dequantisation(), num_levels=4)
     params = flows.images.ImageParams(density.init(jax.random.key(1)), ())
@@ -205,7 +208,7 @@ def test_bad_arguments_are_refused(change, message):
 
 
 def test_bad_values_are_refused():
-    flow, shapes = SMALL
+    flow, shapes = SMALL, flows.latent_shapes(SMALL, (4, 4, 1))
     params = flow.init(jax.random.key(0))
     with pytest.raises(ValueError, match="from 0 to 1"):
         flow.inverse(params, jnp.full((4, 4, 1), 1.5))

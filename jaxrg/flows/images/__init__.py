@@ -1,6 +1,6 @@
 """Images as samples of a density: dequantisation, likelihood, bits per dimension."""
 
-from jaxrg.flows.images.decimation import ImageDecimation, image_decimation
+from jaxrg.flows.images.decimation import image_decimation
 from jaxrg.flows.images.dequantisation import (
     Dequantisation,
     nearest_levels,
@@ -19,7 +19,6 @@ from jaxrg.flows.images.likelihood import (
 __all__ = [
     "BitsPerDimension",
     "Dequantisation",
-    "ImageDecimation",
     "ImageParams",
     "bits_per_dimension",
     "image_decimation",

@@ -17,7 +17,7 @@ from jaxrg.flows.drawing_order import TOP, Around, groups_of_passes, known_aroun
 from jaxrg.flows.hierarchy import check_latents
 from jaxrg.flows.images.level_mixtures import LevelMixture, cell_of, from_normal, level_of, to_normal
 from jaxrg.flows.initial import normal_weights
-from jaxrg.flows.passes import merge, split
+from jaxrg.flows.passes import by_level, over_lattice, shapes_by_level
 from jaxrg.sums import blocked_sum
 
 NARROWEST = -9.0  # ln of a width, where [0, 1] is [-1, 1]
@@ -61,11 +61,9 @@ class Plan:
         return self.side, self.side, self.channels
 
     @property
-    def latent_shapes(self) -> dict[int, tuple[int, ...]]:
-        """Of the latents of every level, as of `rg_flow`: 3 of the 4 pixels of a cell; on top all four."""
-        sides = [self.side >> level for level in range(1, self.side.bit_length() - 1)]
-        levels: dict[int, tuple[int, ...]] = {level: (3, side, side, self.channels) for level, side in enumerate(sides)}
-        return levels | {len(sides): (2, 2, self.channels)}
+    def num_scales(self) -> int:
+        """Levels of latents; on top are four pixels."""
+        return self.side.bit_length() - 1
 
     @property
     def num_outputs(self) -> tuple[int, int, int, int]:
@@ -73,19 +71,6 @@ class Plan:
         pairs = self.channels * (self.channels - 1) // 2
         each = self.num_components
         return each, each * self.channels, each * self.channels, each * pairs
-
-
-class ImageDecimation(NamedTuple):
-    """What `image_decimation` makes.
-
-    Attributes:
-        flow: latents ``{level: array}`` to an image ``[side, side, channels]`` in [0, 1]; also for `encode`, `decode`,
-            `mix` and `traverse`.
-        latent_shapes: of every level, for a prior.
-    """
-
-    flow: Bijector
-    latent_shapes: dict[int, tuple[int, ...]]
 
 
 def _init(plan: Plan, key: Array) -> PyTree:
@@ -196,13 +181,13 @@ def _inverse(plan: Plan, params: PyTree, image: Array) -> tuple[dict[int, Array]
         log_weights = log_weights + cell.log_of_components - cell.log_mass[None]
     lanes, latents = image.shape[3:], jnp.stack(latents)[:, np.argsort(sites)]
     log_det = blocked_sum(jnp.concatenate(logs)).reshape(lanes)
-    return _by_level(plan, _from_sites(plan, latents, lanes)), log_det
+    return by_level(_from_sites(plan, latents, lanes), plan.num_scales, 2), log_det
 
 
 @jax.jit
 def _forward(plan: Plan, params: PyTree, latents: dict[int, Array]) -> tuple[Array, Array]:
     lanes = latents[0].shape[4:]
-    flat = _to_sites(plan, _over_lattice(plan, latents))
+    flat = _to_sites(plan, over_lattice(latents, 2))
 
     def one_pass(carry: tuple[Array, Array], step: Any) -> tuple[tuple[Array, Array], Array]:
         seen, images = carry
@@ -226,27 +211,13 @@ def _forward(plan: Plan, params: PyTree, latents: dict[int, Array]) -> tuple[Arr
     return _from_sites(plan, carry[1], lanes), blocked_sum(jnp.concatenate(logs)).reshape(lanes)
 
 
-def _by_level(plan: Plan, lattice: Array) -> dict[int, Array]:
-    """``{level: [3, rows, columns, channels, *lanes]}`` and the top of ``[side, side, channels, *lanes]``."""
-    latents = {}
-    for level in range(len(plan.latent_shapes) - 1):
-        lattice, latents[level] = split(lattice, 2)
-    return latents | {len(latents): lattice}
-
-
-def _over_lattice(plan: Plan, latents: dict[int, Array]) -> Array:
-    """The inverse of `_by_level`."""
-    top = len(plan.latent_shapes) - 1
-    return functools.reduce(lambda coarse, level: merge(coarse, latents[level], 2), reversed(range(top)), latents[top])
-
-
 def _check_params(plan: Plan, params: Any) -> None:
     if not isinstance(params, tuple) or len(params) != len(plan.groups):
         raise ValueError(f"params: expected a tuple of {len(plan.groups)} groups of passes, got {kind_of(params)}")
 
 
 def _generate(plan: Plan, params: PyTree, latents: Any) -> tuple[Array, Array]:
-    check_latents(plan.latent_shapes, latents)
+    check_latents(shapes_by_level(plan.shape[:2], plan.num_scales, plan.shape[2:]), latents)
     _check_params(plan, params)
     return _forward(plan, params, {level: as_floating("latents", latents[level]) for level in sorted(latents)})
 
@@ -268,7 +239,7 @@ def image_decimation(
     num_features: int = 48,
     radius: float = 3.2,
     num_levels: int = 256,
-) -> ImageDecimation:
+) -> Bijector:
     r"""Decimation of images run backwards as a flow: every pixel's latent is the normal quantile of its level.
 
     .. math:: P(n) = \prod_i P(n_i \mid n_{\text{known before } i}), \qquad
@@ -291,14 +262,15 @@ def image_decimation(
         num_levels: that a channel can have, 2 at least.
 
     Returns:
-        The flow of latents by level to images in [0, 1], and the shapes of its latents.
+        A bijector of ``{level: latents}``, in the shapes of `jaxrg.flows.latent_shapes`, and images in [0, 1].
 
     Raises:
         ValueError: other sides, counts below one, or a radius that is not positive.
 
     Example:
         >>> from jaxrg import flows
-        >>> flow, shapes = image_decimation((8, 8, 1), num_components=2, num_features=4)
+        >>> flow = image_decimation((8, 8, 1), num_components=2, num_features=4)
+        >>> shapes = flows.latent_shapes(flow, (8, 8, 1))
         >>> shapes
         {0: (3, 4, 4, 1), 1: (3, 2, 2, 1), 2: (2, 2, 1)}
         >>> density = flows.density(flow, flows.gaussian(shapes))
@@ -311,8 +283,7 @@ def image_decimation(
         (2017), for the mixture of a pixel.
     """
     plan = _as_plan(shape, num_components, num_features, radius, num_levels)
-    parts = (Partial(fn, plan) for fn in (_init, _generate, _renormalise))
-    return ImageDecimation(Bijector(*parts), plan.latent_shapes)
+    return Bijector(*(Partial(fn, plan) for fn in (_init, _generate, _renormalise)))
 
 
 def _as_plan(shape: Any, num_components: Any, num_features: Any, radius: Any, num_levels: Any) -> Plan:
