@@ -127,12 +127,12 @@ def backwards(z: float = 0.5, radius: float = 1.5, variance: float = 1.01, is_co
     def level(radius: float) -> dict[str, Any]:
         moments = {"mean": [0.0, 0.1], "variance": [variance, 0.02], "excess_kurtosis": [0.1, 0.2]}
         image = [[0.5, 1.0], [0.0, 0.25]]
-        reach = {"radius": radius, "radius_error": 0.1, "field": image, "cone": [[True, True], [False, True]]}
+        reach = {"radius": radius, "radius_error": 0.1, "field": image, "untrained_radius": 0.2}
         return moments | reach | {"num_latents": 3, "site": 1}
 
     energy = {"energy": -1.4, "energy_error": 0.01, "exact_energy": -1.405, "energy_z": z}
     spins = sampler(4) | energy | {"num_levels": 1, "pictures": [[[1, -1, 1, 1]] * 4]}
-    flow = {"num_layers": 2, "num_fields": 10, "forward_kl": 0.1, "forward_kl_error": 0.02}
+    flow = {"num_fields": 10, "forward_kl": 0.1, "forward_kl_error": 0.02}
     return {"coupling": 0.4, "spins": spins, "fields": sampler(2) | flow | {"levels": [level(0.5), level(radius)]}}
 
 

@@ -49,7 +49,7 @@ CALLS = [
     Call("flows.geometry", lambda seed: {"flow": FLOW}),
     Call("flows.inpaint", lambda seed: missing(seed) | {"num_steps": 3 + seed, "learning_rate": 0.1 + 0.1 * seed}),
     Call("flows.latent_shapes", lambda seed: {"flow": FLOW, "shape": (4, 4)}),
-    Call("flows.latent_sites", lambda seed: {"flow": FLOW}),
+    Call("flows.latent_sites", lambda seed: {"sides": (4, 4), "num_levels": 2}),
     Call("flows.level_statistics", lambda seed: {"latents": latents(seed, 5)}),
     Call("flows.missing_sites", missing),
     Call("flows.mix", lambda seed: {"fine": latents(seed), "coarse": latents(seed + 5), "level": 1}),

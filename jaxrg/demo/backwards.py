@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.tree_util import Partial
 
 from jaxrg import exact, flows, lattice, models, rbm, samplers, stats, training
-from jaxrg.base import Bijector, Density, Progress
-from jaxrg.flows import bijectors, spins
+from jaxrg.base import Bijector, Progress
+from jaxrg.flows import spins
 
 
 class Scale(NamedTuple):
@@ -23,17 +24,18 @@ class Scale(NamedTuple):
     num_sites: int  # of every pass in a step
     num_chains: int  # of Swendsen-Wang, and the exact fields that the flow is measured on
     field_side: int
-    num_layers: int  # in every block of the flow
+    num_features: int  # of the networks of the flow
+    num_field_chains: int
     num_field_steps: int
     num_draws: int
     num_epochs: int  # after each of which training can be interrupted
 
 
-FULL = Scale(16, 1_000, 1_024, 256, 8, 4, 1_200, 20_000, 20)
-SMOKE = Scale(4, 40, 64, 64, 4, 1, 40, 1_000, 2)
+FULL = Scale(16, 1_000, 1_024, 256, 8, 16, 4_096, 1_200, 20_000, 20)
+SMOKE = Scale(4, 40, 64, 64, 4, 4, 64, 40, 1_000, 2)
 COUPLING = exact.critical_coupling
-BATCH_SIZE = 256  # draws of the flow in a step
-WIDTH = 24  # of its networks' one layer
+BATCH_SIZE = 256  # fields in a step
+FIELD_SCALE = 4.0  # about the standard deviation of a site of the field
 NUM_PICTURES = 2
 NUM_FIELDS = 8  # latents of a level whose receptive fields are measured, at most
 
@@ -119,69 +121,78 @@ def _sampler_of_spins(key: jax.Array, scale: Scale, folder: Path, progress: Prog
     }
 
 
-def _flow(side: int, num_layers: int) -> Bijector:
-    """Blocks of 2 x 2 sites with pairs of affine couplings, disentangled and decimated at every level."""
-    is_kept = np.eye(2, dtype=bool)
-    net = bijectors.perceptron((WIDTH,), activation=bijectors.elu)
-    pair = [bijectors.affine_coupling((2, 2), mask, net) for mask in (is_kept, ~is_kept)]
-    block = bijectors.repeat(bijectors.chain(pair), num_layers)
-    return flows.rg_flow((side, side), disentangler=block, decimator=block)
+def _moved_about(key: jax.Array, fields: jax.Array) -> jax.Array:
+    """Fields moved and turned at random, as the target knows no place and no direction."""
+    row_key, column_key, turn_key = jax.random.split(key, 3)
+    for axis, shift_key in ((1, row_key), (2, column_key)):
+        fields = jnp.roll(fields, jax.random.randint(shift_key, (), 0, fields.shape[axis]), axis)
+    return jnp.where(jax.random.bernoulli(turn_key), fields, jnp.swapaxes(fields, 1, 2))
 
 
-def _latents(flow: Bijector, prior: Density, params: Any, fields: jax.Array) -> tuple[dict[int, jax.Array], np.ndarray]:
-    r"""Latents of fields, and ln q of the symmetrised flow.
-
-    It draws x and then its sign. So of the two fields ±x that it may have drawn the one with the latents is chosen with
-    the probability q(±x) / (q(x) + q(-x)): the latents of the target are standard normal if q is the target.
-    """
-    latents, log_det = flows.encode(flow, params, jnp.concatenate([fields, -fields]))
-    log_prob = np.asarray(prior.log_prob((), latents) + log_det, np.float64).reshape(2, -1)
-    total = np.logaddexp(*log_prob)
-    is_first = np.random.default_rng(0).random(len(total)) < np.exp(log_prob[0] - total)
-    chosen = np.where(is_first, 0, len(total)) + np.arange(len(total))
-    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[chosen]), latents), total - np.log(2)
+def _on_fields_of_spins(
+    likelihood: Partial, model: models.IsingDual, drawn: jax.Array, key: Any, params: Any, aux: Any, _: Any
+) -> Any:
+    """Gradient of the cross entropy of fields that belong to some of the spins, drawn anew at every step."""
+    row_key, field_key, move_key, key = jax.random.split(key, 4)
+    some = drawn[jax.random.randint(row_key, (BATCH_SIZE,), 0, drawn.shape[0])]
+    fields = jax.vmap(model.field_given_spins)(jax.random.split(field_key, BATCH_SIZE), some)
+    return likelihood(key, params, aux, _moved_about(move_key, fields))
 
 
-def _levels(flow: Bijector, params: Any, latents: dict[int, jax.Array]) -> list[dict[str, Any]]:
-    """Statistics of the latents by level, and how far they reach."""
-    found, sites = [], flows.latent_sites(flow)
-    sides = flows.geometry(flow).sides
-    for level, one in flows.level_statistics(latents).items():
-        shape = latents[level].shape[1:]
+def _radii(flow: Bijector, params: Any, latents: dict[int, jax.Array]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Of some latents of each level how far they move the field, and the radii of these regions."""
+    found = []
+    for level, one in latents.items():
+        shape = one.shape[1:]
         chosen = np.unique(np.linspace(0, np.prod(shape) - 1, NUM_FIELDS).round().astype(int))
         indices = [tuple(map(int, np.unravel_index(place, shape))) for place in chosen]
         moved = np.stack([flows.sensitivity(flow, params, latents, level, index) for index in indices])
-        radius = np.asarray(rbm.locality(jnp.asarray(moved.reshape(len(moved), -1).T), sides).radius)
+        sides = moved.shape[1:]
+        found.append((moved, np.asarray(rbm.locality(jnp.asarray(moved.reshape(len(moved), -1).T), sides).radius)))
+    return found
+
+
+def _levels(flow: Bijector, params: Any, untrained: Any, latents: dict[int, jax.Array]) -> list[dict[str, Any]]:
+    """Statistics of the latents by level, and how far they reach."""
+    found, statistics = [], flows.level_statistics(latents)
+    side = 2 * latents[0].shape[-1]
+    sites = flows.latent_sites((side, side), len(latents))
+    radii = zip(_radii(flow, params, latents), _radii(flow, untrained, latents), strict=True)
+    for (level, one), ((moved, radius), (_, before)) in zip(statistics.items(), radii, strict=True):
+        flat = sites[level].ravel()
+        middle = np.linspace(0, flat.size - 1, len(moved)).round().astype(int)[len(moved) // 2]
         found.append(
             {
-                "num_latents": int(np.prod(shape)),
+                "num_latents": int(flat.size),
                 "mean": one.mean,
                 "variance": one.variance,
                 "excess_kurtosis": one.excess_kurtosis,
                 "radius": float(radius.mean()),
                 "radius_error": float(radius.std(ddof=1) / np.sqrt(len(radius))),
+                "untrained_radius": float(before.mean()),
                 "field": moved[len(moved) // 2],
-                "cone": flows.receptive_field(flow, level, indices[len(moved) // 2]),
-                "site": int(sites[level][indices[len(moved) // 2]]),
+                "site": int(flat[middle]),
             }
         )
     return found
 
 
 def _flow_of_fields(key: jax.Array, scale: Scale, folder: Path, progress: Progress) -> dict[str, Any]:
-    """A hierarchical flow of the dual field, trained on its own draws, and its latents by level."""
-    init_key, chain_key, field_key, train_key, draw_key = jax.random.split(key, 5)
+    """Decimation of the dual field run backwards, trained on fields of Swendsen-Wang, and its latents by level."""
+    init_key, chain_key, test_key, field_key, train_key, draw_key = jax.random.split(key, 6)
     side = scale.field_side
     square = lattice.hypercubic((side, side))
     model = models.IsingDual(square, COUPLING)
-    flow = _flow(side, scale.num_layers)
-    prior = flows.gaussian(flows.geometry(flow).latent_shapes)
-    density = flows.symmetrized(flows.density(flow, prior))
+    sizes = {"scale": FIELD_SCALE, "num_pairs": 2, "num_features": scale.num_features}
+    density, flow = flows.decimation_density((side, side), **sizes), flows.decimation_flow((side, side), **sizes)
+    of_spins = spins.inverse_decimation(models.Ising(square, COUPLING))
+    drawn = spins.start_chains(chain_key, of_spins, scale.num_field_chains).states.spins[0]
+    start = density.init(init_key)
     params = _train(
         train_key,
-        flows.reverse_kl(density, model.action, BATCH_SIZE),
-        density.init(init_key),
-        5e-3,
+        Partial(_on_fields_of_spins, flows.forward_kl(density), model, drawn),
+        start,
+        1e-2,
         (scale.num_field_steps, scale.num_epochs),
         checkpoint_dir=folder,
         progress=progress,
@@ -191,20 +202,18 @@ def _flow_of_fields(key: jax.Array, scale: Scale, folder: Path, progress: Progre
         coupling, margin = (jnp.float64(np.float32(value)) for value in (model.coupling, model.margin))
         offset = models.IsingDual(square, coupling, margin).log_offset()
         log_partition = float(exact.torus_log_partition(coupling, square.shape) + offset)
-    # Independent fields of the target, exactly: those that belong to spins of as many chains.
-    of_spins = spins.inverse_decimation(models.Ising(square, COUPLING))
-    drawn = spins.start_chains(chain_key, of_spins, scale.num_chains).states.spins[0]
-    fields = jax.jit(jax.vmap(model.field_given_spins))(jax.random.split(field_key, len(drawn)), drawn)
-    latents, log_prob = _latents(flow, prior, params.flow, fields)
+    # Independent fields of the target, exactly: those that belong to spins of other chains.
+    others = spins.start_chains(test_key, of_spins, scale.num_chains).states.spins[0]
+    fields = jax.jit(jax.vmap(model.field_given_spins))(jax.random.split(field_key, len(others)), others)
+    latents, _ = flows.encode(flow, params, fields)
     actions = np.asarray(jax.jit(jax.vmap(model.action))(fields), np.float64)
-    gaps = log_partition + actions + log_prob  # ln q / p of samples of p
+    gaps = log_partition + actions + np.asarray(density.log_prob(params, fields), np.float64)  # ln q / p of p's samples
     return _estimates(draws.log_weights, log_partition) | {
         "side": side,
-        "num_layers": 2 * scale.num_layers,
-        "num_fields": len(drawn),
+        "num_fields": len(others),
         "forward_kl": float(-gaps.mean()),
         "forward_kl_error": float(gaps.std(ddof=1) / np.sqrt(len(gaps))),
-        "levels": _levels(flow, params.flow, latents),
+        "levels": _levels(flow, params, start, latents),
     }
 
 

@@ -79,6 +79,7 @@ def verdicts(chapter: dict[str, Any]) -> list[Verdict]:
     ]
     reaches = [(one["radius"], one["radius_error"]) for one in levels]
     radii = listed([value_with_error(*reach) for reach in reaches])
+    untrained = listed([f"{one['untrained_radius']:.2f}" for one in levels])
     means, variances = (listed([value_with_error(*one[name]) for one in levels]) for name in ("mean", "variance"))
     is_known = bool(np.isfinite(scores).all())
     return [
@@ -103,7 +104,7 @@ def verdicts(chapter: dict[str, Any]) -> list[Verdict]:
         Verdict(
             "Do latents move larger regions, the coarser their level?",
             all(grows) if np.isfinite(reaches).all() else None,
-            f"radius {radii} lattice spacings by level; 0 untrained",
+            f"radius {radii} lattice spacings by level; untrained {untrained}",
         ),
     ]
 
@@ -151,9 +152,9 @@ def _receptive_fields(fields: dict[str, Any]) -> Figure:
     for number, (axes, level) in enumerate(zip(grid[0], levels, strict=True)):
         # Moved around the torus, so that the site of the latent is in the middle.
         shift = [side // 2 - place for place in np.unravel_index(level["site"], (side, side))]
-        field, cone = (np.roll(np.asarray(level[name], np.float64), shift, (0, 1)) for name in ("field", "cone"))
+        field = np.roll(np.asarray(level["field"], np.float64), shift, (0, 1))
         axes.set_facecolor(BLANK)
-        shown = np.where(cone > 0, field / style.largest(field), np.nan)
+        shown = np.where(field > 0, field / style.largest(field), np.nan)
         axes.imshow(shown, cmap="viridis", vmin=0, vmax=1, extent=(*ends, *ends[::-1]))
         axes.plot(0, 0, "+", color=style.RED, markersize=9)
         axes.grid(visible=False)
@@ -171,10 +172,11 @@ def _latents(fields: dict[str, Any]) -> Figure:
     figure, grid = style.new_figure(1, 4, size=(13, 3.2))
     levels = fields["levels"]
     names = ("mean", "variance", "excess kurtosis", "radius / lattice spacings")
-    expected = ((0, "standard normal"), (1, "standard normal"), (0, "standard normal"), (0, "untrained"))
+    untrained = style.drawable("levels", [one["untrained_radius"] for one in levels])
+    expected = ((0, "standard normal"), (1, "standard normal"), (0, "standard normal"), (untrained, "untrained"))
     columns = zip(*map(_statistics, levels), strict=True)
     for axes, name, (value, label), points in zip(grid[0], names, expected, columns, strict=True):
-        axes.axhline(value, color=style.GREY, linestyle="--", linewidth=1, label=label)
+        axes.plot(np.arange(len(levels)), value + np.zeros(len(levels)), color=style.GREY, linestyle="--", label=label)
         values, errors = style.drawable("levels", points, shape="[levels, 2]").T
         style.error_points(axes, np.arange(len(levels)), values, errors, color=style.BLUE, marker="o")
         style.integer_axis(axes, np.arange(len(levels)))
@@ -223,7 +225,7 @@ def section(workspace: Workspace, chapter: dict[str, Any]) -> str:
         + figure_html(
             names[2],
             "How far one latent of each level moves the field, around its own site (cross); grey: sites that it cannot "
-            "move.",
+            "move, as they are drawn before it.",
         )
         + figure_html(names[3], "Latents of exact fields by level, and how far they reach; bars are standard errors.")
         + other.as_html()

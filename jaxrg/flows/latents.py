@@ -10,11 +10,10 @@ import numpy as np
 from jax import Array
 
 from jaxrg.base import Bijector, PyTree
-from jaxrg.checks import as_floating, as_sides, is_traced, kind_of
+from jaxrg.checks import as_count, as_floating, as_sides, is_traced, kind_of
 from jaxrg.closures import as_functions
 from jaxrg.flows.bijectors.making import as_event
-from jaxrg.flows.hierarchy import geometry
-from jaxrg.flows.passes import renormalise
+from jaxrg.flows.passes import FACTOR, by_level
 
 
 def as_batch(name: str, value: Any) -> PyTree:
@@ -180,28 +179,28 @@ def _traverse(flow: Bijector, params: PyTree, latents: PyTree, masks: PyTree, va
     return to_batch(flow.forward(params, jax.tree.map(lanes, latents, masks))[0])
 
 
-def latent_sites(flow: Bijector) -> dict[int, np.ndarray]:
+def latent_sites(sides: Sequence[int], num_levels: int) -> dict[int, np.ndarray]:
     """The site of the field at which each latent stays behind.
 
     Args:
-        flow: from `rg_flow`.
+        sides: of the lattice, without channels.
+        num_levels: of the latents.
 
     Returns:
         ``{level: [*shape of the level without channels]}`` sites of the flattened lattice. The published codes keep all
         latents in one array of the shape of the field: there they are at these sites.
 
     Raises:
-        ValueError: another bijector.
+        ValueError: sides that cannot be halved so often.
 
     Example:
-        >>> from jaxrg.flows import bijectors, rg_flow
-        >>> swap = bijectors.permutation((2, 2), [[3, 2], [1, 0]])
-        >>> latent_sites(rg_flow((4, 4), disentangler=swap, decimator=swap))[1].tolist()
+        >>> latent_sites((4, 4), 2)[1].tolist()
         [[0, 2], [8, 10]]
     """
-    plain = geometry(flow).without_channels()
-    sites = np.arange(math.prod(plain.sides)).reshape(plain.sides)
-    return renormalise(plain, lambda level, number, blocks: (blocks, None), sites)[0]
+    lattice, count = as_sides("sides", sides), as_count("num_levels", num_levels)
+    if not lattice or any(side % FACTOR ** (count - 1) for side in lattice):
+        raise ValueError(f"num_levels: expected sides that can be halved {count - 1} times, got {lattice}")
+    return by_level(np.arange(math.prod(lattice)).reshape(lattice), count, len(lattice))
 
 
 def latent_shapes(flow: Bijector, shape: Sequence[int]) -> dict[int, tuple[int, ...]]:

@@ -31,7 +31,7 @@ def test_cones_and_fields_are_those_of_plain_loops(name):
     latents = at_sites(flow, cone)
     latents = latents.any(axis=-1) if tree.get("channels") else latents
     np.testing.assert_array_equal(latents, plain.spread(mask, True, **plain_tree(tree, flow)))
-    for level, sites in flows.latent_sites(flow).items():
+    for level, sites in flows.latent_sites(tree["sides"], flows.geometry(flow).num_levels).items():
         alone = np.zeros(tree["sides"], bool)
         alone.ravel()[sites.ravel()[-1]] = True
         index = tuple(side - 1 for side in flows.geometry(flow).latent_shapes[level])

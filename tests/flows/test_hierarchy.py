@@ -76,7 +76,7 @@ def at_sites(flow: Bijector, latents: dict) -> np.ndarray:
     tree = flows.geometry(flow)
     lanes = latents[0].shape[len(tree.latent_shapes[0]) :]
     field = np.zeros((int(np.prod(tree.sides)), *tree.channels, *lanes), latents[0].dtype)
-    for level, sites in flows.latent_sites(flow).items():
+    for level, sites in flows.latent_sites(tree.sides, tree.num_levels).items():
         field[sites.ravel()] = np.asarray(latents[level]).reshape(-1, *tree.channels, *lanes)
     return field.reshape(*tree.shape, *lanes)
 
@@ -103,7 +103,7 @@ def test_a_flow_agrees_with_numpy_and_with_its_matrix(name, is_shared, x64):
 
     expected = plain.renormalise(fields, inverse, **plain_tree(tree, flow))
     np.testing.assert_allclose(at_sites(flow, latents), expected, atol=1e-10)
-    for level, sites in flows.latent_sites(flow).items():
+    for level, sites in flows.latent_sites(tree["sides"], flows.geometry(flow).num_levels).items():
         coordinates = np.stack(np.unravel_index(sites.ravel(), tree["sides"]), axis=1)
         assert {plain.level_of(site, flows.geometry(flow).num_levels) for site in coordinates.tolist()} == {level}
     np.testing.assert_allclose(log_det, np.linalg.slogdet(expected.reshape(size, size))[1], rtol=1e-9)
