@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from benchmarks.calls import Call
 from jaxrg import flows
@@ -32,6 +33,15 @@ def images(seed: int) -> dict:
     return {"images": jax.random.uniform(keys[0], (3, 4, 4)), "reference": jax.random.uniform(keys[1], (3, 4, 4))}
 
 
+DECIMATION = flows.images.image_decimation((4, 4, 1), num_components=2, num_features=4, num_levels=4)
+
+
+def given(seed: int) -> dict:
+    found = {"key": jax.random.key(seed), "flow": DECIMATION, "params": DECIMATION.init(jax.random.key(seed))}
+    image = {"levels": levels(seed, 4, 4, 1) // 64, "is_missing": np.arange(16).reshape(4, 4) == 5}
+    return found | image | {"num_particles": 4}
+
+
 CALLS = [
     Call(
         "flows.images.bits_per_dimension",
@@ -44,8 +54,12 @@ CALLS = [
             "batch_size": 3,
         },
     ),
+    Call("flows.images.complete", given),
     Call("flows.disentanglement", lambda seed: latents(seed) | {"num_bins": 4, "ridge": 0.01 + 0.01 * seed}),
-    Call("flows.images.image_decimation", lambda seed: {"shape": (8, 8, 1), "num_components": 2, "num_features": 4}),
+    Call(
+        "flows.images.image_decimation",
+        lambda seed: {"shape": (8, 8, 1), "num_components": 2, "num_features": 4, "alone": 4},
+    ),
     Call("flows.images.image_likelihood", lambda seed: {"density": FLAT, "dequantisation": NOISE}),
     Call("flows.images.nearest_levels", lambda seed: {"images": images(seed)["images"]}),
     Call("flows.images.peak_signal_to_noise", lambda seed: images(seed) | {"peak": 1.0 + seed}),

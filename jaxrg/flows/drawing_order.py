@@ -62,15 +62,15 @@ Passes: TypeAlias = list[tuple[list[tuple[int, int]], np.ndarray]]
 """Of each pass its targets and, ``[side, side]`` bool, what is known before it."""
 
 
-def groups_of_passes(side: int, radius: float) -> Iterator[tuple[Passes, float, int]]:
-    """Passes, how far their targets see, and the spacing of their level, in the order of drawing."""
+def groups_of_passes(side: int, radius: float, alone: int = TOP) -> Iterator[tuple[Passes, float, int]]:
+    """Passes, how far their targets see, and the spacing of their level, in the order of drawing.
+
+    Levels of up to ``alone`` sites a side are drawn site by site, each given all that are known.
+    """
     half, size = side // 2, TOP
     known = np.zeros((side, side), bool)
-    yield (
-        _as_drawn(known, [[(half * row, half * column)] for row, column in ((0, 0), (1, 1), (0, 1), (1, 0))]),
-        np.inf,
-        half,
-    )
+    corners = [[(half * row, half * column)] for row, column in ((0, 0), (1, 1), (0, 1), (1, 0))]
+    yield _as_drawn(known, corners), np.inf, half
     while size <= side:
         step = side // size
         tiles = range(0, size, SPACING)
@@ -78,7 +78,9 @@ def groups_of_passes(side: int, radius: float) -> Iterator[tuple[Passes, float, 
             passes = [
                 [(step * (i + row + a), step * (j + column + b)) for i in tiles for j in tiles] for a, b in OFFSETS
             ]
-            yield _as_drawn(known, passes), radius * step if size > TOP else np.inf, step
+            if size <= alone:
+                passes = [[site] for sites in passes for site in sites]
+            yield _as_drawn(known, passes), radius * step if size > alone else np.inf, step
         size *= 2
 
 

@@ -17,6 +17,7 @@ from jaxrg.closures import as_functions
 from jaxrg.samplers.derivatives import without_derivatives
 from jaxrg.samplers.fields import FieldState, Target, as_target, dtype_of
 from jaxrg.samplers.hamiltonian import as_step_size, hmc_step
+from jaxrg.samplers.resampling import systematic
 
 MAX_STAGES = 512  # of an adaptive schedule
 TARGET_ACCEPTANCE = 0.8  # of the moves
@@ -106,15 +107,6 @@ def _widest_step(gaps: Array, left: Array, fraction: Array) -> Array:
     return jnp.where(_effective_fraction(left * gaps) > fraction, left, low)
 
 
-def _resample(key: Array, log_weights: Array, particles: PyTree) -> PyTree:
-    """Systematically: of each particle as many copies as its weight wants, up to one."""
-    count = log_weights.size
-    bounds = jnp.cumsum(jax.nn.softmax(log_weights))
-    places = (jnp.arange(count, dtype=bounds.dtype) + jax.random.uniform(key, dtype=bounds.dtype)) / count
-    chosen = jnp.searchsorted(bounds / bounds[-1], places, side="right")
-    return jax.tree.map(lambda leaf: leaf[jnp.minimum(chosen, count - 1)], particles)
-
-
 def _stage(problem: _Problem, is_pilot: Array, key: Array, population: _Population) -> _Population:
     """Reweight, resample, and move by some trajectories; a pilot chooses the temperature and adapts the step size."""
     resample_key, move_key = jax.random.split(jax.random.fold_in(key, population.stage))
@@ -128,7 +120,8 @@ def _stage(problem: _Problem, is_pilot: Array, key: Array, population: _Populati
 
     chosen = lax.cond(planned == 0, choose, lambda _: planned, None)
     log_weights = (chosen - before) * gaps
-    particles = _resample(resample_key, log_weights, population.particles)
+    copied = systematic(resample_key, log_weights)
+    particles = jax.tree.map(lambda leaf: leaf[copied], population.particles)
     target = problem.target._replace(action=Partial(_tempered_action, problem, chosen))
 
     def one(step_size, key, field):

@@ -23,7 +23,7 @@ def loud(params, size=0.4):
 
 WIDTHS = {"num_components": 2, "num_features": 3}
 SMALL = flows.images.image_decimation((4, 4, 1), num_levels=2, **WIDTHS)
-COLOUR = flows.images.image_decimation((8, 8, 2), num_levels=16, **WIDTHS)
+COLOUR = flows.images.image_decimation((8, 8, 2), num_levels=16, alone=4, **WIDTHS)
 
 
 def log_probability(made, params, levels, num_levels, share=0.5):
@@ -83,7 +83,7 @@ def plain_log_probability(plan, params, image, num_levels):
 
 
 def test_an_image_has_the_probability_of_a_plain_loop(x64):
-    plan, params = Plan(8, 2, 2, 3, 3.2, 16), loud(COLOUR.init(jax.random.key(0)))
+    plan, params = Plan(8, 2, 2, 3, 3.2, 4, 16), loud(COLOUR.init(jax.random.key(0)))
     levels = np.random.default_rng(1).integers(0, 16, (3, 8, 8, 2))
     levels[0, :2], levels[0, -2:] = 0, 15
     found = log_probability(COLOUR, params, jnp.asarray(levels, float), 16)
@@ -91,19 +91,20 @@ def test_an_image_has_the_probability_of_a_plain_loop(x64):
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
-def test_pixels_see_all_known_ones_in_reach_and_none_across_the_edge():
-    plan, known = Plan(16, 1, 2, 3, 3.2, 16), set()
+@pytest.mark.parametrize("alone", [4, 8])
+def test_pixels_see_all_known_ones_in_reach_and_none_across_the_edge(alone):
+    plan, known = Plan(16, 1, 2, 3, 3.2, alone, 16), set()
     for number, group in enumerate(plan.groups):
-        step = 16 // (4 << max(number - 1, 0) // 3) if number else 8
+        size = 4 << max(number - 1, 0) // 3
         for targets, inputs, is_input in zip(*group, strict=True):
+            assert len(targets) == 1 or size > alone
             for place, target in enumerate(targets.tolist()):
                 found = inputs[is_input[:, place], place].tolist()
                 rows, columns = np.divmod(np.array(sorted(known), int), 16)
                 distance = np.hypot(rows - target // 16, columns - target % 16)
-                reach = 3.2 * step if number > 3 else np.inf
-                assert sorted(found) == [
-                    site for site, far in zip(sorted(known), distance, strict=True) if far <= reach
-                ]
+                reach = 3.2 * 16 / size if size > alone else np.inf
+                near = [site for site, far in zip(sorted(known), distance, strict=True) if far <= reach]
+                assert sorted(found) == near
             known |= set(targets.tolist())
     assert sorted(plan.sites) == list(range(256)) == sorted(known)
 
@@ -166,6 +167,33 @@ def test_narrow_and_distant_components_have_finite_derivatives():
         assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(found))
 
 
+def test_completions_have_the_probabilities_of_all_images(x64):
+    """Of binary images the 2^5 ways to fill in five pixels are listed."""
+    params = loud(SMALL.init(jax.random.key(0)), 0.3)
+    given = np.random.default_rng(2).integers(0, 2, (4, 4, 1))
+    gone = np.array([0, 5, 6, 9, 10])
+    mask = np.isin(np.arange(16), gone).reshape(4, 4)
+    bits = np.arange(32)[:, None] >> np.arange(5) & 1
+    images = np.repeat(given.reshape(1, 16), 32, axis=0)
+    images[:, gone] = bits
+    logs = np.asarray(log_probability(SMALL, params, jnp.asarray(images.reshape(-1, 4, 4, 1), float), 2))
+    shares, exact = np.exp(logs - np.logaddexp.reduce(logs)), np.logaddexp.reduce(logs)
+    runs = [
+        flows.images.complete(jax.random.key(number), SMALL, params, given, mask, num_particles=512)
+        for number in range(24)
+    ]
+    assert all(bool((np.asarray(run.levels) == given)[:, ~mask].all()) for run in runs)
+    ratios = np.exp(np.array([float(run.log_prob) for run in runs]) - exact)
+    assert abs(ratios.mean() - 1) < 4 * ratios.std(ddof=1) / np.sqrt(len(ratios)) < 0.2
+    found = np.stack(
+        [np.bincount(np.asarray(run.levels).reshape(-1, 16)[:, gone] @ 2 ** np.arange(5), minlength=32) for run in runs]
+    )
+    weighted = (found / 512 * ratios[:, None]).mean(0) / ratios.mean()
+    error = (found / 512).std(0, ddof=1) / np.sqrt(len(runs)) + 1e-3
+    assert np.max(np.abs(weighted - shares) / error) < 5
+    assert np.abs(weighted - 1 / 32).max() > 0.05  # and these are not equal
+
+
 @pytest.mark.slow
 def test_training_lowers_the_bits():
     """Stripes of one level an image: three pixels of four are known from the first."""
@@ -199,6 +227,7 @@ def test_training_lowers_the_bits():
         ({"shape": (8, 8)}, "channels"),
         ({"radius": 4.0}, "radius"),
         ({"num_levels": 1}, "num_levels"),
+        ({"alone": 2}, "alone"),
         ({"num_components": 0}, "num_components"),
     ],
 )

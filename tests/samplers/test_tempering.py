@@ -11,6 +11,7 @@ import scipy.special
 from jaxrg import exact, lattice, models, samplers
 from jaxrg.base import Density
 from jaxrg.samplers import tempering
+from jaxrg.samplers.resampling import systematic
 
 KEY = jax.random.key(1)
 
@@ -121,7 +122,7 @@ def test_resampling_keeps_the_share_of_every_particle():
     weights = np.array([0.5, 0.0, 0.26, 0.24])
     particles = jnp.repeat(jnp.arange(4.0), 25)
     log_weights = jnp.log(jnp.repeat(jnp.asarray(weights, jnp.float32), 25))
-    taken = np.asarray(tempering._resample(KEY, log_weights, particles)).astype(int)
+    taken = np.asarray(particles[systematic(KEY, log_weights)]).astype(int)
     counts = np.bincount(taken, minlength=4)
     assert np.all(np.abs(counts - 100 * weights) <= 1)
     assert counts[1] == 0

@@ -1,5 +1,6 @@
 """Images as samples of a density: dequantisation, likelihood, bits per dimension."""
 
+from jaxrg.flows.images.completion import Completions, complete
 from jaxrg.flows.images.decimation import image_decimation
 from jaxrg.flows.images.dequantisation import (
     Dequantisation,
@@ -18,9 +19,11 @@ from jaxrg.flows.images.likelihood import (
 
 __all__ = [
     "BitsPerDimension",
+    "Completions",
     "Dequantisation",
     "ImageParams",
     "bits_per_dimension",
+    "complete",
     "image_decimation",
     "image_likelihood",
     "nearest_levels",

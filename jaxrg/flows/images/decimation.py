@@ -34,6 +34,7 @@ class Plan:
         num_components: of the mixture of a pixel.
         num_features: of both hidden layers.
         radius: how far a pixel sees the known ones around it, in pixels of its level.
+        alone: pixels a side of the largest level whose pixels are drawn one by one.
         num_levels: that a channel can have.
     """
 
@@ -42,12 +43,13 @@ class Plan:
     num_components: int
     num_features: int
     radius: float
+    alone: int
     num_levels: int
 
     @functools.cached_property
     def groups(self) -> tuple[Around, ...]:
         """In the order of drawing: the four pixels of the top, then three classes of every level."""
-        drawn = groups_of_passes(self.side, self.radius)
+        drawn = groups_of_passes(self.side, self.radius, self.alone)
         return tuple(known_around(self.side, passes, radius, is_periodic=False) for passes, radius, _ in drawn)
 
     @functools.cached_property
@@ -126,7 +128,7 @@ class Pixels(NamedTuple):
         return LevelMixture(log_weights, means, self.log_scales[:, number])
 
 
-def _pixels(plan: Plan, weights: PyTree, is_input: Array, around: Array) -> Pixels:
+def pixels_of(plan: Plan, weights: PyTree, is_input: Array, around: Array) -> Pixels:
     """Of known pixels ``[channels, num_inputs, targets, lanes]``, from -1 to 1."""
     values = jnp.where(is_input[:, :, None], around, 0)
     values = values.reshape(-1, *values.shape[2:])
@@ -166,7 +168,7 @@ def _inverse(plan: Plan, params: PyTree, image: Array) -> tuple[dict[int, Array]
     seen, found = _as_seen(plan, flat, levels), []
     for group, weights in zip(plan.groups, params, strict=True):
         around = jnp.moveaxis(seen[:, group.inputs], 1, 0)
-        pixels = jax.vmap(functools.partial(_pixels, plan), out_axes=-3)(weights, jnp.asarray(group.is_input), around)
+        pixels = jax.vmap(functools.partial(pixels_of, plan), out_axes=-3)(weights, jnp.asarray(group.is_input), around)
         found.append(Pixels(*(part.reshape(*part.shape[:-3], group.targets.size, part.shape[-1]) for part in pixels)))
     # One list of all pixels in the order of drawing, so that their mixtures are one program.
     pixels, sites = Pixels(*map(functools.partial(jnp.concatenate, axis=-2), zip(*found, strict=True))), plan.sites
@@ -192,7 +194,7 @@ def _forward(plan: Plan, params: PyTree, latents: dict[int, Array]) -> tuple[Arr
     def one_pass(carry: tuple[Array, Array], step: Any) -> tuple[tuple[Array, Array], Array]:
         seen, images = carry
         weights, (targets, inputs, is_input) = step
-        pixels = _pixels(plan, weights, is_input, seen[:, inputs])
+        pixels = pixels_of(plan, weights, is_input, seen[:, inputs])
         log_weights, before, logs = pixels.logits, [], []
         for number in range(plan.channels):
             mixture = pixels.channel(number, log_weights, before)
@@ -211,14 +213,15 @@ def _forward(plan: Plan, params: PyTree, latents: dict[int, Array]) -> tuple[Arr
     return _from_sites(plan, carry[1], lanes), blocked_sum(jnp.concatenate(logs)).reshape(lanes)
 
 
-def _check_params(plan: Plan, params: Any) -> None:
+def check_params(plan: Plan, params: Any) -> None:
+    """Raise ValueError unless the parameters have as many groups of passes as the flow."""
     if not isinstance(params, tuple) or len(params) != len(plan.groups):
         raise ValueError(f"params: expected a tuple of {len(plan.groups)} groups of passes, got {kind_of(params)}")
 
 
 def _generate(plan: Plan, params: PyTree, latents: Any) -> tuple[Array, Array]:
     check_latents(shapes_by_level(plan.shape[:2], plan.num_scales, plan.shape[2:]), latents)
-    _check_params(plan, params)
+    check_params(plan, params)
     return _forward(plan, params, {level: as_floating("latents", latents[level]) for level in sorted(latents)})
 
 
@@ -226,7 +229,7 @@ def _renormalise(plan: Plan, params: PyTree, image: Any) -> tuple[dict[int, Arra
     values = as_floating("image", image)
     if values.shape[:3] != plan.shape:
         raise ValueError(f"image: expected shape {plan.shape}, with lanes last if there are, got {values.shape}")
-    _check_params(plan, params)
+    check_params(plan, params)
     if not is_traced(values) and not bool(np.all((np.asarray(values) >= 0) & (np.asarray(values) <= 1))):
         raise ValueError("image: expected values from 0 to 1")
     return _inverse(plan, params, values)
@@ -238,6 +241,7 @@ def image_decimation(
     num_components: int = 6,
     num_features: int = 48,
     radius: float = 3.2,
+    alone: int = 8,
     num_levels: int = 256,
 ) -> Bijector:
     r"""Decimation of images run backwards as a flow: every pixel's latent is the normal quantile of its level.
@@ -245,10 +249,11 @@ def image_decimation(
     .. math:: P(n) = \prod_i P(n_i \mid n_{\text{known before } i}), \qquad
         P(n_i) = \sum_k w_k \prod_c \int_{n_{ic}/K}^{(n_{ic} + 1)/K} \mathrm{logistic}(x;\, m_{kc}, s_{kc})\, dx
 
-    The four pixels of the coarsest level are drawn one by one; each doubling draws the (odd, odd) pixels of its
-    lattice, then the two other classes, each in four passes, given the levels that are known within a radius: 12 passes
-    a level, O(log L) in all. The channels of a pixel follow one another in the same mixture, whose means are linear in
-    the channels before. Networks of a pass are shared by its pixels, but for a bias of each place.
+    The pixels of the coarsest levels are drawn one by one, each given all that are known; each further doubling draws
+    the (odd, odd) pixels of its lattice, then the two other classes, each in four passes, given those that are known
+    within a radius: 12 passes a level, O(log L) in all. The channels of a pixel follow one another in the same mixture,
+    whose means are linear in the channels before. Networks of a pass are shared by its pixels, but for a bias of each
+    place.
 
     Inside a level x is uniform, so that uniform dequantisation costs nothing: the bound of bits per dimension is exact.
     Pixels see the levels of others and not the noise inside; derivatives of one pixel by another are those of the
@@ -259,6 +264,8 @@ def image_decimation(
         num_components: of the mixture of a pixel.
         num_features: of both hidden layers.
         radius: below 4, in pixels of the level.
+        alone: pixels a side, 4 at least, of the largest level that is drawn one by one: what is common to a whole image
+            can be decided there.
         num_levels: that a channel can have, 2 at least.
 
     Returns:
@@ -282,14 +289,27 @@ def image_decimation(
         Reed et al., ICML (2017), for parallel passes from coarse to fine; Salimans, Karpathy, Chen & Kingma, ICLR
         (2017), for the mixture of a pixel.
     """
-    plan = _as_plan(shape, num_components, num_features, radius, num_levels)
+    plan = _as_plan(shape, num_components, num_features, radius, alone, num_levels)
     return Bijector(*(Partial(fn, plan) for fn in (_init, _generate, _renormalise)))
 
 
-def _as_plan(shape: Any, num_components: Any, num_features: Any, radius: Any, num_levels: Any) -> Plan:
+def plan_of(flow: Bijector) -> Plan:
+    """What is static of a flow, which its functions hold.
+
+    Raises:
+        ValueError: another bijector.
+    """
+    plan = next(iter(getattr(getattr(flow, "forward", None), "args", ())), None)
+    if not isinstance(plan, Plan):
+        raise ValueError(f"flow: expected a flow that image_decimation made, got {kind_of(flow)}")
+    return plan
+
+
+def _as_plan(shape: Any, num_components: Any, num_features: Any, radius: Any, alone: Any, num_levels: Any) -> Plan:
     sides = as_sides("shape", shape)
     if len(sides) != 3 or sides[0] != sides[1] or sides[0] < TOP or sides[0] & (sides[0] - 1):
         raise ValueError(f"shape: expected (side, side, channels), a power of two of at least {TOP}, got {sides}")
     check_number("radius", radius, above=0, below=4)
     counts = as_count("num_components", num_components), as_count("num_features", num_features)
-    return Plan(sides[0], sides[2], *counts, float(radius), as_count("num_levels", num_levels, minimum=2))
+    last = as_count("alone", alone, minimum=TOP), as_count("num_levels", num_levels, minimum=2)
+    return Plan(sides[0], sides[2], *counts, float(radius), *last)

@@ -1,0 +1,16 @@
+"""Particles drawn anew by their weights."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+def systematic(key: Array, log_weights: Array) -> Array:
+    """``[num_particles]`` which particles go on: of each as many copies as its weight wants, up to one.
+
+    One uniform number places a comb of equal teeth along the shares.
+    """
+    count = log_weights.size
+    bounds = jnp.cumsum(jax.nn.softmax(log_weights))
+    places = (jnp.arange(count, dtype=bounds.dtype) + jax.random.uniform(key, dtype=bounds.dtype)) / count
+    return jnp.minimum(jnp.searchsorted(bounds / bounds[-1], places, side="right"), count - 1)
