@@ -172,6 +172,27 @@ def width_of_equal_size(make: Callable[[int], Density], target: int) -> int:
     return min((low, high), key=lambda width: abs(num_parameters(make(width)) - target))
 
 
+class Flow(NamedTuple):
+    """A flow of images or of the unbounded numbers behind them, and its density of images in [0, 1]."""
+
+    flow: Any
+    density: Density
+    latent_shapes: dict[int, tuple[int, ...]]
+    is_of_images: bool
+
+    def encode(self, params: Any, images: np.ndarray, key: jax.Array) -> dict[int, np.ndarray]:
+        """Latents of grey levels with noise inside them."""
+        parts = []
+        for part in np.array_split(images, max(1, len(images) // 256)):
+            values = (part.astype(np.float32) + np.asarray(jax.random.uniform(key, part.shape))) / 256
+            parts.append(flows.encode(self.flow, params, values if self.is_of_images else to_field(values))[0])
+        return {level: np.concatenate([np.asarray(one[level]) for one in parts]) for level in parts[0]}
+
+    def images(self, fields: Any) -> jax.Array:
+        """Images in [0, 1] of what the flow makes."""
+        return fields if self.is_of_images else to_images(fields)
+
+
 # Training.
 class Training(NamedTuple):
     """How long, and on what."""

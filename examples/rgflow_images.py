@@ -1,11 +1,12 @@
 # %% [markdown]
 # # Digits by scale: traverse, mix, inpaint
-# A hierarchical flow is trained on 4,500 handwritten digits, once with uniform noise inside the grey levels and once
-# with noise that is learned. Then its latents are looked at scale by scale: one of them is moved, the coarse ones of
-# two digits are exchanged, and patches are filled in from what is around them. Filling in optimises the missing pixels
-# through the blocks that they reach, their causal cone; beside it stands the same optimisation through the whole
-# flow, with the time of both and the signal-to-noise ratio against the true digit, and a patch filled with the mean
-# digit as the control.
+# Two hierarchical flows are trained on 4,500 handwritten digits: one of disentanglers and decimators on blocks, once
+# with uniform noise inside the grey levels and once with noise that is learned; and decimation run backwards, whose
+# pixels have levels to begin with. Then their latents are looked at scale by scale: one of them is moved, the coarse
+# ones of two digits are exchanged, and patches are filled in from what is around them. The flow of blocks optimises the
+# missing pixels through the blocks that they reach, their causal cone; beside it stands the same optimisation through
+# the whole flow. Decimation draws the missing pixels given the others, many times over. All have the time they take
+# and the signal-to-noise ratio against the true digit, and the mean digit as the control.
 #
 # A run goes on where it stopped: `python examples/rgflow_images.py --minutes 60`. Your own images come from a folder by
 # `--folder`, resized to 32x32.
@@ -33,6 +34,7 @@ from jaxrg.plot import style
 
 sys.path.insert(0, str(Path(__file__).parent))
 from _image_flows import (
+    Flow,
     Training,
     evaluate,
     hierarchical,
@@ -46,7 +48,8 @@ from _image_flows import (
 from _study import HEADER, Claim, mean_and_error, print_claims, save, show
 
 SIDE = 32
-MEAN = "mean digit"
+MEAN, CONE, WHOLE = "mean digit", "blocks: cone", "blocks: whole flow"
+DRAWN, MEAN_DRAWN = "one drawn", "mean of those drawn"
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 PATCH = slice(12, 20)  # rows and columns that are missing
 
@@ -58,14 +61,16 @@ class Scale(NamedTuple):
     num_test: int
     num_layers: tuple[int, ...]
     hidden: int
+    num_features: int  # of decimation run backwards
     training: Training
     num_filled: int  # images with a missing patch
     num_steps: int  # of the optimisation that fills them in
+    num_particles: int  # drawn side by side, where they are drawn
     is_simple: bool = False
 
 
-FULL = Scale(4_500, 500, (4, 4, 3, 2), 64, Training(4.0, 64, 20), 16, 200)
-SMOKE = Scale(64, 32, (1,), 4, Training(0.0, 16, 2), 2, 3, is_simple=True)
+FULL = Scale(4_500, 500, (4, 4, 3, 2), 64, 24, Training(4.0, 64, 20, 2e-3), 16, 200, 256)
+SMOKE = Scale(64, 32, (1,), 4, 4, Training(0.0, 16, 2), 2, 3, 4, is_simple=True)
 
 
 # %%
@@ -133,57 +138,69 @@ class Filled(NamedTuple):
     seconds: float  # of one image, compilation apart
 
 
-def fill_in(fill: Any, fields: jax.Array, truth: np.ndarray) -> Filled:
-    jax.block_until_ready(fill(fields[0]))
+def fill_in(fill: Any, levels: jax.Array, truth: np.ndarray) -> Filled:
+    jax.block_until_ready(fill(levels[0]))
     begun = time.perf_counter()
-    found = [jax.block_until_ready(fill(field)) for field in fields]
+    found = [jax.block_until_ready(fill(one)) for one in levels]
     seconds = (time.perf_counter() - begun) / len(found)
-    images = np.asarray(to_images(jnp.stack(found)))
+    images = np.asarray(jnp.stack(found))
     psnr = flows.images.peak_signal_to_noise(*(jnp.asarray(some[:, PATCH, PATCH]) for some in (images, truth)))
     return Filled(images, np.asarray(psnr), seconds)
 
 
-def inpainted(flow: Any, prior: Any, params: Any, train_levels: Any, levels: Any, scale: Scale) -> dict[str, Filled]:
-    """Patches filled in by the mean digit, by the cone and by the whole flow."""
+def inpainted(
+    blocks: Flow, params: Any, digits: Flow, digit_params: Any, train_levels: Any, levels: Any, scale: Scale
+) -> dict[str, Filled]:
+    """Patches filled in by the mean digit, by the cone and the whole flow of blocks, and drawn from coarse to fine."""
     is_missing = np.zeros((SIDE, SIDE), bool)
     is_missing[PATCH, PATCH] = True
     truth = np.asarray(levels, np.float32) / 255
-    start = middles(jnp.full((SIDE, SIDE, 1), 10, jnp.int32))  # nearly black
-    fields = jnp.where(jnp.asarray(is_missing)[None, ..., None], start[None], middles(levels))
-    mean = jnp.asarray(np.asarray(train_levels, np.float32).mean(0).astype(np.int32))
-    whole = flows.density(flow, prior)
-    own = flows.FlowParams(params, ())
+    given = jnp.where(jnp.asarray(is_missing)[None, ..., None], 10, levels)  # the patch begins nearly black
+    mean = jnp.asarray(np.asarray(train_levels, np.float32).mean(0) / 255)
+    prior, own = flows.gaussian(blocks.latent_shapes), flows.FlowParams(params, ())
+    search = search_of_whole_flow(flows.density(blocks.flow, prior), own, is_missing, scale.num_steps)
+
+    def by_cone(levels: jax.Array) -> jax.Array:
+        field = middles(levels)
+        return to_images(flows.inpaint(blocks.flow, prior, own, field, is_missing, num_steps=scale.num_steps).field)
+
+    def drawn(levels: jax.Array) -> jax.Array:
+        arguments = jax.random.key(8), digits.flow, digit_params, levels, is_missing
+        return flows.images.complete(*arguments, num_particles=scale.num_particles).levels / 255
+
     ways = {
-        MEAN: lambda field: jnp.where(jnp.asarray(is_missing)[..., None], middles(mean), field),
-        "cone": lambda field: flows.inpaint(flow, prior, own, field, is_missing, num_steps=scale.num_steps).field,
-        "whole flow": search_of_whole_flow(whole, own, is_missing, scale.num_steps),
+        MEAN: lambda levels: jnp.where(jnp.asarray(is_missing)[..., None], mean, levels / 255),
+        CONE: by_cone,
+        WHOLE: lambda levels: to_images(search(middles(levels))),
+        DRAWN: lambda levels: drawn(levels)[0],
+        MEAN_DRAWN: lambda levels: drawn(levels).mean(0),
     }
-    return {name: fill_in(way, fields, truth) for name, way in ways.items()}
+    return {name: fill_in(way, given, truth) for name, way in ways.items()}
 
 
 # %%
-def draw_scales(flow: Any, params: Any, levels: jax.Array) -> dict[str, Figure]:
+def draw_scales(made: Flow, params: Any, levels: np.ndarray) -> dict[str, Figure]:
     """Latents moved one at a time, and exchanged from a level on."""
-    latents = flows.encode(flow, params, middles(levels[:16]))[0]
+    latents = made.encode(params, levels[:16], jax.random.key(4))
     rows, labels = [], []
     for level, values in latents.items():
         spread = np.asarray(values.reshape(16, -1).std(0))
         best = int(np.argmax(spread))  # the latent that differs most from digit to digit
         one = {key: part[0] for key, part in latents.items()}
         index = np.unravel_index(best, values.shape[1:])
-        rows.append(to_images(flows.traverse(flow, params, one, level, index, jnp.linspace(-3, 3, 9))))
+        rows.append(made.images(flows.traverse(made.flow, params, one, level, index, jnp.linspace(-3, 3, 9))))
         labels.append(f"level {level}")
     traversal, [[axes]] = style.new_figure(1, 1, size=(8, len(rows) + 0.5))
     show_images(axes, np.stack(rows), labels)
     axes.set_title("the latent of each level that varies most, from -3 to 3")
 
     fine, coarse = ({level: part[side] for level, part in latents.items()} for side in (slice(0, 8), slice(8, 16)))
-    decode = jax.jit(lambda latents: to_images(flows.decode(flow, params, latents)[0]))
-    mixed = [decode(flows.mix(fine, coarse, level)) for level in range(1, len(latents))]
+    exchanged = [flows.mix(fine, coarse, level) for level in range(1, len(latents))]
+    mixed = [np.asarray(made.images(flows.decode(made.flow, params, both)[0])) for both in exchanged]
     given = np.asarray(levels[:16], np.float32) / 255
     labels = ["fine of", *(f"levels < {level}" for level in range(1, len(latents))), "coarse of"]
     mixing, [[axes]] = style.new_figure(1, 1, size=(8, len(labels) + 0.5))
-    show_images(axes, np.stack([given[:8], *map(np.asarray, mixed), given[8:]]), labels)
+    show_images(axes, np.stack([given[:8], *mixed, given[8:]]), labels)
     axes.set_title("fine levels of the digits above, coarse ones of those below")
     return {"traversals": traversal, "mixing": mixing}
 
@@ -214,44 +231,56 @@ def main(
     if minutes is not None:
         scale = scale._replace(training=scale.training._replace(minutes=minutes))
     train_levels, test_levels = images_of(folder, scale)
+    shape = (SIDE, SIDE, 1)
     flow = hierarchical((SIDE, SIDE), 1, scale.num_layers, scale.hidden, scale.is_simple)
-    prior = flows.gaussian(flows.geometry(flow).latent_shapes)
-    density = image_density(flow, (SIDE, SIDE, 1), flows.geometry(flow).latent_shapes, flows.gaussian)
-    noises = {"uniform": flows.images.uniform_dequantisation(), "learned": learned_noise(16)}
-    print(f"{num_parameters(density):,} parameters, {train_levels.shape[0]:,} images", flush=True)
+    shapes = flows.geometry(flow).latent_shapes
+    blocks = Flow(flow, image_density(flow, shape, shapes, flows.gaussian), shapes, False)
+    flow = flows.images.image_decimation(shape, num_features=scale.num_features)
+    shapes = flows.latent_shapes(flow, shape)
+    digits = Flow(flow, flows.density(flow, flows.gaussian(shapes)), shapes, True)
+    uniform = flows.images.uniform_dequantisation()
+    ways = {"uniform": (blocks, uniform), "learned": (blocks, learned_noise(16)), "decimation": (digits, uniform)}
     runs, bits = {}, {}
-    for name, noise in noises.items():
+    for name, (made, noise) in ways.items():
+        print(f"{name}: {num_parameters(made.density):,} parameters, {train_levels.shape[0]:,} images", flush=True)
         place = None if smoke else Path(out) / ("images" if folder else "mnist") / name
-        runs[name] = train(density, noise, train_levels, test_levels[:256], scale.training, place, f"{name} noise")
-        bits[name] = evaluate(density, noise, runs[name].params, test_levels)
-    many = evaluate(density, noises["uniform"], runs["uniform"].params, test_levels, num_draws=1 if smoke else 16)
-    params = runs["uniform"].params.density.flow[0]
-    filled = inpainted(flow, prior, params, train_levels, test_levels[: scale.num_filled], scale)
-    speedup = filled["whole flow"].seconds / filled["cone"].seconds
+        runs[name] = train(made.density, noise, train_levels, test_levels[:256], scale.training, place, name)
+        bits[name] = evaluate(made.density, noise, runs[name].params, test_levels)
+    num_draws = 1 if smoke else 16
+    many = evaluate(blocks.density, uniform, runs["uniform"].params, test_levels, num_draws=num_draws)
+    params, digit_params = runs["uniform"].params.density.flow[0], runs["decimation"].params.density.flow
+    filled = inpainted(blocks, params, digits, digit_params, train_levels, test_levels[: scale.num_filled], scale)
+    speedup = filled[WHOLE].seconds / filled[CONE].seconds
 
-    uniform, learned = bits["uniform"], bits["learned"]
-    gain, gain_error = mean_and_error(np.asarray(uniform.of_images) - np.asarray(learned.of_images))
+    gain, gain_error = mean_and_error(np.asarray(bits["uniform"].of_images) - np.asarray(bits["learned"].of_images))
     psnr = {name: show(*mean_and_error(one.psnr), 2) for name, one in filled.items()}
+    found = {name: show(one.mean, one.error, 4) for name, one in bits.items()}
     print_claims(
         [
             HEADER,
-            Claim("bits/dim, uniform noise, 1 draw", "", show(uniform.mean, uniform.error, 4), "8 (uniform levels)"),
-            Claim("bits/dim, uniform noise, 16 draws", "", show(many.mean, many.error, 4), ""),
-            Claim("bits/dim, learned noise, 1 draw", "lower", show(learned.mean, learned.error, 4), ""),
+            Claim("bits/dim, blocks, uniform noise, 1 draw", "", found["uniform"], "8 (uniform levels)"),
+            Claim(f"bits/dim, the same, {num_draws} draws", "", show(many.mean, many.error, 4), ""),
+            Claim("bits/dim, blocks, learned noise, 1 draw", "lower", found["learned"], ""),
             Claim("gain of learned noise, bits/dim", "0.05 to 0.1", show(gain, gain_error, 4, "+"), "0"),
-            Claim("PSNR of a patch by its cone / dB", "", psnr["cone"], f"mean digit {psnr[MEAN]}"),
-            Claim("PSNR by the whole flow / dB", "the same", psnr["whole flow"], ""),
+            Claim("bits/dim, decimation run backwards", "", found["decimation"], ""),
+            Claim("PSNR of a patch by its cone / dB", "", psnr[CONE], f"mean digit {psnr[MEAN]}"),
+            Claim("PSNR by the whole flow / dB", "the same", psnr[WHOLE], ""),
+            Claim("PSNR of the mean of those drawn / dB", "", psnr[MEAN_DRAWN], f"of one {psnr[DRAWN]}"),
             Claim("time of the whole flow over the cone's", "20", f"{speedup:.1f}", "1"),
         ]
     )
-    drawn = density.sample(jax.random.key(3), runs["uniform"].params.density, 16)[0]
-    samples, grid = style.new_figure(1, 2, size=(8, 4.3))
-    given = {"held-out images": np.asarray(test_levels[:16]) / 255, "drawn": np.asarray(drawn)}
+    samples, grid = style.new_figure(1, 3, size=(12, 4.3))
+    given = {"held-out images": np.asarray(test_levels[:16]) / 255}
+    for name, of in (("blocks", "uniform"), ("decimation", "decimation")):
+        drawn = ways[of][0].density.sample(jax.random.key(3), runs[of].params.density, 16)[0]
+        given[f"{name}, drawn"] = np.asarray(drawn)
     for axes, (title, some) in zip(grid[0], given.items(), strict=True):
         show_images(axes, some.reshape(4, 4, *some.shape[1:]))
         axes.set_title(title)
     truth = np.asarray(test_levels[: scale.num_filled], np.float32) / 255
-    figures = draw_scales(flow, params, test_levels) | {"samples": samples, "inpainting": draw_filled(filled, truth)}
+    figures = {"samples": samples, "inpainting": draw_filled(filled, truth)}
+    for name, made, own in (("blocks", blocks, params), ("decimation", digits, digit_params)):
+        figures |= {f"{name}_{key}": one for key, one in draw_scales(made, own, np.asarray(test_levels)).items()}
     save(figures, out)
     if not smoke and folder is None:
         record = {
@@ -264,8 +293,8 @@ def main(
                  "minutes": float(runs[name].minutes[-1]), "steps": runs[name].num_steps}
                 for name, one in bits.items()
             ] + [
-                {"name": f"mnist_inpaint_psnr_{name.replace(' ', '_')}", "value": float(one.psnr.mean()),
-                 "error": float(mean_and_error(one.psnr)[1]), "unit": "dB", "seconds": one.seconds}
+                {"name": f"mnist_inpaint_psnr_{name.replace(':', '').replace(' ', '_')}",
+                 "value": float(one.psnr.mean()), "error": float(mean_and_error(one.psnr)[1]), "unit": "dB", "seconds": one.seconds}
                 for name, one in filled.items()
             ] + [{"name": "mnist_inpaint_speedup", "value": speedup, "unit": "times less"}],
         }  # fmt: skip

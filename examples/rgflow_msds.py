@@ -29,11 +29,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxrg import datasets, flows
-from jaxrg.base import Density
 from jaxrg.plot import style
 
 sys.path.insert(0, str(Path(__file__).parent))
 from _image_flows import (
+    Flow,
     Trained,
     Training,
     evaluate,
@@ -42,8 +42,6 @@ from _image_flows import (
     multiscale,
     num_parameters,
     show_images,
-    to_field,
-    to_images,
     train,
     width_of_equal_size,
 )
@@ -76,27 +74,6 @@ NUM_SHOWN = 9  # images in a row; one number for all rows, so that one compiled 
 
 
 # %%
-class Flow(NamedTuple):
-    """A flow of images or of the unbounded numbers behind them, and its density of images in [0, 1]."""
-
-    flow: Any
-    density: Density
-    latent_shapes: dict[int, tuple[int, ...]]
-    is_of_images: bool
-
-    def encode(self, params: Any, images: np.ndarray, key: jax.Array) -> dict[int, np.ndarray]:
-        """Latents of grey levels with noise inside them."""
-        parts = []
-        for part in np.array_split(images, max(1, len(images) // 256)):
-            values = (part.astype(np.float32) + np.asarray(jax.random.uniform(key, part.shape))) / 256
-            parts.append(flows.encode(self.flow, params, values if self.is_of_images else to_field(values))[0])
-        return {level: np.concatenate([np.asarray(one[level]) for one in parts]) for level in parts[0]}
-
-    def images(self, fields: Any) -> jax.Array:
-        """Images in [0, 1] of what the flow makes."""
-        return fields if self.is_of_images else to_images(fields)
-
-
 def flows_of(scale: Scale, prior: Any) -> dict[str, Flow]:
     """Three flows with about as many parameters."""
     shape, is_simple = (*SIDES, CHANNELS), scale.is_simple
