@@ -294,7 +294,8 @@ def main(
                 for name, one in bits.items()
             ] + [
                 {"name": f"mnist_inpaint_psnr_{name.replace(':', '').replace(' ', '_')}",
-                 "value": float(one.psnr.mean()), "error": float(mean_and_error(one.psnr)[1]), "unit": "dB", "seconds": one.seconds}
+                 "value": float(one.psnr.mean()), "error": float(mean_and_error(one.psnr)[1]), "unit": "dB",
+                 "seconds": one.seconds}
                 for name, one in filled.items()
             ] + [{"name": "mnist_inpaint_speedup", "value": speedup, "unit": "times less"}],
         }  # fmt: skip
