@@ -38,6 +38,10 @@ TRAINED = (
     "phi4_20_ess",
     "phi4_32_ess",
     "phi4_64_ess",
+    "msds1_bits",
+    "msds1_realnvp_bits",
+    "msds2_bits",
+    "msds2_realnvp_bits",
 )
 
 Record = dict[str, Any]
