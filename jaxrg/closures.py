@@ -157,6 +157,16 @@ def _open_callable(fn: Callable, depth: int) -> Partial:
     return Partial(fn)
 
 
+class _Closed:
+    """A function that holds no arrays, as a leaf: a pytree without leaves would not pass for a function everywhere."""
+
+    def __init__(self, fn: Partial) -> None:
+        self.fn, self.identity = fn, jax.tree.structure(fn)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.fn(*args, **kwargs)
+
+
 def _bind(fn: Callable, *args: Any, **keywords: Any) -> Partial:
     contents = _Contents((fn, args, keywords), 0)
     return Partial(_Bound(contents), contents.arrays)
@@ -180,9 +190,9 @@ def _is_leaf(value: Any) -> bool:
 def _open_value(value: Any, depth: int) -> Any:
     """A closed-over value as a pytree that nothing can change any more, or `_MayChange`."""
     if isinstance(value, types.FunctionType):
-        return _open_function(value, depth + 1) if "<" in value.__qualname__ else value
+        return _as_leaf(_open_function(value, depth + 1)) if "<" in value.__qualname__ else value
     if inspect.ismethod(value) or isinstance(value, functools.partial):
-        return _open_callable(value, depth + 1)
+        return _as_leaf(_open_callable(value, depth + 1))
     if isinstance(value, list | dict):
         leaves = jax.tree.leaves(value)
         if leaves and all(map(_is_leaf, leaves)):
@@ -194,8 +204,14 @@ def _open_value(value: Any, depth: int) -> Any:
     return value
 
 
+def _as_leaf(fn: Partial) -> Any:
+    return fn if jax.tree.leaves(fn) else _Closed(fn)
+
+
 def _identity(value: Any, depth: int) -> Any:
     """What must be equal for two references to be the same for ever, or `_MayChange`."""
+    if isinstance(value, _Closed):
+        return value.identity
     if isinstance(value, CONSTANTS):
         return (type(value), repr(value))
     if isinstance(value, type | types.BuiltinFunctionType | np.ufunc | Array) or _is_of_library(value):

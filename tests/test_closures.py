@@ -6,6 +6,7 @@ import equinox
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
@@ -108,3 +109,22 @@ def test_what_changes_behind_the_name_of_a_function_is_seen(name):
     after = call(as_partial(get()), INPUTS)
     np.testing.assert_allclose(after, get()(INPUTS), rtol=1e-5, atol=1e-5)
     assert not np.allclose(after, before)
+
+
+def test_a_function_without_arrays_stays_one_for_who_asks_a_pytree():
+    """optax takes a mask that is a function for one only if it is a leaf; another one of the same line is the same."""
+
+    def frozen():
+        return optax.masked(optax.set_to_zero(), lambda params: {"kept": True, "free": False})
+
+    @jax.jit
+    def updates_of(update, updates):
+        optimiser = frozen()
+        return update(updates, optimiser.init(updates), updates)[0]
+
+    gradients = {"kept": jnp.ones(2), "free": jnp.ones(2)}
+    for _ in range(2):
+        found = updates_of(as_partial(frozen().update), gradients)
+        np.testing.assert_array_equal(found["kept"], 0)
+        np.testing.assert_array_equal(found["free"], 1)
+    assert updates_of._cache_size() == 1
