@@ -26,6 +26,7 @@ class Bought(NamedTuple):
     variance: np.ndarray  # [2] of one configuration
     log_partition: tuple[float, float] | None  # and its error
     note: str
+    is_converged: bool = True  # whether the errors can be trusted
 
     @property
     def price(self) -> np.ndarray:
@@ -102,12 +103,15 @@ def report(side: int, exact: dict[str, float], bought: Sequence[Bought]) -> None
             print(
                 f"{one.form}: ln Z by {one.name} off by {off:+.5f} +- {error:.5f} ({off / error:+.1f} sigma) in "
                 f"{show_seconds(one.seconds)}: {each:.5f} after one second, and {show_seconds(one.setup)} before it"
+                + ("" if one.is_converged else "; scatters too much for an error")
             )
     for form in ("spins", "fields"):
-        same = [one for one in bought if one.form == form]
+        same = [one for one in bought if one.form == form and one.is_converged]
+        left_out = [one.name for one in bought if one.form == form and not one.is_converged]
         best = min(same, key=lambda one: float(one.error[1]))
         away = [float((one.mean[1] - best.mean[1]) / max(np.hypot(one.error[1], best.error[1]), 1e-12)) for one in same]
-        print(f"{form}: |M| of all methods within {max(map(abs, away)):.1f} sigma of that of {best.name}")
+        apart = f" (without {', '.join(left_out)}, whose errors cannot be trusted)" if left_out else ""
+        print(f"{form}: |M| of all methods within {max(map(abs, away)):.1f} sigma of that of {best.name}{apart}")
 
 
 def figure_of(results: dict[int, list[Bought]]) -> Figure:

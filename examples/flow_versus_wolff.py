@@ -164,7 +164,7 @@ def hamiltonian(scale: Scale, target: Target) -> Bought:
 
 
 def tempered(scale: Scale, target: Target) -> Bought:
-    """Tempered SMC of the fields from independent normal numbers; errors from its populations."""
+    """Tempered SMC of the fields from independent normal numbers; its populations weigh as their Z, errors are theirs."""
     dual, repeats = target.dual, scale.num_repeats
 
     def populations(key: jax.Array) -> Any:
@@ -172,11 +172,14 @@ def tempered(scale: Scale, target: Target) -> Bought:
 
     found, seconds, compilation = timed(populations)
     values = np.asarray(jax.jit(jax.vmap(jax.vmap(observables_of(dual))))(found.configurations), np.float64)
-    means = values.mean(axis=1)
+    logs, means = np.asarray(found.log_partitions, np.float64), values.mean(axis=1)
+    shares = np.exp(logs - np.logaddexp.reduce(logs))[:, None]
+    mean = (shares * means).sum(axis=0)
+    error = np.sqrt((shares**2 * (means - mean) ** 2).sum(axis=0) * repeats / (repeats - 1))
+    is_converged = bool(logs.std(ddof=1) < 0.5)  # else the populations are too small for their scatter to be an error
     return Bought(
-        "fields", "tempered SMC", 0.0, compilation, seconds, means.mean(axis=0),
-        means.std(axis=0, ddof=1) / repeats**0.5,
-        values.var(axis=(0, 1)), (float(found.log_partition), float(found.error)), f"{int(found.num_stages)} stages",
+        "fields", "tempered SMC", 0.0, compilation, seconds, mean, error, values.var(axis=(0, 1)),
+        (float(found.log_partition), float(found.error)), f"{int(found.num_stages)} stages", is_converged,
     )  # fmt: skip
 
 

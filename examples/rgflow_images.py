@@ -51,7 +51,6 @@ SIDE = 32
 MEAN, CONE, WHOLE = "mean digit", "blocks: cone", "blocks: whole flow"
 DRAWN, MEAN_DRAWN = "one drawn", "mean of those drawn"
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
-PATCH = slice(12, 20)  # rows and columns that are missing
 
 
 class Scale(NamedTuple):
@@ -66,18 +65,25 @@ class Scale(NamedTuple):
     num_filled: int  # images with a missing patch
     num_steps: int  # of the optimisation that fills them in
     num_particles: int  # drawn side by side, where they are drawn
+    side: int = SIDE
     is_simple: bool = False
+
+    @property
+    def patch(self) -> slice:
+        """Rows and columns that are missing, about the middle."""
+        return slice(3 * self.side // 8, 5 * self.side // 8)
 
 
 FULL = Scale(4_500, 500, (4, 4, 3, 2), 64, 24, Training(4.0, 64, 20, 2e-3), 16, 200, 256)
-SMOKE = Scale(64, 32, (1,), 4, 4, Training(0.0, 16, 2), 2, 3, 4, is_simple=True)
+SMOKE = Scale(64, 32, (1,), 4, 4, Training(0.0, 16, 2), 2, 3, 4, SIDE // 4, is_simple=True)
 
 
 # %%
 def images_of(folder: str | None, scale: Scale) -> tuple[jax.Array, jax.Array]:
-    """Levels ``[num_images, 32, 32, 1]`` to train on and to test with; simple ones are ellipses, drawn at once."""
+    """Levels ``[num_images, side, side, 1]`` to train on and to test with; simple ones are ellipses, drawn at once."""
     if folder is None and scale.is_simple:
-        levels = datasets.msds1(jax.random.key(0), scale.num_train + scale.num_test).images[..., :1]
+        images = datasets.msds1(jax.random.key(0), scale.num_train + scale.num_test).images
+        levels = images[:, : scale.side, : scale.side, :1]
         return levels[: scale.num_train], levels[scale.num_train :]
     if folder is None:
         data = datasets.mnist_5k()
@@ -90,9 +96,9 @@ def images_of(folder: str | None, scale: Scale) -> tuple[jax.Array, jax.Array]:
     return tuple(flows.images.nearest_levels(part.inputs) for part in parts)  # type: ignore[return-value]
 
 
-def learned_noise(hidden: int) -> flows.images.Dequantisation:
+def learned_noise(side: int, hidden: int) -> flows.images.Dequantisation:
     """A logistic distribution of the noise of every pixel, whose place and width depend on its level."""
-    shape = (1, SIDE, SIDE)
+    shape = (1, side, side)
     conditioner = bijectors.perceptron((hidden,))
     layer = bijectors.affine_coupling(shape, np.zeros(1, bool), conditioner, condition_shape=shape)
     return flows.images.variational_dequantisation(layer)
@@ -138,13 +144,13 @@ class Filled(NamedTuple):
     seconds: float  # of one image, compilation apart
 
 
-def fill_in(fill: Any, levels: jax.Array, truth: np.ndarray) -> Filled:
+def fill_in(fill: Any, levels: jax.Array, truth: np.ndarray, patch: slice) -> Filled:
     jax.block_until_ready(fill(levels[0]))
     begun = time.perf_counter()
     found = [jax.block_until_ready(fill(one)) for one in levels]
     seconds = (time.perf_counter() - begun) / len(found)
     images = np.asarray(jnp.stack(found))
-    psnr = flows.images.peak_signal_to_noise(*(jnp.asarray(some[:, PATCH, PATCH]) for some in (images, truth)))
+    psnr = flows.images.peak_signal_to_noise(*(jnp.asarray(some[:, patch, patch]) for some in (images, truth)))
     return Filled(images, np.asarray(psnr), seconds)
 
 
@@ -152,8 +158,8 @@ def inpainted(
     blocks: Flow, params: Any, digits: Flow, digit_params: Any, train_levels: Any, levels: Any, scale: Scale
 ) -> dict[str, Filled]:
     """Patches filled in by the mean digit, by the cone and the whole flow of blocks, and drawn from coarse to fine."""
-    is_missing = np.zeros((SIDE, SIDE), bool)
-    is_missing[PATCH, PATCH] = True
+    is_missing = np.zeros((scale.side, scale.side), bool)
+    is_missing[scale.patch, scale.patch] = True
     truth = np.asarray(levels, np.float32) / 255
     given = jnp.where(jnp.asarray(is_missing)[None, ..., None], 10, levels)  # the patch begins nearly black
     mean = jnp.asarray(np.asarray(train_levels, np.float32).mean(0) / 255)
@@ -175,7 +181,7 @@ def inpainted(
         DRAWN: lambda levels: drawn(levels)[0],
         MEAN_DRAWN: lambda levels: drawn(levels).mean(0),
     }
-    return {name: fill_in(way, given, truth) for name, way in ways.items()}
+    return {name: fill_in(way, given, truth, scale.patch) for name, way in ways.items()}
 
 
 # %%
@@ -205,10 +211,10 @@ def draw_scales(made: Flow, params: Any, levels: np.ndarray) -> dict[str, Figure
     return {"traversals": traversal, "mixing": mixing}
 
 
-def draw_filled(filled: dict[str, Filled], truth: np.ndarray) -> Figure:
+def draw_filled(filled: dict[str, Filled], truth: np.ndarray, patch: slice) -> Figure:
     shown = min(8, len(truth))
     holes = truth.copy()
-    holes[:, PATCH, PATCH] = 0.5
+    holes[:, patch, patch] = 0.5
     labels, pictures = ["truth", "given"], [truth, holes]
     for name, one in filled.items():
         cost = "" if name == MEAN else f", {one.seconds:.2g} s"
@@ -216,7 +222,8 @@ def draw_filled(filled: dict[str, Filled], truth: np.ndarray) -> Figure:
         pictures.append(one.images)
     figure, [[axes]] = style.new_figure(1, 1, size=(9, 1.05 * len(labels) + 0.4))
     show_images(axes, np.stack([picture[:shown] for picture in pictures]), labels)
-    axes.set_title("a patch of 8 x 8 pixels filled in")
+    width = patch.stop - patch.start
+    axes.set_title(f"a patch of {width} x {width} pixels filled in")
     return figure
 
 
@@ -231,15 +238,19 @@ def main(
     if minutes is not None:
         scale = scale._replace(training=scale.training._replace(minutes=minutes))
     train_levels, test_levels = images_of(folder, scale)
-    shape = (SIDE, SIDE, 1)
-    flow = hierarchical((SIDE, SIDE), 1, scale.num_layers, scale.hidden, scale.is_simple)
+    shape = (scale.side, scale.side, 1)
+    flow = hierarchical(shape[:2], 1, scale.num_layers, scale.hidden, scale.is_simple)
     shapes = flows.geometry(flow).latent_shapes
     blocks = Flow(flow, image_density(flow, shape, shapes, flows.gaussian), shapes, False)
     flow = flows.images.image_decimation(shape, num_features=scale.num_features)
     shapes = flows.latent_shapes(flow, shape)
     digits = Flow(flow, flows.density(flow, flows.gaussian(shapes)), shapes, True)
     uniform = flows.images.uniform_dequantisation()
-    ways = {"uniform": (blocks, uniform), "learned": (blocks, learned_noise(16)), "decimation": (digits, uniform)}
+    ways = {
+        "uniform": (blocks, uniform),
+        "learned": (blocks, learned_noise(scale.side, 16)),
+        "decimation": (digits, uniform),
+    }
     runs, bits = {}, {}
     for name, (made, noise) in ways.items():
         print(f"{name}: {num_parameters(made.density):,} parameters, {train_levels.shape[0]:,} images", flush=True)
@@ -278,7 +289,7 @@ def main(
         show_images(axes, some.reshape(4, 4, *some.shape[1:]))
         axes.set_title(title)
     truth = np.asarray(test_levels[: scale.num_filled], np.float32) / 255
-    figures = {"samples": samples, "inpainting": draw_filled(filled, truth)}
+    figures = {"samples": samples, "inpainting": draw_filled(filled, truth, scale.patch)}
     for name, made, own in (("blocks", blocks, params), ("decimation", digits, digit_params)):
         figures |= {f"{name}_{key}": one for key, one in draw_scales(made, own, np.asarray(test_levels)).items()}
     save(figures, out)

@@ -47,7 +47,7 @@ from _image_flows import (
 )
 from _study import save, show
 
-SIDES, CHANNELS = (32, 32), 3
+SIDE, CHANNELS, TILE = 32, 3, (1, 2)  # and the tile whose ellipse is looked at by itself
 GENERATORS = {"msds1": datasets.msds1, "msds2": datasets.msds2}
 PUBLISHED = {"msds1": 1.85, "msds2": 1.94}  # an independent reproduction with 100 million parameters
 DECIMATION, BLOCKS, REALNVP = "decimation backwards", "blocks of RG-Flow", "multi-scale RealNVP"
@@ -65,30 +65,31 @@ class Scale(NamedTuple):
     num_features: int  # of decimation run backwards; the others are as wide as makes them as large
     training: Training
     num_known: int  # images for what latents know
+    side: int = SIDE  # of an image, or of that tile alone
     is_simple: bool = False
 
 
 FULL = Scale(90_000, 4_000, (4, 4, 3, 2), 48, Training(10.0, 32, 20, 3e-3), 4_096)
-SMOKE = Scale(64, 32, (1, 1), 4, Training(0.0, 16, 2), 256, is_simple=True)
+SMOKE = Scale(64, 32, (1, 1), 4, Training(0.0, 16, 2), 256, SIDE // 4, is_simple=True)
 NUM_SHOWN = 9  # images in a row; one number for all rows, so that one compiled program decodes them
 
 
 # %%
 def flows_of(scale: Scale, prior: Any) -> dict[str, Flow]:
     """Three flows with about as many parameters."""
-    shape, is_simple = (*SIDES, CHANNELS), scale.is_simple
+    shape, sides, is_simple = (scale.side, scale.side, CHANNELS), (scale.side, scale.side), scale.is_simple
     flow = flows.images.image_decimation(shape, num_features=scale.num_features)
     shapes = flows.latent_shapes(flow, shape)
     first = Flow(flow, flows.density(flow, flows.gaussian(shapes)), shapes, True)
 
     def blocks(width: int) -> Flow:
-        made = hierarchical(SIDES, CHANNELS, scale.num_layers, width, is_simple)
+        made = hierarchical(sides, CHANNELS, scale.num_layers, width, is_simple)
         shapes = flows.geometry(made).latent_shapes
         return Flow(made, image_density(made, shape, shapes, prior), shapes, False)
 
     def convolutions(width: int) -> Flow:
         num_layers = scale.num_layers[: len(scale.num_layers) - 1]
-        made, shapes = multiscale(SIDES, CHANNELS, num_layers, width, is_simple)
+        made, shapes = multiscale(sides, CHANNELS, num_layers, width, is_simple)
         return Flow(made, image_density(made, shape, shapes, prior), shapes, False)
 
     target = num_parameters(first.density)
@@ -119,7 +120,7 @@ def factors_of(labels: np.ndarray, tile: tuple[int, int]) -> np.ndarray:
 
 def known_by_level(latents: dict, labels: np.ndarray, order: np.ndarray) -> dict[int, flows.Disentanglement]:
     """What the latents of every level know of the factors of the images in this order."""
-    factors = jnp.asarray(factors_of(labels, (1, 2))[order])
+    factors = jnp.asarray(factors_of(labels, TILE)[order])
     return {
         level: flows.disentanglement(values.reshape(len(values), -1), factors, ridge=1.0)
         for level, values in latents.items()
@@ -301,9 +302,12 @@ def main(
     if minutes is not None:
         scale = scale._replace(training=scale.training._replace(minutes=minutes))
     train_key, test_key = jax.random.split(jax.random.key(0))
-    levels = GENERATORS[data](train_key, scale.num_train).images
     test = GENERATORS[data](test_key, scale.num_test + scale.num_known)
-    held_out, seen = test.images[: scale.num_test], np.asarray(test.images[-scale.num_known :])
+    # A simple study is of one tile.
+    rows, columns = (slice(scale.side * place, scale.side * (place + 1)) for place in TILE)
+    where = (slice(None), rows, columns) if scale.is_simple else ...
+    levels = GENERATORS[data](train_key, scale.num_train).images[where]
+    held_out, seen = test.images[where][: scale.num_test], np.asarray(test.images[where][-scale.num_known :])
     noise = flows.images.uniform_dequantisation()
     # A Laplace prior of variance one, as published; quantiles of decimation are normal by construction.
     make_prior = flows.gaussian if prior == "gaussian" else functools.partial(flows.laplace, scale=0.5**0.5)

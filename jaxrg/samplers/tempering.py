@@ -30,7 +30,7 @@ class TemperedSMC(NamedTuple):
     log_partition: Array  # [] ln Z, of the mean of all populations' estimates of Z
     error: Array  # [] its standard error, from their scatter
     log_partitions: Array  # [num_repeats] ln of the estimate of each population
-    configurations: PyTree  # [num_repeats, num_particles, *shape], all of one weight
+    configurations: PyTree  # [num_repeats, num_particles, *shape]; a population weighs exp(log_partitions) as a whole
     inverse_temperatures: Array  # [max_stages] up to 1, which fills the stages that were not needed
     acceptance: Array  # [max_stages] of the moves of a stage, mean of all populations; 0 where not needed
     num_stages: Array  # [] int32
