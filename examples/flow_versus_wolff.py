@@ -164,7 +164,7 @@ def hamiltonian(scale: Scale, target: Target) -> Bought:
 
 
 def tempered(scale: Scale, target: Target) -> Bought:
-    """Tempered SMC of the fields from independent normal numbers; its populations weigh as their Z, errors are theirs."""
+    """Tempered SMC of the fields from independent normal numbers; its populations weigh as their Z."""
     dual, repeats = target.dual, scale.num_repeats
 
     def populations(key: jax.Array) -> Any:
