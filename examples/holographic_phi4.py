@@ -281,10 +281,16 @@ def claims_of(point: Point) -> list[Claim]:
             f"flow as it is {show(point.bare_decay.eta, point.bare_decay.eta_error, 4)}",
         ),
         Claim(
+            "  chi2 of clusters: power law, exponential",
+            "-",
+            f"{true.chi_squared[0]:.1f}, {true.chi_squared[1]:.1f} / {true.freedom}",
+            f"xi {length:.1f}",
+        ),
+        Claim(
             "  phase by chi2(exp) - chi2(power): flow | clusters",
             f"{phase} by stiffness",
             f"{doubt}{verdict(point.decay)} {point.decay.preference:+.1f} | {verdict(true)} {true.preference:+.1f}",
-            f"clusters {true.chi_squared[0]:.1f}, {true.chi_squared[1]:.1f} / {true.freedom}; xi {length:.1f}",
+            f"flow as it is {verdict(point.bare_decay)} {point.bare_decay.preference:+.1f}",
         ),
         Claim(
             "  mean phase in the top latents: coherence",
@@ -373,11 +379,14 @@ def main(
             params = train(gradient_fn, optimizer, params, scale, folder)
         points.append(measure(scale, flow, density, start, params, kappa, time.time() - begin))
         print_claims(claims_of(points[-1]), widths=(48, 20, 34))
-    agree = [
-        verdict(point.decay) == ("algebraic" if point.true_stiffness.mean > KT_STIFFNESS else "disordered")
-        for point in points
-    ]
-    print(f"phase of the weighted flow as the stiffness of clusters has it: {sum(agree)} of {len(points)}")
+    phases = ["algebraic" if point.true_stiffness.mean > KT_STIFFNESS else "disordered" for point in points]
+    for name, decays in (
+        ("weighted flow", [point.decay for point in points]),
+        ("flow as it is", [point.bare_decay for point in points]),
+        ("clusters", [point.true_decay for point in points]),
+    ):
+        agree = sum(verdict(decay) == phase for decay, phase in zip(decays, phases, strict=True))
+        print(f"phase by the decay, {name}, as the stiffness of clusters has it: {agree} of {len(points)}")
     worst = min(p_value(point.true_decay.chi_squared[0], point.true_decay.freedom) for point in points)
     print(f"distances from {FIRST} sites; smallest p-value of a power law among the couplings {worst:.1e}")
     save({"decays": decays_figure(points), "phases": phases_figure(points), "bulk": bulk_figure(points)}, out)

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrg import exact, flows, lattice, models
-from jaxrg.base import Bijector
+from jaxrg import exact, lattice, models
 from jaxrg.demo import (
     backwards,
     backwards_report,
@@ -213,22 +212,15 @@ def test_samplers_are_exact_only_where_their_weights_say_so(changes, expected):
     assert answers(backwards_report, demo_chapters.backwards(**changes)) == expected
 
 
-def test_fields_of_a_symmetrised_flow_go_to_the_latents_they_may_have_come_from():
-    """Of a flow that moves everything up, a field far up has come from itself, one far down from its negative."""
-
-    def move(sign):
-        return lambda params, x: (x + 2 * sign, jnp.zeros(x.shape[2:]))
-
-    up = Bijector(lambda key: (), move(1), move(-1))
-    flow = flows.rg_flow((2, 2), disentangler=up, decimator=up)
-    prior = flows.gaussian(flows.geometry(flow).latent_shapes)
-    params = flow.init(jax.random.key(0))
-    above = jnp.array([[5.0, 4.5], [3.5, 3.0]])
-    fields = jnp.stack([above, -above])
-    latents, log_prob = backwards._latents(flow, prior, params, fields)
-    np.testing.assert_allclose(flows.decode(flow, params, latents)[0], jnp.abs(fields), rtol=1e-6)
-    density = flows.symmetrized(flows.density(flow, prior))
-    np.testing.assert_allclose(log_prob, density.log_prob(flows.FlowParams(params, ()), fields), rtol=1e-6)
+def test_fields_are_moved_about_to_equally_likely_ones():
+    model = models.IsingDual(lattice.hypercubic((4, 4)), 0.4)
+    fields = jax.random.normal(jax.random.key(0), (5, 4, 4))
+    actions, seen = jax.vmap(model.action)(fields), set()
+    for seed in range(6):
+        moved = backwards._moved_about(jax.random.key(seed), fields)
+        np.testing.assert_allclose(jax.vmap(model.action)(moved), actions, rtol=1e-5)
+        seen.add(float(moved[0, 0, 0]))
+    assert len(seen) > 2
 
 
 def test_the_curves_of_the_small_torus_are_those_of_enumeration(x64):

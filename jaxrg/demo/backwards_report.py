@@ -201,10 +201,10 @@ def section(workspace: Workspace, chapter: dict[str, Any]) -> str:
         f"<p>At the critical coupling K = {chapter['coupling']:.6f}, two samplers that begin with the large scales and "
         "know the probability q of every draw, so that weights w = e<sup>-S</sup>/q make their answers exact. "
         f"Decimation run backwards draws {spins['side']} &times; {spins['side']} spins, every second site from those "
-        "that are there, by networks that have learned from Swendsen-Wang samples by maximum likelihood. A "
-        f"hierarchical flow of {fields['num_layers']} affine couplings a block draws the continuous dual of the model "
-        f"on {fields['side']} &times; {fields['side']} sites, and has learned from its own draws alone, by the reverse "
-        "KL, averaged over the sign of the field. KL is KL(q || p) against the exact ln Z.</p>"
+        "that are there, by networks that have learned from Swendsen-Wang samples by maximum likelihood. A flow of the "
+        f"same order draws the continuous dual of the model on {fields['side']} &times; {fields['side']} sites, each "
+        "from a mixture of Gaussians, and has learned from fields that belong to such samples. KL is KL(q || p) against "
+        "the exact ln Z.</p>"
     )
     small = (
         f"<p class='small'>Run forwards, the flow renormalises: {fields['num_fields']} independent exact fields, which "
