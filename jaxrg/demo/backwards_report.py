@@ -203,8 +203,8 @@ def section(workspace: Workspace, chapter: dict[str, Any]) -> str:
         f"Decimation run backwards draws {spins['side']} &times; {spins['side']} spins, every second site from those "
         "that are there, by networks that have learned from Swendsen-Wang samples by maximum likelihood. A flow of the "
         f"same order draws the continuous dual of the model on {fields['side']} &times; {fields['side']} sites, each "
-        "from a mixture of Gaussians, and has learned from fields that belong to such samples. KL is KL(q || p) against "
-        "the exact ln Z.</p>"
+        "from a mixture of Gaussians, and has learned from fields that belong to such samples. KL is KL(q || p) "
+        "against the exact ln Z.</p>"
     )
     small = (
         f"<p class='small'>Run forwards, the flow renormalises: {fields['num_fields']} independent exact fields, which "
