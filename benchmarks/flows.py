@@ -39,8 +39,10 @@ TRAINED = (
     "phi4_32_ess",
     "phi4_64_ess",
     "msds1_bits",
+    "msds1_blocks_bits",
     "msds1_realnvp_bits",
     "msds2_bits",
+    "msds2_blocks_bits",
     "msds2_realnvp_bits",
 )
 

@@ -183,8 +183,9 @@ class Flow(NamedTuple):
     def encode(self, params: Any, images: np.ndarray, key: jax.Array) -> dict[int, np.ndarray]:
         """Latents of grey levels with noise inside them."""
         parts = []
-        for part in np.array_split(images, max(1, len(images) // 256)):
-            values = (part.astype(np.float32) + np.asarray(jax.random.uniform(key, part.shape))) / 256
+        for number, part in enumerate(np.array_split(images, max(1, len(images) // 256))):
+            noise = jax.random.uniform(jax.random.fold_in(key, number), part.shape, maxval=1 - 2.0**-12)
+            values = (part.astype(np.float32) + np.asarray(noise)) / 256
             parts.append(flows.encode(self.flow, params, values if self.is_of_images else to_field(values))[0])
         return {level: np.concatenate([np.asarray(one[level]) for one in parts]) for level in parts[0]}
 
@@ -206,7 +207,7 @@ class Training(NamedTuple):
 class Trained(NamedTuple):
     """A density after its training."""
 
-    params: flows.images.ImageParams  # moving average of the last steps
+    params: flows.images.ImageParams  # of the last step or their moving average, what has fewer bits
     minutes: np.ndarray  # [epochs] since the start, compilation included
     bits: np.ndarray  # [epochs] bits per dimension of some held-out images
     num_steps: int
@@ -267,8 +268,10 @@ def train(
         checkpoint_dir=None if folder is None else folder / "checkpoints",
         checkpoint_every=5,
     )
-    averaged = training.averaged_params(run.optimizer_state)
-    return Trained(averaged, np.array(minutes), np.asarray(run.validation), run.epoch * settings.steps_per_epoch)
+    # An average over more steps than were made would do a slow flow wrong.
+    found = run.params, training.averaged_params(run.optimizer_state)
+    best = min(found, key=lambda params: float(_bits_of(likelihood, held_out, params, ())))
+    return Trained(best, np.array(minutes), np.asarray(run.validation), run.epoch * settings.steps_per_epoch)
 
 
 def evaluate(density: Density, dequantisation: flows.images.Dequantisation, params: Any, levels: Any, **options: Any):

@@ -91,7 +91,7 @@ def report(side: int, exact: dict[str, float], bought: Sequence[Bought]) -> None
     print(f"L = {side}, critical point, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
     print_claims(rows_of(bought))  # type: ignore[arg-type]
     for learned in (one for one in bought if one.name == "decimation"):
-        doubt = " (if its weights could be trusted)" if "tail too heavy" in learned.note else ""
+        doubt = " (if its weights could be trusted)" if not learned.is_converged else ""
         for other in (one for one in bought if one.form == learned.form and one is not learned):
             counts = " | ".join(map(show_count, break_even(learned, other)))
             print(f"{learned.form}: training pays against {other.name} from {counts} independent configurations{doubt}")

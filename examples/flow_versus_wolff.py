@@ -221,7 +221,7 @@ def weighted(
     return Bought(
         form, name, setup, compilation + more, seconds,
         np.asarray(means.mean), np.asarray(means.error), np.asarray(squares.mean),
-        (float(found.log_partition), float(found.error)), f"ESS {float(found.ess):.3f}{flag}",
+        (float(found.log_partition), float(found.error)), f"ESS {float(found.ess):.3f}{flag}", bool(found.is_converged),
     )  # fmt: skip
 
 

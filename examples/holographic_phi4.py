@@ -9,8 +9,8 @@
 #
 # The hopping kappa is scanned upwards, and each flow begins with the weights of the one before. Blocks follow the phase
 # of their frozen sites, so that the flow is U(1) symmetric exactly; it learns by maximum likelihood from fields of
-# cluster chains, moved and turned at random, and weights correct it. `python examples/holographic_phi4.py --minutes 60`
-# trains six times as long; checkpoints are kept, and the same command goes on where it stopped.
+# cluster chains, moved and reflected at random, and weights correct it. `python examples/holographic_phi4.py
+# --minutes 60` trains six times as long; checkpoints are kept, and the same command goes on where it stopped.
 
 # %%
 import argparse
@@ -103,7 +103,7 @@ def model_of(scale: Scale, kappa: float) -> models.ComplexPhi4:
 def _on_fields(
     size: int, likelihood: Partial, fields: jax.Array, key: jax.Array, params: Any, aux: Any, _: Any
 ) -> tuple[Any, Any, Any]:
-    """Gradient of the cross entropy of some fields, moved, turned and reflected at random."""
+    """Gradient of the cross entropy of some fields, moved and reflected at random."""
     row_key, shift_key, turn_key, mirror_key, key = jax.random.split(key, 5)
     some = fields[jax.random.randint(row_key, (size,), 0, fields.shape[0])]
     some = jnp.roll(some, jax.random.randint(shift_key, (2,), 0, fields.shape[1]), axis=(1, 2))

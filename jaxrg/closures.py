@@ -189,6 +189,8 @@ def _is_leaf(value: Any) -> bool:
 
 def _open_value(value: Any, depth: int) -> Any:
     """A closed-over value as a pytree that nothing can change any more, or `_MayChange`."""
+    if isinstance(value, Partial):
+        return value
     if isinstance(value, types.FunctionType):
         return _as_leaf(_open_function(value, depth + 1)) if "<" in value.__qualname__ else value
     if inspect.ismethod(value) or isinstance(value, functools.partial):

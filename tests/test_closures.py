@@ -10,7 +10,7 @@ import optax
 import pytest
 from flax import nnx
 
-from jaxrg import nets
+from jaxrg import flows, nets
 from jaxrg.closures import as_partial
 
 INPUTS = jnp.arange(8.0).reshape(2, 4)
@@ -128,3 +128,10 @@ def test_a_function_without_arrays_stays_one_for_who_asks_a_pytree():
         np.testing.assert_array_equal(found["kept"], 0)
         np.testing.assert_array_equal(found["free"], 1)
     assert updates_of._cache_size() == 1
+
+
+def test_a_flow_inside_an_inner_function_stays_one():
+    flow = flows.decimation_flow((4, 4), num_pairs=1, num_features=2)
+    params, field = flow.init(jax.random.key(0)), jnp.ones((1, 4, 4))
+    inner = lambda field: flows.encode(flow, params, field)[1]  # noqa: E731
+    np.testing.assert_allclose(jax.jit(lambda fn, field: fn(field))(as_partial(inner), field), inner(field), rtol=1e-6)

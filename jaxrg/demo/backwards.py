@@ -122,7 +122,7 @@ def _sampler_of_spins(key: jax.Array, scale: Scale, folder: Path, progress: Prog
 
 
 def _moved_about(key: jax.Array, fields: jax.Array) -> jax.Array:
-    """Fields moved and turned at random, as the target knows no place and no direction."""
+    """Fields moved and reflected at random, as the target knows no place and no direction."""
     row_key, column_key, turn_key = jax.random.split(key, 3)
     for axis, shift_key in ((1, row_key), (2, column_key)):
         fields = jnp.roll(fields, jax.random.randint(shift_key, (), 0, fields.shape[axis]), axis)

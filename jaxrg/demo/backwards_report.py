@@ -225,7 +225,7 @@ def section(workspace: Workspace, chapter: dict[str, Any]) -> str:
         + figure_html(
             names[2],
             "How far one latent of each level moves the field, around its own site (cross); grey: sites that it cannot "
-            "move, as they are drawn before it.",
+            "move, as they are drawn no later.",
         )
         + figure_html(names[3], "Latents of exact fields by level, and how far they reach; bars are standard errors.")
         + other.as_html()

@@ -9,6 +9,7 @@ from jax import Array
 
 from jaxrg.base import Bijector, PyTree
 from jaxrg.checks import as_array, is_traced
+from jaxrg.closures import as_functions
 from jaxrg.flows.hierarchy import geometry
 from jaxrg.flows.latents import as_batch, as_level, as_levels, one_latent, to_lanes
 from jaxrg.flows.passes import Geometry, generate, renormalise
@@ -106,7 +107,7 @@ def sensitivity(flow: Bijector, params: PyTree, latents: PyTree, level: int, ind
     .. math:: \mathrm{RF}(x) = \mathbb E_z \left|\frac{\partial G(z)_x}{\partial z_l}\right|
 
     Args:
-        flow: any flow with latents by level, of `rg_flow` or of `flows.images.image_decimation`.
+        flow: any flow with latents by level, of `rg_flow`, `decimation_flow` or `flows.images.image_decimation`.
         params: of the flow.
         latents: ``{level: [num_samples, ...]}``, as from a prior or from `encode`.
         level: of the latent.
@@ -121,6 +122,7 @@ def sensitivity(flow: Bijector, params: PyTree, latents: PyTree, level: int, ind
     Reference:
         Hu, Wu, You, Olshausen & Chen, arXiv:2010.00029 (2020).
     """
+    flow = as_functions("flow", flow, Bijector)
     batch = as_batch("latents", as_levels("latents", latents))
     masks = one_latent({key: leaf.shape[1:] for key, leaf in batch.items()}, level, index)
     return _sensitivity(flow, params, batch, masks)

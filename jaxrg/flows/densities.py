@@ -101,6 +101,8 @@ def as_configurations(configurations: Any) -> PyTree:
     )
     if not jax.tree.leaves(arrays) or any(leaf.ndim == 0 for leaf in jax.tree.leaves(arrays)):
         raise ValueError(f"configurations: expected [num_samples, *shape], got {kind_of(configurations)}")
+    if not all(leaf.shape[0] for leaf in jax.tree.leaves(arrays)):
+        raise ValueError("configurations: expected at least one sample, got none")
     return arrays
 
 

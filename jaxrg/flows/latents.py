@@ -22,6 +22,8 @@ def as_batch(name: str, value: Any) -> PyTree:
     sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(tree)}
     if len(sizes) != 1 or sizes == {()}:
         raise ValueError(f"{name}: expected arrays that share a leading axis of samples, got axes {sorted(sizes)}")
+    if sizes == {(0,)}:
+        raise ValueError(f"{name}: expected at least one sample, got none")
     check_finite(name, tree)
     return tree
 

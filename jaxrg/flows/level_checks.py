@@ -16,10 +16,10 @@ def as_level(level: Any, top: int, minimum: int = 1) -> int:
     return int(level)
 
 
-def check_params(params: PyTree, expected: PyTree, num_levels: int) -> None:
+def check_params(params: PyTree, expected: PyTree, num_levels: int, parts: str = "levels") -> None:
     """ValueError for parameters of another density."""
     if jax.tree.structure(params) != jax.tree.structure(expected):
-        raise ValueError(f"params: expected those of {num_levels} levels, as init makes them, got others")
+        raise ValueError(f"params: expected those of {num_levels} {parts}, as init makes them, got others")
     for (path, leaf), like in zip(jax.tree.leaves_with_path(params), jax.tree.leaves(expected), strict=True):
         check_shape(f"params{jax.tree_util.keystr(path)}", leaf, like.shape)
 

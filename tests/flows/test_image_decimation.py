@@ -247,3 +247,53 @@ def test_bad_values_are_refused():
         flow.inverse({}, jnp.zeros((4, 4, 1)))
     with pytest.raises(ValueError, match="levels"):
         flow.forward(params, {0: jnp.zeros(shapes[0])})
+    with pytest.raises(ValueError, match=r"expected values from 0 to 1, got some from 0 to 200"):
+        flow.inverse(params, jnp.zeros((4, 4, 1)).at[0].set(200.0))
+    density = flows.density(flow, flows.gaussian(shapes))
+    assert bool(jnp.isnan(density.log_prob(flows.FlowParams(params, ()), jnp.full((2, 4, 4, 1), 200.0))).all())
+    with pytest.raises(ValueError, match="at least one sample"):
+        density.log_prob(flows.FlowParams(params, ()), jnp.zeros((0, 4, 4, 1)))
+    wider = flows.images.image_decimation((4, 4, 1), num_levels=2, num_components=3, num_features=3)
+    others = wider.init(jax.random.key(0))
+    with pytest.raises(ValueError, match=r"params.*expected shape"):
+        flow.inverse(others, jnp.zeros((4, 4, 1)))
+
+
+@pytest.mark.parametrize("num_levels", [2, 49, 100, 256])
+def test_a_value_on_an_edge_belongs_to_the_level_that_begins_there(num_levels):
+    levels = jnp.arange(num_levels, dtype=jnp.float32)
+    np.testing.assert_array_equal(level_mixtures.level_of(levels / num_levels, num_levels), levels)
+    np.testing.assert_array_equal(level_mixtures.level_of((levels + 0.999) / num_levels, num_levels), levels)
+
+
+def test_levels_far_out_have_finite_derivatives():
+    mixture = LevelMixture(jnp.log(jnp.full((2, 1), 0.5)), jnp.array([[-0.5], [0.5]]), jnp.full((2, 1), -5.0))
+    for z in (-12.0, -9.0, 0.0, 9.0):
+        found = jax.grad(lambda z: jnp.sum(level_mixtures.from_normal(mixture, z, 256)[1]))(jnp.array([z]))
+        assert bool(jnp.isfinite(found).all())
+
+
+@pytest.mark.slow
+def test_completions_of_colours_know_what_is_known():
+    made = flows.images.image_decimation((4, 4, 2), num_levels=3, **WIDTHS)
+    params = loud(made.init(jax.random.key(0)), 0.3)
+    levels = jnp.asarray(np.random.default_rng(3).integers(0, 3, (1, 4, 4, 2)))
+    arguments = jax.random.key(1), made, params
+    found = flows.images.complete(*arguments, levels[0], np.zeros((4, 4), bool), num_particles=4)
+    expected = log_probability(made, params, levels.astype(jnp.float32), 3)[0]
+    np.testing.assert_allclose(found.log_prob, expected, rtol=1e-5)
+    mask = np.arange(16).reshape(4, 4) == 6
+    hidden = levels[0].at[1, 2].set(-1)  # is not looked at
+    one = flows.images.complete(*arguments, hidden, mask, num_particles=256)
+    every = jnp.stack([levels[0].at[1, 2].set(jnp.array([n // 3, n % 3])) for n in range(9)]).astype(jnp.float32)
+    logs = np.asarray(log_probability(made, params, every, 3), np.float64)
+    np.testing.assert_allclose(np.exp(float(one.log_prob) - np.logaddexp.reduce(logs)), 1, atol=0.1)
+    for bad, message in (
+        ((levels[0], mask.astype(int)), "is_missing: expected booleans"),
+        ((levels[0] + 1, mask), "levels: expected integers from 0 to 2"),
+        ((levels[0, :3], mask), "levels: expected shape"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            flows.images.complete(*arguments, *bad)
+    with pytest.raises(ValueError, match="expected a flow that image_decimation made"):
+        flows.images.complete(jax.random.key(1), flows.decimation_flow((4, 4)), params, levels[0], mask)

@@ -47,9 +47,12 @@ def complete(
         key: typed key.
         flow: from `image_decimation`.
         params: of the flow.
-        levels: integers ``[side, side, channels]``; those that are missing are not looked at.
+        levels: integers ``[side, side, channels]``; what is at missing pixels is not looked at.
         is_missing: ``[side, side]`` booleans.
         num_particles: images drawn side by side.
+
+    Returns:
+        `Completions`, with as many images.
 
     Raises:
         ValueError: another flow or other parameters, levels out of range, or shapes that do not fit.
@@ -69,13 +72,16 @@ def complete(
     check_key("key", key)
     plan = plan_of(flow)
     check_params(plan, params)
-    given = as_integers("levels", levels, minimum=0, maximum=plan.num_levels - 1)
+    given = as_array("levels", levels)
     check_shape("levels", given, plan.shape)
     if is_traced(is_missing):
         raise ValueError("is_missing: expected booleans whose values can be seen, got traced ones")
     mask = np.asarray(as_array("is_missing", is_missing))
     if mask.dtype != bool or mask.shape != plan.shape[:2]:
         raise ValueError(f"is_missing: expected booleans of shape {plan.shape[:2]}, got {kind_of(is_missing)}")
+    if not is_traced(given):
+        given = np.where(mask[..., None], 0, np.asarray(given))
+    given = as_integers("levels", given, minimum=0, maximum=plan.num_levels - 1)
     return _complete(plan, key, params, given, mask, num_particles=as_count("num_particles", num_particles))
 
 
@@ -140,7 +146,7 @@ def _resampled(key: Array, weights: Weights, more: Array, *, always: bool = Fals
     is_due = (ess < 0.5) | always
     log_mean = jax.nn.logsumexp(logs) - np.log(num_particles).astype(logs.dtype)
     unmoved = jnp.arange(num_particles, dtype=jnp.int32)
-    index = jnp.where(is_due, systematic(key, logs).astype(jnp.int32), unmoved)
+    index = jnp.where(is_due, systematic(key, logs), unmoved)
     return index, Weights(weights.log_mean + jnp.where(is_due, log_mean, 0), jnp.where(is_due, 0, logs)), ess
 
 

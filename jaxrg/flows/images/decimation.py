@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,9 +14,10 @@ from jax.tree_util import Partial, register_static
 
 from jaxrg.base import Bijector, PyTree
 from jaxrg.checks import as_count, as_floating, as_sides, check_key, check_number, is_traced, kind_of
+from jaxrg.flows import level_checks
 from jaxrg.flows.drawing_order import TOP, Around, groups_of_passes, known_around
 from jaxrg.flows.hierarchy import check_latents
-from jaxrg.flows.images.level_mixtures import LevelMixture, cell_of, from_normal, level_of, to_normal
+from jaxrg.flows.images.level_mixtures import MAX_LEVELS, LevelMixture, cell_of, from_normal, level_of, to_normal
 from jaxrg.flows.initial import normal_weights
 from jaxrg.flows.passes import by_level, over_lattice, shapes_by_level
 from jaxrg.sums import blocked_sum
@@ -61,6 +63,11 @@ class Plan:
     def shape(self) -> tuple[int, int, int]:
         """Of an image."""
         return self.side, self.side, self.channels
+
+    @functools.cached_property
+    def shapes(self) -> PyTree:
+        """Of the parameters."""
+        return jax.eval_shape(functools.partial(_initialised, self), jax.random.key(0))
 
     @property
     def num_scales(self) -> int:
@@ -152,9 +159,10 @@ def _as_seen(plan: Plan, x: Array, level: Array) -> Array:
     return middle + 2 * (x - jax.lax.stop_gradient(x))
 
 
-def _to_sites(plan: Plan, image: Array) -> Array:
-    """``[channels, sites, lanes]`` of ``[side, side, channels, *lanes]``."""
-    return jnp.moveaxis(image.reshape(plan.side**2, plan.channels, -1), 1, 0)
+def _to_sites(plan: Plan, image: Array, params: PyTree) -> Array:
+    """``[channels, sites, lanes]`` of ``[side, side, channels, *lanes]``, in the wider of both precisions."""
+    image = image.astype(jnp.promote_types(image.dtype, params[0]["first"].dtype))
+    return jnp.moveaxis(image.reshape(plan.side**2, plan.channels, math.prod(image.shape[3:])), 1, 0)
 
 
 def _from_sites(plan: Plan, flat: Array, lanes: tuple[int, ...]) -> Array:
@@ -163,7 +171,8 @@ def _from_sites(plan: Plan, flat: Array, lanes: tuple[int, ...]) -> Array:
 
 @jax.jit
 def _inverse(plan: Plan, params: PyTree, image: Array) -> tuple[dict[int, Array], Array]:
-    flat = _to_sites(plan, image)
+    flat = _to_sites(plan, image, params)
+    flat = jnp.where((flat >= 0) & (flat <= 1), flat, jnp.nan)  # what is no image has no density
     levels = level_of(flat, plan.num_levels)
     seen, found = _as_seen(plan, flat, levels), []
     for group, weights in zip(plan.groups, params, strict=True):
@@ -189,7 +198,7 @@ def _inverse(plan: Plan, params: PyTree, image: Array) -> tuple[dict[int, Array]
 @jax.jit
 def _forward(plan: Plan, params: PyTree, latents: dict[int, Array]) -> tuple[Array, Array]:
     lanes = latents[0].shape[4:]
-    flat = _to_sites(plan, over_lattice(latents, 2))
+    flat = _to_sites(plan, over_lattice(latents, 2), params)
 
     def one_pass(carry: tuple[Array, Array], step: Any) -> tuple[tuple[Array, Array], Array]:
         seen, images = carry
@@ -217,6 +226,7 @@ def check_params(plan: Plan, params: Any) -> None:
     """Raise ValueError unless the parameters have as many groups of passes as the flow."""
     if not isinstance(params, tuple) or len(params) != len(plan.groups):
         raise ValueError(f"params: expected a tuple of {len(plan.groups)} groups of passes, got {kind_of(params)}")
+    level_checks.check_params(params, plan.shapes, len(plan.groups), "groups")
 
 
 def _generate(plan: Plan, params: PyTree, latents: Any) -> tuple[Array, Array]:
@@ -231,7 +241,8 @@ def _renormalise(plan: Plan, params: PyTree, image: Any) -> tuple[dict[int, Arra
         raise ValueError(f"image: expected shape {plan.shape}, with lanes last if there are, got {values.shape}")
     check_params(plan, params)
     if not is_traced(values) and not bool(np.all((np.asarray(values) >= 0) & (np.asarray(values) <= 1))):
-        raise ValueError("image: expected values from 0 to 1")
+        low, high = float(np.min(np.asarray(values))), float(np.max(np.asarray(values)))
+        raise ValueError(f"image: expected values from 0 to 1, got some from {low:g} to {high:g}")
     return _inverse(plan, params, values)
 
 
@@ -266,13 +277,14 @@ def image_decimation(
         radius: below 4, in pixels of the level.
         alone: pixels a side, 4 at least, of the largest level that is drawn one by one: what is common to a whole image
             can be decided there.
-        num_levels: that a channel can have, 2 at least.
+        num_levels: that a channel can have, 2 to 256.
 
     Returns:
         A bijector of ``{level: latents}``, in the shapes of `jaxrg.flows.latent_shapes`, and images in [0, 1].
 
     Raises:
-        ValueError: other sides, counts below one, or a radius that is not positive.
+        ValueError: other sides, counts below one, a radius that is not between 0 and 4, ``alone`` below 4, or
+            ``num_levels`` below 2 or above 256.
 
     Example:
         >>> from jaxrg import flows
@@ -312,4 +324,6 @@ def _as_plan(shape: Any, num_components: Any, num_features: Any, radius: Any, al
     check_number("radius", radius, above=0, below=4)
     counts = as_count("num_components", num_components), as_count("num_features", num_features)
     last = as_count("alone", alone, minimum=TOP), as_count("num_levels", num_levels, minimum=2)
+    if last[1] > MAX_LEVELS:
+        raise ValueError(f"num_levels: expected at most {MAX_LEVELS}, got {num_levels}")
     return Plan(sides[0], sides[2], *counts, float(radius), *last)

@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-EDGE = 2.0**-15  # as near as a draw comes to the edge of its cell, which float32 still tells from the next
+EDGE = 2.0**-15  # as near as a draw comes to the edge of its cell, which float32 tells from the next up to 256 levels
+MAX_LEVELS = 256
+LEAST_MASS = 1e-18  # whose square float32 still has, as derivatives ask for
 
 
 class LevelMixture(NamedTuple):
@@ -49,8 +51,12 @@ def cell_of(mixture: LevelMixture, level: Array, num_levels: int) -> Cell:
 
 
 def level_of(x: Array, num_levels: int) -> Array:
-    """``[...]`` whole numbers, as floats, of numbers from 0 to 1."""
-    return jnp.clip(jnp.floor(jax.lax.stop_gradient(x) * num_levels), 0, num_levels - 1)
+    """``[...]`` whole numbers, as floats, of numbers from 0 to 1: that of the cell that begins at or below each."""
+    fixed = jax.lax.stop_gradient(x)
+    level = jnp.floor(fixed * num_levels)
+    rounded_up = jnp.where(fixed < level / num_levels, level - 1, level)
+    level = jnp.where(fixed >= (level + 1) / num_levels, level + 1, rounded_up)
+    return jnp.clip(level, 0, num_levels - 1)
 
 
 def to_normal(cell: Cell, level: Array, x: Array, num_levels: int) -> tuple[Array, Array]:
@@ -86,7 +92,7 @@ def from_normal(mixture: LevelMixture, z: Array, num_levels: int) -> tuple[Array
     start = jnp.zeros_like(z), jnp.full_like(z, num_levels)
     level, _ = jax.lax.fori_loop(0, int(num_levels - 1).bit_length(), halve, start)
     cell = cell_of(mixture, level, num_levels)
-    mass = jnp.maximum(jnp.exp(cell.log_mass), jnp.finfo(z.dtype).tiny)
+    mass = jnp.exp(jnp.maximum(cell.log_mass, np.log(LEAST_MASS).astype(z.dtype)))
     share = jnp.where(is_left, (tail - cell.below) / mass, 1 - (tail - cell.above) / mass)
     x = (level + jnp.clip(share, EDGE, 1 - EDGE)) / num_levels
     return level, x, -cell.log_mass - _log_density_over(z, num_levels), cell

@@ -104,7 +104,9 @@ def _bound(
 ) -> Array:
     """``[num_images]`` of one draw of the noise."""
     noise, log_prob = dequantisation.sample(key, params.dequantisation, levels, num_levels)
-    values = (levels.astype(noise.dtype) + noise) / num_levels
+    floors = levels.astype(noise.dtype)
+    # Rounding must not take a value to the next level.
+    values = jnp.minimum(floors + noise, jnp.nextafter(floors + 1, jnp.zeros_like(floors))) / num_levels
     num_dimensions = int(np.prod(levels.shape[1:]))
     volume = np.asarray(num_dimensions * np.log(num_levels), noise.dtype)
     return density.log_prob(params.density, values) - volume - log_prob
