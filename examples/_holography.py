@@ -240,3 +240,15 @@ def geometry_of(bulk: Bulk, num_resamples: int = 200) -> Geometry:
 def p_value(chi_squared: float, freedom: int) -> float:
     """Chance of a chi squared as large."""
     return float(special.gammaincc(freedom / 2, chi_squared / 2))
+
+
+def on_fields(
+    size: int, likelihood: Callable, fields: jax.Array, key: jax.Array, params: Any, aux: Any, _: Any
+) -> tuple[Any, Any, Any]:
+    """Gradient of the cross entropy of some fields, moved and reflected at random."""
+    row_key, shift_key, turn_key, mirror_key, key = jax.random.split(key, 5)
+    some = fields[jax.random.randint(row_key, (size,), 0, fields.shape[0])]
+    some = jnp.roll(some, jax.random.randint(shift_key, (2,), 0, fields.shape[1]), axis=(1, 2))
+    some = jnp.where(jax.random.bernoulli(turn_key), some, jnp.swapaxes(some, 1, 2))
+    some = jnp.where(jax.random.bernoulli(mirror_key), some, some * jnp.array([1.0, -1.0])[None, None, None])
+    return likelihood(key, params, aux, some)

@@ -43,6 +43,7 @@ from _holography import (
     decay_of,
     geometry_of,
     goldstone,
+    on_fields,
     p_value,
     spin_wave,
     verdict,
@@ -98,18 +99,6 @@ def flow_of(scale: Scale) -> tuple[Bijector, Density]:
 
 def model_of(scale: Scale, kappa: float) -> models.ComplexPhi4:
     return models.kappa_complex_phi4(lattice.hypercubic((scale.side, scale.side)), kappa, QUARTIC)
-
-
-def _on_fields(
-    size: int, likelihood: Partial, fields: jax.Array, key: jax.Array, params: Any, aux: Any, _: Any
-) -> tuple[Any, Any, Any]:
-    """Gradient of the cross entropy of some fields, moved and reflected at random."""
-    row_key, shift_key, turn_key, mirror_key, key = jax.random.split(key, 5)
-    some = fields[jax.random.randint(row_key, (size,), 0, fields.shape[0])]
-    some = jnp.roll(some, jax.random.randint(shift_key, (2,), 0, fields.shape[1]), axis=(1, 2))
-    some = jnp.where(jax.random.bernoulli(turn_key), some, jnp.swapaxes(some, 1, 2))
-    some = jnp.where(jax.random.bernoulli(mirror_key), some, some * jnp.array([1.0, -1.0])[None, None, None])
-    return likelihood(key, params, aux, some)
 
 
 def train(gradient_fn: Any, optimizer: optax.GradientTransformation, params: Any, scale: Scale, folder: Path) -> Any:
@@ -373,7 +362,7 @@ def main(
     for number, kappa in enumerate(scale.couplings):
         begin = time.time()
         known = simulate(scale, model_of(scale, kappa), 3).fields.reshape(-1, scale.side, scale.side, 2)
-        gradient_fn = Partial(functools.partial(_on_fields, scale.batch_size), flows.forward_kl(density), known)
+        gradient_fn = Partial(functools.partial(on_fields, scale.batch_size), flows.forward_kl(density), known)
         for part in range(1 if number else 2):
             folder = Path(out) / f"L{scale.side}_kappa_{kappa:.3f}_{part}"
             params = train(gradient_fn, optimizer, params, scale, folder)
