@@ -139,8 +139,16 @@ def _on_fields_of_spins(
     return likelihood(key, params, aux, _moved_about(move_key, fields))
 
 
-def _radii(flow: Bijector, params: Any, latents: dict[int, jax.Array]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Of some latents of each level how far they move the field, and the radii of these regions."""
+class _Reach(NamedTuple):
+    """Of some latents of a level."""
+
+    chosen: np.ndarray  # [count] where they are in the flattened level
+    moved: np.ndarray  # [count, side, side] how far they move the field
+    radius: np.ndarray  # [count] of that region
+
+
+def _reaches(flow: Bijector, params: Any, latents: dict[int, jax.Array]) -> list[_Reach]:
+    """How far latents of each level reach."""
     found = []
     for level, one in latents.items():
         shape = one.shape[1:]
@@ -148,7 +156,8 @@ def _radii(flow: Bijector, params: Any, latents: dict[int, jax.Array]) -> list[t
         indices = [tuple(map(int, np.unravel_index(place, shape))) for place in chosen]
         moved = np.stack([flows.sensitivity(flow, params, latents, level, index) for index in indices])
         sides = moved.shape[1:]
-        found.append((moved, np.asarray(rbm.locality(jnp.asarray(moved.reshape(len(moved), -1).T), sides).radius)))
+        radius = np.asarray(rbm.locality(jnp.asarray(moved.reshape(len(moved), -1).T), sides).radius)
+        found.append(_Reach(chosen, moved, radius))
     return found
 
 
@@ -157,10 +166,9 @@ def _levels(flow: Bijector, params: Any, untrained: Any, latents: dict[int, jax.
     found, statistics = [], flows.level_statistics(latents)
     side = 2 * latents[0].shape[-1]
     sites = flows.latent_sites((side, side), len(latents))
-    radii = zip(_radii(flow, params, latents), _radii(flow, untrained, latents), strict=True)
-    for (level, one), ((moved, radius), (_, before)) in zip(statistics.items(), radii, strict=True):
-        flat = sites[level].ravel()
-        middle = np.linspace(0, flat.size - 1, len(moved)).round().astype(int)[len(moved) // 2]
+    reaches = zip(_reaches(flow, params, latents), _reaches(flow, untrained, latents), strict=True)
+    for (level, one), (reach, before) in zip(statistics.items(), reaches, strict=True):
+        flat, radius, middle = sites[level].ravel(), reach.radius, len(reach.chosen) // 2
         found.append(
             {
                 "num_latents": int(flat.size),
@@ -169,9 +177,9 @@ def _levels(flow: Bijector, params: Any, untrained: Any, latents: dict[int, jax.
                 "excess_kurtosis": one.excess_kurtosis,
                 "radius": float(radius.mean()),
                 "radius_error": float(radius.std(ddof=1) / np.sqrt(len(radius))),
-                "untrained_radius": float(before.mean()),
-                "field": moved[len(moved) // 2],
-                "site": int(flat[middle]),
+                "untrained_radius": float(before.radius.mean()),
+                "field": reach.moved[middle],
+                "site": int(flat[reach.chosen[middle]]),
             }
         )
     return found

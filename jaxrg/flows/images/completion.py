@@ -10,8 +10,8 @@ from jax import Array
 
 from jaxrg.base import Bijector, PyTree
 from jaxrg.checks import as_array, as_count, as_integers, check_key, check_shape, is_traced, kind_of
-from jaxrg.flows.images.decimation import Plan, check_params, pixels_of, plan_of
-from jaxrg.flows.images.level_mixtures import Cell, cell_of, from_normal
+from jaxrg.flows.images.decimation import ImagePlan, check_params, pixels_of, plan_of
+from jaxrg.flows.images.level_mixtures import Cell, cell_of, from_normal, middle_of
 from jaxrg.samplers.resampling import systematic
 
 
@@ -86,7 +86,9 @@ def complete(
 
 
 @functools.partial(jax.jit, static_argnames="num_particles")
-def _complete(plan: Plan, key: Array, params: PyTree, given: Array, mask: Any, *, num_particles: int) -> Completions:
+def _complete(
+    plan: ImagePlan, key: Array, params: PyTree, given: Array, mask: Any, *, num_particles: int
+) -> Completions:
     dtype = params[0]["first"].dtype
     known = jnp.moveaxis(given, 2, 0).reshape(plan.channels, -1).astype(dtype)
     is_missing = jnp.asarray(mask).reshape(-1)
@@ -95,7 +97,7 @@ def _complete(plan: Plan, key: Array, params: PyTree, given: Array, mask: Any, *
         drawn, key, total, least = carry
         weights, (targets, inputs, is_input) = step
         key, noise_key, resample_key = jax.random.split(key, 3)
-        seen = _as_seen(plan, drawn[:, inputs])
+        seen = middle_of(drawn[:, inputs], plan.num_levels)
         pixels = pixels_of(plan, weights, is_input, seen)
         log_weights, before = pixels.logits, []
         gone, log_known = is_missing[targets][:, None], jnp.zeros((num_particles,), dtype)
@@ -114,7 +116,7 @@ def _complete(plan: Plan, key: Array, params: PyTree, given: Array, mask: Any, *
                 )
             )
             log_weights = log_weights + cell.log_of_components - cell.log_mass[None]
-            before.append(_as_seen(plan, level))
+            before.append(middle_of(level, plan.num_levels))
             drawn = drawn.at[number, targets].set(level)
         index, total, ess = _resampled(resample_key, total, log_known)
         return (drawn[:, :, index], key, total, jnp.minimum(least, ess)), None
@@ -148,7 +150,3 @@ def _resampled(key: Array, weights: Weights, more: Array, *, always: bool = Fals
     unmoved = jnp.arange(num_particles, dtype=jnp.int32)
     index = jnp.where(is_due, systematic(key, logs), unmoved)
     return index, Weights(weights.log_mean + jnp.where(is_due, log_mean, 0), jnp.where(is_due, 0, logs)), ess
-
-
-def _as_seen(plan: Plan, level: Array) -> Array:
-    return (2 * level + 1) / plan.num_levels - 1

@@ -17,7 +17,15 @@ from jaxrg.checks import as_count, as_floating, as_sides, check_key, check_numbe
 from jaxrg.flows import level_checks
 from jaxrg.flows.drawing_order import TOP, Around, groups_of_passes, known_around
 from jaxrg.flows.hierarchy import check_latents
-from jaxrg.flows.images.level_mixtures import MAX_LEVELS, LevelMixture, cell_of, from_normal, level_of, to_normal
+from jaxrg.flows.images.level_mixtures import (
+    MAX_LEVELS,
+    LevelMixture,
+    cell_of,
+    from_normal,
+    level_of,
+    middle_of,
+    to_normal,
+)
 from jaxrg.flows.initial import normal_weights
 from jaxrg.flows.passes import by_level, over_lattice, shapes_by_level
 from jaxrg.sums import blocked_sum
@@ -27,7 +35,7 @@ NARROWEST = -9.0  # ln of a width, where [0, 1] is [-1, 1]
 
 @register_static
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class ImagePlan:
     """What is static of a decimation of images.
 
     Attributes:
@@ -82,13 +90,13 @@ class Plan:
         return each, each * self.channels, each * self.channels, each * pairs
 
 
-def _init(plan: Plan, key: Array) -> PyTree:
+def _init(plan: ImagePlan, key: Array) -> PyTree:
     check_key("key", key)
     return _initialised(plan, key)
 
 
 @jax.jit
-def _initialised(plan: Plan, key: Array) -> PyTree:
+def _initialised(plan: ImagePlan, key: Array) -> PyTree:
     features, outputs, dtype = plan.num_features, sum(plan.num_outputs), jnp.result_type(float)
     num_logits, num_means, num_scales, num_slopes = plan.num_outputs
     spread = jnp.linspace(-1, 1, plan.num_components, dtype=dtype)
@@ -96,7 +104,7 @@ def _initialised(plan: Plan, key: Array) -> PyTree:
     parts += [jnp.full(num_scales, -1, dtype), jnp.zeros(num_slopes, dtype)]
     constants = jnp.concatenate(parts)
 
-    shapes = []
+    shapes, zeros = [], []
     for group in plan.groups:
         num_passes, num_inputs, num_targets = group.inputs.shape
         num_inputs *= plan.channels
@@ -105,16 +113,18 @@ def _initialised(plan: Plan, key: Array) -> PyTree:
                 "first": (num_passes, features, num_inputs),
                 "second": (num_passes, features, features),
                 "head": (num_passes, outputs, features),
-                "linear": (num_passes, num_means, num_inputs),
-                "places": (num_passes, features, num_targets),
             }
         )
-    groups = normal_weights(key, shapes, dtype)
+        zeros.append(
+            {
+                "linear": jnp.zeros((num_passes, num_means, num_inputs), dtype),
+                "places": jnp.zeros((num_passes, features, num_targets), dtype),
+                "constants": jnp.broadcast_to(constants, (num_passes, outputs)),
+            }
+        )
+    drawn = normal_weights(key, shapes, dtype)
     return tuple(
-        weights
-        | {"head": weights["head"] / 10, "linear": 0 * weights["linear"], "places": 0 * weights["places"]}
-        | {"constants": jnp.broadcast_to(constants, (len(group.targets), outputs))}
-        for weights, group in zip(groups, plan.groups, strict=True)
+        weights | {"head": weights["head"] / 10} | others for weights, others in zip(drawn, zeros, strict=True)
     )
 
 
@@ -135,7 +145,7 @@ class Pixels(NamedTuple):
         return LevelMixture(log_weights, means, self.log_scales[:, number])
 
 
-def pixels_of(plan: Plan, weights: PyTree, is_input: Array, around: Array) -> Pixels:
+def pixels_of(plan: ImagePlan, weights: PyTree, is_input: Array, around: Array) -> Pixels:
     """Of known pixels ``[channels, num_inputs, targets, lanes]``, from -1 to 1."""
     values = jnp.where(is_input[:, :, None], around, 0)
     values = values.reshape(-1, *values.shape[2:])
@@ -153,24 +163,23 @@ def pixels_of(plan: Plan, weights: PyTree, is_input: Array, around: Array) -> Pi
     return Pixels(jax.nn.log_softmax(logits, axis=0), by_component(means), scales, by_component(slopes))
 
 
-def _as_seen(plan: Plan, x: Array, level: Array) -> Array:
+def _as_seen(plan: ImagePlan, x: Array, level: Array) -> Array:
     """The middle of the level, from -1 to 1, with the derivative of x."""
-    middle = (2 * level + 1) / plan.num_levels - 1
-    return middle + 2 * (x - jax.lax.stop_gradient(x))
+    return middle_of(level, plan.num_levels) + 2 * (x - jax.lax.stop_gradient(x))
 
 
-def _to_sites(plan: Plan, image: Array, params: PyTree) -> Array:
+def _to_sites(plan: ImagePlan, image: Array, params: PyTree) -> Array:
     """``[channels, sites, lanes]`` of ``[side, side, channels, *lanes]``, in the wider of both precisions."""
     image = image.astype(jnp.promote_types(image.dtype, params[0]["first"].dtype))
     return jnp.moveaxis(image.reshape(plan.side**2, plan.channels, math.prod(image.shape[3:])), 1, 0)
 
 
-def _from_sites(plan: Plan, flat: Array, lanes: tuple[int, ...]) -> Array:
+def _from_sites(plan: ImagePlan, flat: Array, lanes: tuple[int, ...]) -> Array:
     return jnp.moveaxis(flat, 0, 1).reshape(*plan.shape, *lanes)
 
 
 @jax.jit
-def _inverse(plan: Plan, params: PyTree, image: Array) -> tuple[dict[int, Array], Array]:
+def _inverse(plan: ImagePlan, params: PyTree, image: Array) -> tuple[dict[int, Array], Array]:
     flat = _to_sites(plan, image, params)
     flat = jnp.where((flat >= 0) & (flat <= 1), flat, jnp.nan)  # what is no image has no density
     levels = level_of(flat, plan.num_levels)
@@ -196,7 +205,7 @@ def _inverse(plan: Plan, params: PyTree, image: Array) -> tuple[dict[int, Array]
 
 
 @jax.jit
-def _forward(plan: Plan, params: PyTree, latents: dict[int, Array]) -> tuple[Array, Array]:
+def _forward(plan: ImagePlan, params: PyTree, latents: dict[int, Array]) -> tuple[Array, Array]:
     lanes = latents[0].shape[4:]
     flat = _to_sites(plan, over_lattice(latents, 2), params)
 
@@ -222,20 +231,20 @@ def _forward(plan: Plan, params: PyTree, latents: dict[int, Array]) -> tuple[Arr
     return _from_sites(plan, carry[1], lanes), blocked_sum(jnp.concatenate(logs)).reshape(lanes)
 
 
-def check_params(plan: Plan, params: Any) -> None:
+def check_params(plan: ImagePlan, params: Any) -> None:
     """Raise ValueError unless the parameters have as many groups of passes as the flow."""
     if not isinstance(params, tuple) or len(params) != len(plan.groups):
         raise ValueError(f"params: expected a tuple of {len(plan.groups)} groups of passes, got {kind_of(params)}")
     level_checks.check_params(params, plan.shapes, len(plan.groups), "groups")
 
 
-def _generate(plan: Plan, params: PyTree, latents: Any) -> tuple[Array, Array]:
+def _generate(plan: ImagePlan, params: PyTree, latents: Any) -> tuple[Array, Array]:
     check_latents(shapes_by_level(plan.shape[:2], plan.num_scales, plan.shape[2:]), latents)
     check_params(plan, params)
     return _forward(plan, params, {level: as_floating("latents", latents[level]) for level in sorted(latents)})
 
 
-def _renormalise(plan: Plan, params: PyTree, image: Any) -> tuple[dict[int, Array], Array]:
+def _renormalise(plan: ImagePlan, params: PyTree, image: Any) -> tuple[dict[int, Array], Array]:
     values = as_floating("image", image)
     if values.shape[:3] != plan.shape:
         raise ValueError(f"image: expected shape {plan.shape}, with lanes last if there are, got {values.shape}")
@@ -305,19 +314,19 @@ def image_decimation(
     return Bijector(*(Partial(fn, plan) for fn in (_init, _generate, _renormalise)))
 
 
-def plan_of(flow: Bijector) -> Plan:
+def plan_of(flow: Bijector) -> ImagePlan:
     """What is static of a flow, which its functions hold.
 
     Raises:
         ValueError: another bijector.
     """
     plan = next(iter(getattr(getattr(flow, "forward", None), "args", ())), None)
-    if not isinstance(plan, Plan):
+    if not isinstance(plan, ImagePlan):
         raise ValueError(f"flow: expected a flow that image_decimation made, got {kind_of(flow)}")
     return plan
 
 
-def _as_plan(shape: Any, num_components: Any, num_features: Any, radius: Any, alone: Any, num_levels: Any) -> Plan:
+def _as_plan(shape: Any, num_components: Any, num_features: Any, radius: Any, alone: Any, num_levels: Any) -> ImagePlan:
     sides = as_sides("shape", shape)
     if len(sides) != 3 or sides[0] != sides[1] or sides[0] < TOP or sides[0] & (sides[0] - 1):
         raise ValueError(f"shape: expected (side, side, channels), a power of two of at least {TOP}, got {sides}")
@@ -326,4 +335,4 @@ def _as_plan(shape: Any, num_components: Any, num_features: Any, radius: Any, al
     last = as_count("alone", alone, minimum=TOP), as_count("num_levels", num_levels, minimum=2)
     if last[1] > MAX_LEVELS:
         raise ValueError(f"num_levels: expected at most {MAX_LEVELS}, got {num_levels}")
-    return Plan(sides[0], sides[2], *counts, float(radius), *last)
+    return ImagePlan(sides[0], sides[2], *counts, float(radius), *last)

@@ -59,6 +59,11 @@ def level_of(x: Array, num_levels: int) -> Array:
     return jnp.clip(level, 0, num_levels - 1)
 
 
+def middle_of(level: Array, num_levels: int) -> Array:
+    """The middle of the cells of levels, from -1 to 1."""
+    return (2 * level + 1) / num_levels - 1
+
+
 def to_normal(cell: Cell, level: Array, x: Array, num_levels: int) -> tuple[Array, Array]:
     r"""The standard normal number at the quantile of x, which is in the cell, and ln dz/dx."""
     share = jnp.clip(x * num_levels - level, EDGE, 1 - EDGE)
