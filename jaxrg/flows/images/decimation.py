@@ -75,7 +75,7 @@ class ImagePlan:
     @functools.cached_property
     def shapes(self) -> PyTree:
         """Of the parameters."""
-        return jax.eval_shape(functools.partial(_initialised, self), jax.random.key(0))
+        return jax.eval_shape(lambda: _initialised(self, jax.random.key(0)))
 
     @property
     def num_scales(self) -> int:
