@@ -26,6 +26,7 @@ def log_normaliser(logs: Array, bound: Array) -> Array:
 def draw(uniforms: Array, logs: Array, bound: Array) -> Array:
     """``[lanes]`` the quantiles of uniform numbers under densities ``[NUM_POINTS, lanes]``, which need no normaliser.
 
+    The numbers are those of `jax.random.uniform`, which stand for the interval up to the next; its middle is taken.
     The integral is one of degree six at the points of the grid and a cubic between them. Derivatives by the logarithms
     are those of a fixed quantile.
     """
@@ -36,7 +37,7 @@ def draw(uniforms: Array, logs: Array, bound: Array) -> Array:
     # Rounding makes what vanishes negative.
     masses = jnp.maximum(sum(weight * wide[i : i + num_cells] for i, weight in enumerate(_CELL)), 0)
     ends = jnp.cumsum(masses, axis=0)
-    wanted = uniforms * ends[-1]
+    wanted = (uniforms + jnp.finfo(uniforms.dtype).eps / 2) * ends[-1]
     cell = jnp.minimum(jnp.sum(ends < wanted[None], axis=0), num_cells - 1)[None]
     mass, end, left, right = (
         jnp.take_along_axis(values, place, axis=0)[0]

@@ -86,6 +86,19 @@ def test_draws_follow_the_logarithms_at_fixed_quantiles(x64):
         np.testing.assert_allclose(jax.jvp(at, (slopes,), (moved / step,))[1], numerical, atol=2e-3)
 
 
+def test_the_smallest_and_the_largest_uniform_numbers_have_quantiles_and_derivatives():
+    points = line_densities.grid(jnp.float32(2))[:, None]
+    ends = jnp.array([0, 1 - 2**-23], jnp.float32)
+
+    def at(slopes):
+        return line_densities.draw(ends, -5 * points**4 + slopes[:1] * points, jnp.float32(2))
+
+    (values, gradients), (x, density, _) = jax.jvp(at, (jnp.zeros((1, 2)),), (jnp.ones((1, 2)),)), of_site(0, 0, 5, 0)
+    cumulative = np.cumsum(density) / np.sum(density)
+    np.testing.assert_allclose(values, np.interp([2**-24, 1 - 2**-24], cumulative, x), atol=0.02)
+    assert np.all((np.asarray(gradients) > 0) & (np.asarray(gradients) < 0.2))
+
+
 def test_sites_that_are_not_learned_have_the_density_of_the_action():
     model, sites = phi4(), one_site.exact_sites(8)
     numbers = np.random.default_rng(0)
