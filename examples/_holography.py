@@ -3,6 +3,7 @@
 Errors come from groups of samples that are independent of each other: chains side by side, or batches of draws.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import optimize, special
 
-from jaxrg import stats
+from jaxrg import lattice, stats
 
 FIRST = 2  # the shortest distance in fits, in sites
 
@@ -246,9 +247,9 @@ def on_fields(
     size: int, likelihood: Callable, fields: jax.Array, key: jax.Array, params: Any, aux: Any, _: Any
 ) -> tuple[Any, Any, Any]:
     """Gradient of the cross entropy of some fields, moved and reflected at random."""
-    row_key, shift_key, turn_key, mirror_key, key = jax.random.split(key, 5)
+    row_key, move_key, mirror_key, key = jax.random.split(key, 4)
     some = fields[jax.random.randint(row_key, (size,), 0, fields.shape[0])]
-    some = jnp.roll(some, jax.random.randint(shift_key, (2,), 0, fields.shape[1]), axis=(1, 2))
-    some = jnp.where(jax.random.bernoulli(turn_key), some, jnp.swapaxes(some, 1, 2))
+    moved = functools.partial(lattice.random_symmetry, move_key, lattice.hypercubic(fields.shape[1:3]))
+    some = jax.vmap(moved, -1, -1)(some)  # both components alike
     some = jnp.where(jax.random.bernoulli(mirror_key), some, some * jnp.array([1.0, -1.0])[None, None, None])
     return likelihood(key, params, aux, some)

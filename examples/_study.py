@@ -1,13 +1,15 @@
 """What the studies share: tables of claims, means with errors, figures in a folder, and the smoke switch."""
 
 import argparse
+import functools
 import json
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import optax
 from matplotlib.axes import Axes
@@ -15,6 +17,7 @@ from matplotlib.figure import Figure
 
 from jaxrg import training
 
+NUM_EPOCHS = 20  # of a training that is kept in a folder
 STRENGTH = "strength $I^{(k)}$ / mean over $k$"
 
 
@@ -71,6 +74,44 @@ def averaged_adam(
     schedule = optax.warmup_cosine_decay_schedule(0.0, rate, warmup, num_steps)
     clipped = optax.clip_by_global_norm(20.0), optax.adam(schedule, b2=0.99)
     return optax.chain(*clipped, *last, training.moving_average(decay))
+
+
+@functools.cache
+def _optimizer(num_steps: int, rate: float, num_kept: int) -> optax.GradientTransformation:
+    """The same one for as many steps, so that programs are shared."""
+    last = [optax.masked(optax.set_to_zero(), functools.partial(_finest, num_kept))] if num_kept else []
+    decay = max(0.99, 1 - 20 / num_steps)
+    return averaged_adam(num_steps, rate, warmup=min(50, num_steps // NUM_EPOCHS), decay=decay, last=last)
+
+
+def _finest(count: int, params: Any) -> Any:
+    """Which parameters are those of so many levels, the finest first."""
+    levels = params["levels"]
+    return dict.fromkeys(params, False) | {"levels": type(levels)(number < count for number in range(len(levels)))}
+
+
+def fitted(
+    gradient_fn: Any, params: Any, num_steps: int, rate: float, folder: Path, *, aux: Any = (), num_kept: int = 0
+) -> Any:
+    """Averaged parameters, kept in a folder from which it goes on; so many of the finest levels stay as they are."""
+    steps_per_epoch = max(1, num_steps // NUM_EPOCHS)
+    run = training.fit(
+        jax.random.key(2),
+        gradient_fn,
+        _optimizer(steps_per_epoch * NUM_EPOCHS, rate, num_kept),
+        params,
+        aux=aux,
+        num_epochs=NUM_EPOCHS,
+        steps_per_epoch=steps_per_epoch,
+        checkpoint_dir=folder,
+        progress=lambda done, total, text: print(f"    {done}/{total} {text}", flush=True),
+    )
+    return training.averaged_params(run.optimizer_state)
+
+
+def of_size(counts: Sequence[int], number: int) -> int:
+    """The count for a size; the last one for all sizes beyond."""
+    return counts[min(number, len(counts) - 1)]
 
 
 def spent(folder: Path, seconds: float) -> float:

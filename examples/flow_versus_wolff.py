@@ -260,9 +260,9 @@ def learned_fields(scale: Scale, target: Target) -> Bought:
     likelihood, clock = flows.forward_kl(density), Clock()
 
     def gradient(key: jax.Array, params: Any, aux: Any, batch: jax.Array) -> Any:
-        field_key, shift_key = jax.random.split(key)
+        field_key, move_key = jax.random.split(key)
         fields = jax.vmap(dual.field_given_spins)(jax.random.split(field_key, len(batch)), batch)
-        return likelihood(key, params, aux, jnp.roll(fields, jax.random.randint(shift_key, (2,), 0, side), axis=(1, 2)))
+        return likelihood(key, params, aux, lattice.random_symmetry(move_key, lattice.hypercubic(dual.shape), fields))
 
     steps_per_epoch = len(trace.reshape(-1, side, side)) // scale.batch_size
     epochs = max(2, scale.num_steps // steps_per_epoch)

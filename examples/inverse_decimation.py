@@ -28,19 +28,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from matplotlib.figure import Figure
 
-from jaxrg import exact, flows, lattice, models, samplers, stats, training
+from jaxrg import exact, flows, lattice, models, samplers, stats
 from jaxrg.flows import spins
 from jaxrg.plot import style
 
 sys.path.insert(0, str(Path(__file__).parent))
-from _study import HEADER, Claim, averaged_adam, print_claims, save, show, spent, write_results
+from _study import HEADER, Claim, fitted, of_size, print_claims, save, show, spent, write_results
 
 COUPLING = 0.44  # of the published figures; the critical one is 0.4407
 PUBLISHED = {8: (0.0014, 0.996), 16: (0.0111, 0.978), 32: (0.0374, 0.926), 64: (0.392, 0.438), 128: (7.1, None)}
-NUM_EPOCHS = 20
 COUPLINGS = (0.3, exact.critical_coupling, 0.5)  # that one set of weights is measured at
 LEARNED = (0.3, 0.36, 0.41, 0.44, 0.47, 0.5)  # and those it learns at
 CONTROL_STEPS = 2_000  # at most: three couplings a pass need no more
@@ -87,37 +85,6 @@ def ising(side: int, coupling: float = COUPLING) -> models.Ising:
     return models.Ising(lattice.hypercubic((side, side)), coupling)
 
 
-@functools.cache
-def optimizer_of(num_steps: int, rate: float, num_kept: int, num_levels: int) -> optax.GradientTransformation:
-    """Adam with a cosine and averaged parameters; the same one for as many steps, so that programs are shared.
-
-    So many of the finest levels stay as they are, of so many.
-    """
-    kept = {"top": False, "levels": [number < num_kept for number in range(num_levels)]}
-    last = [optax.masked(optax.set_to_zero(), kept)] if num_kept else []
-    decay = max(0.99, 1 - 20 / num_steps)
-    return averaged_adam(num_steps, rate, warmup=min(50, num_steps // NUM_EPOCHS), decay=decay, last=last)
-
-
-def fitted(
-    gradient_fn: Any, params: Any, num_steps: int, rate: float, folder: Path, *, aux: Any = (), num_kept: int = 0
-) -> Any:
-    """Averaged parameters, kept in a folder from which it goes on."""
-    steps_per_epoch = max(1, num_steps // NUM_EPOCHS)
-    run = training.fit(
-        jax.random.key(2),
-        gradient_fn,
-        optimizer_of(steps_per_epoch * NUM_EPOCHS, rate, num_kept, len(params["levels"])),
-        params,
-        aux=aux,
-        num_epochs=NUM_EPOCHS,
-        steps_per_epoch=steps_per_epoch,
-        checkpoint_dir=folder,
-        progress=lambda done, total, text: print(f"    {done}/{total} {text}", flush=True),
-    )
-    return training.averaged_params(run.optimizer_state)
-
-
 def train(
     density: spins.InverseDecimation,
     params: Any,
@@ -138,9 +105,9 @@ def train(
 def refine(density: spins.InverseDecimation, params: Any, num_steps: int, folder: Path) -> Any:
     """Half the variance of the log-weights (VarGrad), whose gradient loses its noise as the sampler becomes exact."""
     side = density.shape[0]
-    num_draws = max(64, min(1024, 2**18 // side**2))
+    num_draws = max(64 if side <= 128 else 32, min(1024, 2**19 // side**2))
     gradient_fn = flows.log_variance(density, ising(side).hamiltonian, num_draws)
-    return fitted(gradient_fn, params, num_steps, 1e-3 * min(1.0, 64 / side), folder)
+    return fitted(gradient_fn, params, num_steps, 1e-3 * min(1.0, 32 / side), folder)
 
 
 # %% [markdown]
@@ -321,7 +288,7 @@ def main(
     for number, side in enumerate(scale.sizes):
         found = {}
         steps, refinements, draws = (
-            counts[min(number, len(counts) - 1)] for counts in (scale.num_steps, scale.refine_steps, scale.num_draws)
+            of_size(counts, number) for counts in (scale.num_steps, scale.refine_steps, scale.num_draws)
         )
         for fields, conditional in (("network", spins.odd_network()), ("3 couplings", spins.local_operators(3))):
             if fields != "network" and side > LARGEST_CONTROL:

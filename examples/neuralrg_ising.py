@@ -95,11 +95,9 @@ def likelihood(target: Target, density: Density) -> Any:
     gradient_fn = flows.forward_kl(density)
 
     def gradient(key, params, aux, spins):
-        field_key, shift_key, turn_key = jax.random.split(key, 3)
+        field_key, move_key = jax.random.split(key)
         fields = jax.vmap(target.model.field_given_spins)(jax.random.split(field_key, len(spins)), spins)
-        shift = jax.random.randint(shift_key, (2,), 0, target.model.shape[0])
-        fields = jnp.roll(fields, shift, axis=(1, 2))
-        fields = jnp.where(jax.random.bernoulli(turn_key), fields, jnp.swapaxes(fields, 1, 2))
+        fields = lattice.random_symmetry(move_key, lattice.hypercubic(target.model.shape), fields)
         return gradient_fn(key, params, aux, fields)
 
     return gradient

@@ -2,14 +2,15 @@
 # # Decimation run backwards for a real field: lattice phi^4
 # A few coarse sites first, then those in between, level by level. The action tells half of all sites and another eighth
 # exactly; each of the others feels a potential of a few terms, which a small network tells of what is known around it.
-# The levels are fitted by maximum likelihood to fields of cluster flips and Hamiltonian trajectories, made on the fly.
-# The density of every draw is known, so that the partition function comes with it, and weights make all answers exact.
+# The levels are fitted by maximum likelihood to fields of cluster flips and Hamiltonian trajectories, made on the fly;
+# then all of them are refined together on the log-weights of their own draws. The density of every draw is known, so
+# that the partition function comes with it, and weights make all answers exact.
 #
 # The couplings are the published ones, m^2 = -4 with a correlation length of about a quarter of the side.
 #
-# `python examples/phi4_decimation.py --sizes 12 20 --steps 6000 --json FILE` keeps the figures; checkpoints are kept
-# under `--out`, and the same command goes on where it stopped. A side that is twice the one before, as in
-# `--sizes 16 32 64`, begins with its weights.
+# `python examples/phi4_decimation.py --sizes 12 20 --steps 6000 --json FILE` trains for longer, or each size for steps
+# of its own, and keeps the figures; checkpoints are kept under `--out`, and the same command goes on where it stopped.
+# A side that is twice the one before, as in `--sizes 16 32 64`, begins with its weights and learns the coarse levels.
 
 # %%
 import argparse
@@ -26,11 +27,11 @@ import numpy as np
 from jax.tree_util import Partial
 from matplotlib.figure import Figure
 
-from jaxrg import flows, lattice, models, samplers, stats, training
+from jaxrg import flows, lattice, models, samplers, stats
 from jaxrg.plot import style
 
 sys.path.insert(0, str(Path(__file__).parent))
-from _study import HEADER, Claim, averaged_adam, print_claims, save, show, spent, write_results
+from _study import HEADER, Claim, fitted, of_size, print_claims, save, show, spent, write_results
 
 QUARTIC = {  # of 16 between its neighbours
     6: 6.975,
@@ -44,22 +45,23 @@ QUARTIC = {  # of 16 between its neighbours
     64: 4.398,
 }
 PUBLISHED = {32: "ESS 0.66 of a continuous flow, 0.01 of couplings"}  # arXiv:2110.02673
-NUM_EPOCHS = 20
+KEPT = 2  # finest levels that a lattice twice as large takes over as they are
 
 
 class Scale(NamedTuple):
     """Size of the study."""
 
     sizes: tuple[int, ...]
-    num_steps: int
+    num_steps: tuple[int, ...]  # for each size, the last for those beyond
     num_sites: int  # of every pass in a training step
     num_chains: int
-    num_draws: int
+    refine_steps: tuple[int, ...]  # in the same way
+    num_draws: tuple[int, ...]  # of the figures
     num_sweeps: int  # of the classical run
 
 
-FULL = Scale((12, 20), 4_000, 2_048, 256, 100_000, 1_000)
-SMOKE = Scale((8,), 20, 64, 16, 200, 40)
+FULL = Scale((12, 20), (4_000,), 2_048, 256, (2_000,), (100_000,), 1_000)
+SMOKE = Scale((8,), (20,), 64, 16, (0,), (200,), 40)
 
 
 class Result(NamedTuple):
@@ -110,22 +112,12 @@ def classical_run(model: models.Phi4, scale: Scale) -> samplers.Run:
     return samplers.run(jax.random.key(11), chains, start.state, scale.num_sweeps, observe=observe)
 
 
-def level_fields(key: Any, fields: Any, level: int, num_fields: int) -> Any:
-    """Every 2**level-th site of fields that are moved, mirrored and turned at random: [num_fields, side, side]."""
-    parts, step = [], 2**level
-    for start in range(0, num_fields, len(fields)):
-        move_key, turn_key = jax.random.split(jax.random.fold_in(key, start))
-        rows, columns = jax.random.randint(move_key, (2,), 0, fields.shape[-1], dtype=jnp.int32)
-        upside, mirrored, turned = jax.random.bernoulli(turn_key, shape=(3,))
-        moved = jnp.roll(fields[: num_fields - start], (rows, columns), (1, 2))[:, ::step, ::step]
-        moved = jnp.where(upside, moved[:, ::-1], moved)
-        moved = jnp.where(mirrored, moved[:, :, ::-1], moved)
-        parts.append(jnp.where(turned, jnp.swapaxes(moved, 1, 2), moved))
-    return jnp.concatenate(parts)
-
-
 def learn(counts: Any, density: Any, moves: Any, key: Any, params: Any, states: Any, _: Any) -> tuple[Any, Any, Any]:
-    """Gradient of the mean -ln q of the learned sites, after one more sweep of the chains that the data come from."""
+    """Gradient of the mean -ln q of the learned sites, after one more sweep of the chains that the data come from.
+
+    Every level sees so many of their fields, moved, mirrored and turned at random.
+    """
+    place = lattice.hypercubic(density.shape)
     sweep_key, field_key = jax.random.split(key)
     keys = jax.random.split(sweep_key, len(states.field))
     states = jax.vmap(functools.partial(sweep, *moves))(keys, states)
@@ -133,7 +125,9 @@ def learn(counts: Any, density: Any, moves: Any, key: Any, params: Any, states: 
     def loss_fn(params: Any) -> Any:
         parts = []
         for level, count in enumerate(counts):
-            fields = level_fields(jax.random.fold_in(field_key, level), states.field, level, count)
+            some = states.field[np.arange(count) % len(states.field)]
+            moved = lattice.random_symmetry(jax.random.fold_in(field_key, level), place, some)
+            fields = moved[:, :: 2**level, :: 2**level]
             parts.append(-jnp.mean(density.level_log_prob(params, fields, level)))
         return jnp.sum(jnp.stack(parts)), jnp.stack(parts)
 
@@ -147,25 +141,28 @@ def fields_per_level(sides: Sequence[int], num_sites: int) -> tuple[int, ...]:
     return (*(max(1, num_sites // count) for count in per_pass), num_sites)
 
 
-def train(density: Any, model: models.Phi4, params: Any, fields: Any, scale: Scale, folder: Path) -> tuple[Any, float]:
-    """Adam with a cosine and averaged parameters, kept in a folder from which it goes on; and the seconds it took."""
-    steps_per_epoch = max(1, scale.num_steps // NUM_EPOCHS)
-    num_steps = steps_per_epoch * NUM_EPOCHS
-    optimizer = averaged_adam(num_steps, 1e-2, warmup=min(50, steps_per_epoch), decay=0.998)
+def train(
+    density: Any,
+    model: models.Phi4,
+    params: Any,
+    fields: Any,
+    scale: Scale,
+    num_steps: int,
+    folder: Path,
+    num_kept: int,
+) -> Any:
+    """Maximum likelihood, every level by itself."""
     counts = fields_per_level(density.level_sides, scale.num_sites)
-    start = time.time()
-    run = training.fit(
-        jax.random.key(4),
-        Partial(functools.partial(learn, counts), density, classical(model)),
-        optimizer,
-        params,
-        aux=samplers.FieldState(fields, jnp.zeros(len(fields), jnp.uint32)),
-        num_epochs=NUM_EPOCHS,
-        steps_per_epoch=steps_per_epoch,
-        checkpoint_dir=folder,
-        progress=lambda done, total, text: print(f"    {done}/{total} {text}", flush=True),
-    )
-    return training.averaged_params(run.optimizer_state), spent(folder, time.time() - start)
+    gradient_fn = Partial(functools.partial(learn, counts), density, classical(model))
+    states = samplers.FieldState(fields, jnp.zeros(len(fields), jnp.uint32))
+    return fitted(gradient_fn, params, num_steps, 1e-2, folder, aux=states, num_kept=num_kept)
+
+
+def refine(density: Any, model: models.Phi4, params: Any, num_steps: int, folder: Path) -> Any:
+    """Half the variance of the log-weights (VarGrad), whose gradient loses its noise as the sampler becomes exact."""
+    side = density.shape[0]
+    num_draws = max(64, min(512, 2**17 // side**2))
+    return fitted(flows.log_variance(density, model.action, num_draws), params, num_steps, 0.064 / side, folder)
 
 
 # %% [markdown]
@@ -184,15 +181,15 @@ def divergence_by_level(density: Any, params: Any, model: models.Phi4, draws: An
     return found
 
 
-def measure(density: Any, model: models.Phi4, params: Any, run: samplers.Run, seconds: float, scale: Scale) -> Result:
+def measure(density: Any, model: models.Phi4, params: Any, run: samplers.Run, seconds: float, num_draws: int) -> Result:
     side = density.shape[0]
-    batch = max(16, min(scale.num_draws, 400_000 // side**2))
+    batch = max(16, min(num_draws, 400_000 // side**2))
     draw = functools.partial(samplers.weighted_draws, density=density, params=params, action=model.action)
     options: dict[str, Any] = {"batch_size": batch, "observe": observe}
     draw(jax.random.key(7), num_samples=batch, **options)  # compiles
     start = time.time()
-    draws = draw(jax.random.key(8), num_samples=scale.num_draws, **options)
-    rate = scale.num_draws / (time.time() - start)
+    draws = draw(jax.random.key(8), num_samples=num_draws, **options)
+    rate = num_draws / (time.time() - start)
     fields, _ = density.sample(jax.random.key(13), params, 64)
     return Result(
         side,
@@ -200,7 +197,7 @@ def measure(density: Any, model: models.Phi4, params: Any, run: samplers.Run, se
         float(samplers.independence_chain(jax.random.key(12), draws.log_weights).acceptance),
         stats.reweighted(draws.log_weights, draws.values),
         stats.summary(run.trace),
-        divergence_by_level(density, params, model, fields) if scale.num_draws >= 1000 else [],
+        divergence_by_level(density, params, model, fields) if num_draws >= 1000 else [],
         seconds,
         rate,
         np.asarray(fields[0]),
@@ -273,27 +270,35 @@ def main(
     smoke: bool = False,
     out: str = "out/phi4_decimation",
     sizes: Sequence[int] = (),
-    num_steps: int = 0,
-    num_draws: int = 0,
+    num_steps: Sequence[int] = (),
+    refine_steps: Sequence[int] = (),
+    num_draws: Sequence[int] = (),
     json_file: str = "",
 ) -> None:
     scale = SMOKE if smoke else FULL
     scale = scale._replace(
         sizes=tuple(sizes) or scale.sizes,
-        num_steps=num_steps or scale.num_steps,
-        num_draws=num_draws or scale.num_draws,
+        num_steps=tuple(num_steps) or scale.num_steps,
+        refine_steps=tuple(refine_steps) or scale.refine_steps,
+        num_draws=tuple(num_draws) or scale.num_draws,
     )
     results: list[Result] = []
     claims, params, before = [HEADER._replace(control="weighted / classical")], None, 0
-    for side in scale.sizes:
+    for number, side in enumerate(scale.sizes):
+        steps, refinements, draws = (
+            of_size(counts, number) for counts in (scale.num_steps, scale.refine_steps, scale.num_draws)
+        )
         model = phi4(side)
         density = flows.field_decimation(model)
         can_extend = side == 2 * before and side % 32 == 0
         params, before = flows.extended_decimation(params) if can_extend else density.init(jax.random.key(1)), side
         print(f"L = {side}:", flush=True)
         run = classical_run(model, scale)
-        params, seconds = train(density, model, params, run.state.field, scale, Path(out) / f"L{side}")
-        results.append(measure(density, model, params, run, seconds, scale))
+        folder, began, num_kept = Path(out) / f"L{side}", time.time(), KEPT if can_extend else 0
+        params = train(density, model, params, run.state.field, scale, steps, folder, num_kept)
+        if refinements:
+            params = refine(density, model, params, refinements, folder.with_name(f"L{side}_refined"))
+        results.append(measure(density, model, params, run, spent(folder, time.time() - began), draws))
         claims.append(claim_of(results[-1]))
         records = [record for result in results for record in records_of(result)]
         figures = {"records": records, "results": list(map(details, results))}
@@ -313,8 +318,9 @@ if __name__ == "__main__":
     parser.add_argument("--smoke", action="store_true", help="tiny sizes")
     parser.add_argument("--out", default="out/phi4_decimation", help="folder of figures and checkpoints")
     parser.add_argument("--sizes", type=int, nargs="*", default=(), help="sides, in order")
-    parser.add_argument("--steps", type=int, default=0, help="training steps of each")
-    parser.add_argument("--draws", type=int, default=0, help="draws the figures are from")
+    parser.add_argument("--steps", type=int, nargs="*", default=(), help="training steps of each")
+    parser.add_argument("--refine-steps", type=int, nargs="*", default=(), help="and steps on the log-weights")
+    parser.add_argument("--draws", type=int, nargs="*", default=(), help="draws the figures of each are from")
     parser.add_argument("--json", default="", help="file for the figures")
     given = parser.parse_args()
-    main(given.smoke, given.out, given.sizes, given.steps, given.draws, given.json)
+    main(given.smoke, given.out, given.sizes, given.steps, given.refine_steps, given.draws, given.json)

@@ -46,6 +46,10 @@ CALLS = [
         lambda seed: {"lattice": lattice.triangular((4, 6)), "active": bonds(seed, 3, 4, 6)},
     ),
     Call("lattice.point_group", lambda seed: {"lattice": SQUARE}),
+    Call(
+        "lattice.random_symmetry",
+        lambda seed: {"key": jax.random.key(seed), "lattice": SQUARE, "values": values(seed, 3, 4, 6)},
+    ),
     Call("lattice.operators", lambda seed: {"lattice": SQUARE, "offset_sets": {"bond": [(0, 0), (1, 0)]}}),
     Call("lattice.standard_operators", lambda seed: {"lattice": SQUARE}),
     Call("lattice.evaluate", lambda seed: {"basis": BASIS, "spins": spins(seed, 4, 6)}),

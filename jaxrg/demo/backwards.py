@@ -121,14 +121,6 @@ def _sampler_of_spins(key: jax.Array, scale: Scale, folder: Path, progress: Prog
     }
 
 
-def _moved_about(key: jax.Array, fields: jax.Array) -> jax.Array:
-    """Fields moved and reflected at random, as the target knows no place and no direction."""
-    row_key, column_key, turn_key = jax.random.split(key, 3)
-    for axis, shift_key in ((1, row_key), (2, column_key)):
-        fields = jnp.roll(fields, jax.random.randint(shift_key, (), 0, fields.shape[axis]), axis)
-    return jnp.where(jax.random.bernoulli(turn_key), fields, jnp.swapaxes(fields, 1, 2))
-
-
 def _on_fields_of_spins(
     likelihood: Partial, model: models.IsingDual, drawn: jax.Array, key: Any, params: Any, aux: Any, _: Any
 ) -> Any:
@@ -136,7 +128,7 @@ def _on_fields_of_spins(
     row_key, field_key, move_key, key = jax.random.split(key, 4)
     some = drawn[jax.random.randint(row_key, (BATCH_SIZE,), 0, drawn.shape[0])]
     fields = jax.vmap(model.field_given_spins)(jax.random.split(field_key, BATCH_SIZE), some)
-    return likelihood(key, params, aux, _moved_about(move_key, fields))
+    return likelihood(key, params, aux, lattice.random_symmetry(move_key, lattice.hypercubic(model.shape), fields))
 
 
 class _Reach(NamedTuple):

@@ -5,6 +5,7 @@ from jaxrg.lattice.clusters import cluster_labels, lattice_cluster_labels, squar
 from jaxrg.lattice.colouring import check_colouring, checkerboard, greedy_colouring, sublattice_colouring
 from jaxrg.lattice.geometry import Lattice, hypercubic, inside, shift, triangular
 from jaxrg.lattice.operators import Operators, evaluate, operators, point_group, standard_operators
+from jaxrg.lattice.symmetries import random_symmetry
 
 __all__ = [
     "Lattice",
@@ -21,6 +22,7 @@ __all__ = [
     "lattice_cluster_labels",
     "operators",
     "point_group",
+    "random_symmetry",
     "shift",
     "square_cluster_labels",
     "standard_operators",
