@@ -10,10 +10,11 @@ import numpy as np
 from jax import Array
 from jax.tree_util import register_static
 
+from jaxrg.flows.patterns import pass_offsets
+
 SPACING = 4  # of the sites of one pass, in sites of their level
 TOP = 4  # side of the coarsest lattice, whose sites know all that were drawn before
-OFFSETS = ((0, 0), (2, 2), (0, 2), (2, 0))  # of the passes of a class: the first two are farthest apart
-CLASSES = ((1, 1), (0, 1), (1, 0))  # drawn in this order on top of (0, 0), the sites of the next coarser level
+IN_CLASS = 4  # passes
 
 
 class Group(NamedTuple):
@@ -74,9 +75,11 @@ def groups_of_passes(side: int, radius: float, alone: int = TOP) -> Iterator[tup
     while size <= side:
         step = side // size
         tiles = range(0, size, SPACING)
-        for row, column in CLASSES:
+        offsets = pass_offsets(SPACING)
+        for first in range(0, len(offsets), IN_CLASS):
             passes = [
-                [(step * (i + row + a), step * (j + column + b)) for i in tiles for j in tiles] for a, b in OFFSETS
+                [(step * (i + a), step * (j + b)) for i in tiles for j in tiles]
+                for a, b in offsets[first : first + IN_CLASS]
             ]
             if size <= alone:
                 passes = [[site] for sites in passes for site in sites]

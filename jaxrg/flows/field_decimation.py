@@ -14,6 +14,7 @@ from jaxrg.base import PyTree
 from jaxrg.checks import as_count, as_floating, check_key, check_number, is_traced, kind_of
 from jaxrg.flows import local_potentials, one_site
 from jaxrg.flows.field_passes import LARGEST_TOP, SPACING, Level, level_sides, levels_of
+from jaxrg.flows.initial import normal_weights
 from jaxrg.flows.level_checks import as_level, check_configurations, check_params
 from jaxrg.flows.line_densities import NUM_POINTS, draw, grid, log_normaliser
 from jaxrg.flows.one_site import Potential
@@ -205,20 +206,11 @@ def _shapes(plan: FieldPlan) -> PyTree:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _init(plan: FieldPlan, like: Array, key: Array) -> PyTree:
-    levels = []
-    for level in plan.levels:
-        shapes = local_potentials.shapes(local_potentials.tables(level.passes), plan.num_features, plan.num_layers)
-        scales = local_potentials.scales(shapes)
-        levels.append({name: (scales.get(name, 0.0), shape) for name, shape in shapes.items()})
-    leaves, structure = jax.tree.flatten(levels, is_leaf=lambda node: isinstance(node, tuple))
-    # All numbers from one draw: each of its own would be compiled for itself.
-    ends = np.cumsum([math.prod(shape) if scale else 0 for scale, shape in leaves])
-    columns = jnp.split(jax.random.normal(key, (int(ends[-1]),), like.dtype), ends[:-1])
-    drawn = [
-        scale * flat.reshape(shape) if scale else jnp.zeros(shape, like.dtype)
-        for flat, (scale, shape) in zip(columns, leaves, strict=True)
-    ]
-    return {"levels": tuple(structure.unflatten(drawn))}
+    tables = [local_potentials.tables(level.passes) for level in plan.levels]
+    shapes = [local_potentials.shapes(one, plan.num_features, plan.num_layers) for one in tables]
+    drawn = normal_weights(key, [{name: shape[name] for name in ("first", "layers")} for shape in shapes], like.dtype)
+    pairs = zip(shapes, drawn, strict=True)
+    return {"levels": tuple(local_potentials.that_feel_nothing(shape, inside) for shape, inside in pairs)}
 
 
 def _flat(fields: Array) -> Array:

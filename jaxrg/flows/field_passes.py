@@ -8,7 +8,7 @@ import math
 import numpy as np
 from jax import Array
 
-from jaxrg.flows.spins.patterns import Passes, level_passes, sites_of
+from jaxrg.flows.patterns import Passes, level_passes, sites_of
 
 SPACING = 4  # of the sites of a pass, in sites of their level
 KNIGHT = 5  # smallest odd side of a class whose sites can be drawn a knight's move apart

@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from jaxrg.base import PyTree
-from jaxrg.flows.spins.patterns import Passes, quotients
+from jaxrg.flows.patterns import Passes, quotients
 
 NUM_ODD, NUM_EVEN = 3, 4  # terms of a potential
 GAIN = 1.5  # of the tanh of an input
@@ -56,10 +56,11 @@ def shapes(static: Tables, num_features: int, num_layers: int) -> dict[str, tupl
     }
 
 
-def scales(shape: dict[str, tuple[int, ...]]) -> dict[str, float]:
-    """Standard deviations of the weights at the start; zero makes a site feel nothing."""
-    width, num_symmetries = shape["layers"][-2:]
-    return {"first": shape["first"][-1] ** -0.5, "layers": (width * num_symmetries) ** -0.5}
+def that_feel_nothing(shape: dict[str, tuple[int, ...]], inside: dict[str, Array]) -> dict[str, Array]:
+    """Weights to begin with, of normal numbers for the layers inside, whose outputs count for nothing."""
+    layers = inside["layers"] * shape["layers"][-2] ** -0.5
+    outputs = {name: jnp.zeros(size, layers.dtype) for name, size in shape.items() if name not in inside}
+    return outputs | {"first": inside["first"], "layers": layers}
 
 
 def coefficients(weights: PyTree, static: Tables, known: Array, bound: Array) -> Array:

@@ -13,7 +13,7 @@ from jax import Array
 
 from jaxrg.base import PyTree
 from jaxrg.checks import as_count, check_number
-from jaxrg.flows.spins.patterns import Passes, quotients
+from jaxrg.flows.patterns import Passes, quotients
 
 
 class Conditional(NamedTuple):

@@ -9,9 +9,9 @@ import numpy as np
 from jax import Array
 
 from jaxrg.base import PyTree
+from jaxrg.flows.patterns import Passes, level_passes, sites_of
 from jaxrg.flows.spins import top
 from jaxrg.flows.spins.conditionals import Conditional
-from jaxrg.flows.spins.patterns import Passes, level_passes, sites_of
 
 
 @dataclasses.dataclass(frozen=True)

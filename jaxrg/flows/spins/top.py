@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.flows.spins.patterns import SYMMETRIES
+from jaxrg.flows.patterns import SYMMETRIES
 
 
 class Orbits(NamedTuple):
