@@ -170,7 +170,7 @@ def test_narrow_and_distant_components_have_finite_derivatives():
         assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(found))
 
 
-def test_completions_have_the_probabilities_of_all_images(x64):
+def test_completions_have_the_probabilities_of_all_images():
     """Of binary images the 2^5 ways to fill in five pixels are listed."""
     params = loud(SMALL.init(jax.random.key(0)), 0.3)
     given = np.random.default_rng(2).integers(0, 2, (4, 4, 1))
