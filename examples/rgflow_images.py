@@ -8,8 +8,9 @@
 # the whole flow. Decimation draws the missing pixels given the others, many times over. All have the time they take
 # and the signal-to-noise ratio against the true digit, and the mean digit as the control.
 #
-# A run goes on where it stopped: `python examples/rgflow_images.py --minutes 60`. Your own images come from a folder by
-# `--folder`, resized to 32x32.
+# A run goes on where it stopped: `python examples/rgflow_images.py --minutes 60`. Other images are `--data fashion`,
+# which Debian's dataset-fashion-mnist brings, `--data faces`, 200 patches of photographs, or your own of any folder,
+# resized to 32x32. `--prior laplace` gives the latents of the blocks heavier tails.
 
 # %%
 import argparse
@@ -48,8 +49,11 @@ from _image_flows import (
 from _study import HEADER, Claim, mean_and_error, print_claims, save, show
 
 SIDE = 32
-MEAN, CONE, WHOLE = "mean digit", "blocks: cone", "blocks: whole flow"
+DATA = {"digits": "mnist", "fashion": "fashion", "faces": "faces"}  # and the first word of their figures
+PRIORS = {"gaussian": flows.gaussian, "laplace": flows.laplace}
+MEAN, CONE, WHOLE = "mean image", "blocks: cone", "blocks: whole flow"
 DRAWN, MEAN_DRAWN = "one drawn", "mean of those drawn"
+ENDS = jnp.array([-3.0, 3.0])  # of a traversal
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 
 
@@ -79,20 +83,22 @@ SMOKE = Scale(64, 32, (1,), 4, 4, Training(0.0, 16, 2), 2, 3, 4, SIDE // 4, is_s
 
 
 # %%
-def images_of(folder: str | None, scale: Scale) -> tuple[jax.Array, jax.Array]:
+def images_of(data: str, scale: Scale) -> tuple[jax.Array, jax.Array]:
     """Levels ``[num_images, side, side, 1]`` to train on and to test with; simple ones are ellipses, drawn at once."""
-    if folder is None and scale.is_simple:
+    if scale.is_simple:
         images = datasets.msds1(jax.random.key(0), scale.num_train + scale.num_test).images
         levels = images[:, : scale.side, : scale.side, :1]
         return levels[: scale.num_train], levels[scale.num_train :]
-    if folder is None:
-        data = datasets.mnist_5k()
-        data = data._replace(inputs=jnp.pad(data.inputs, ((0, 0), (2, 2), (2, 2)))[..., None])
+    if data in DATA:
+        found = {"digits": datasets.mnist_5k, "fashion": datasets.fashion_mnist, "faces": datasets.lfw_faces}[data]()
+        more = SIDE - found.inputs.shape[1]
+        sides = (more // 2, more - more // 2)
+        found = found._replace(inputs=jnp.pad(found.inputs, ((0, 0), sides, sides), mode="edge")[..., None])
     else:
-        data = datasets.image_folder(folder, (SIDE, SIDE), num_channels=1)
-    num_test = min(scale.num_test, data.inputs.shape[0] // 5)
-    num_train = min(scale.num_train, data.inputs.shape[0] - num_test)
-    parts = datasets.split(jax.random.key(0), data, num_train, num_test)
+        found = datasets.image_folder(data, (SIDE, SIDE), num_channels=1)
+    num_test = min(scale.num_test, found.inputs.shape[0] // 5)
+    num_train = min(scale.num_train, found.inputs.shape[0] - num_test)
+    parts = datasets.split(jax.random.key(0), found, num_train, num_test)
     return tuple(flows.images.nearest_levels(part.inputs) for part in parts)  # type: ignore[return-value]
 
 
@@ -155,15 +161,22 @@ def fill_in(fill: Any, levels: jax.Array, truth: np.ndarray, patch: slice) -> Fi
 
 
 def inpainted(
-    blocks: Flow, params: Any, digits: Flow, digit_params: Any, train_levels: Any, levels: Any, scale: Scale
+    blocks: Flow,
+    prior: Any,
+    params: Any,
+    digits: Flow,
+    digit_params: Any,
+    train_levels: Any,
+    levels: Any,
+    scale: Scale,
 ) -> dict[str, Filled]:
-    """Patches filled in by the mean digit, by the cone and the whole flow of blocks, and drawn from coarse to fine."""
+    """Patches filled in by the mean image, by the cone and the whole flow of blocks, and drawn from coarse to fine."""
     is_missing = np.zeros((scale.side, scale.side), bool)
     is_missing[scale.patch, scale.patch] = True
     truth = np.asarray(levels, np.float32) / 255
     given = jnp.where(jnp.asarray(is_missing)[None, ..., None], 10, levels)  # the patch begins nearly black
     mean = jnp.asarray(np.asarray(train_levels, np.float32).mean(0) / 255)
-    prior, own = flows.gaussian(blocks.latent_shapes), flows.FlowParams(params, ())
+    own = flows.FlowParams(params, ())
     search = search_of_whole_flow(flows.density(blocks.flow, prior), own, is_missing, scale.num_steps)
 
     def by_cone(levels: jax.Array) -> jax.Array:
@@ -190,15 +203,17 @@ def draw_scales(made: Flow, params: Any, levels: np.ndarray) -> dict[str, Figure
     latents = made.encode(params, levels[:16], jax.random.key(4))
     rows, labels = [], []
     for level, values in latents.items():
-        spread = np.asarray(values.reshape(16, -1).std(0))
-        best = int(np.argmax(spread))  # the latent that differs most from digit to digit
         one = {key: part[0] for key, part in latents.items()}
-        index = np.unravel_index(best, values.shape[1:])
+        places = [
+            np.unravel_index(place, values.shape[1:]) for place in np.linspace(0, values[0].size - 1, 64, dtype=int)
+        ]
+        ends = [made.images(flows.traverse(made.flow, params, one, level, place, ENDS)) for place in places]
+        index = places[int(np.argmax([float(jnp.sum((low - high) ** 2)) for low, high in ends]))]
         rows.append(made.images(flows.traverse(made.flow, params, one, level, index, jnp.linspace(-3, 3, 9))))
         labels.append(f"level {level}")
     traversal, [[axes]] = style.new_figure(1, 1, size=(8, len(rows) + 0.5))
     show_images(axes, np.stack(rows), labels)
-    axes.set_title("the latent of each level that varies most, from -3 to 3")
+    axes.set_title("the latent of each level that moves this image most, from -3 to 3")
 
     fine, coarse = ({level: part[side] for level, part in latents.items()} for side in (slice(0, 8), slice(8, 16)))
     exchanged = [flows.mix(fine, coarse, level) for level in range(1, len(latents))]
@@ -232,16 +247,18 @@ def main(
     smoke: bool = False,
     out: str = "out/rgflow_images",
     minutes: float | None = None,
-    folder: str | None = None,
+    data: str = "digits",
+    prior: str = "gaussian",
 ) -> None:
     scale = SMOKE if smoke else FULL
     if minutes is not None:
         scale = scale._replace(training=scale.training._replace(minutes=minutes))
-    train_levels, test_levels = images_of(folder, scale)
+    train_levels, test_levels = images_of(data, scale)
+    label = DATA.get(data, "images") + ("" if prior == "gaussian" else f"_{prior}")
     shape = (scale.side, scale.side, 1)
     flow = hierarchical(shape[:2], 1, scale.num_layers, scale.hidden, scale.is_simple)
     shapes = flows.geometry(flow).latent_shapes
-    blocks = Flow(flow, image_density(flow, shape, shapes, flows.gaussian), shapes, False)
+    blocks = Flow(flow, image_density(flow, shape, shapes, PRIORS[prior]), shapes, False)
     flow = flows.images.image_decimation(shape, num_features=scale.num_features)
     shapes = flows.latent_shapes(flow, shape)
     digits = Flow(flow, flows.density(flow, flows.gaussian(shapes)), shapes, True)
@@ -254,13 +271,14 @@ def main(
     runs, bits = {}, {}
     for name, (made, noise) in ways.items():
         print(f"{name}: {num_parameters(made.density):,} parameters, {train_levels.shape[0]:,} images", flush=True)
-        place = None if smoke else Path(out) / ("images" if folder else "mnist") / name
+        place = None if smoke else Path(out) / label / name
         runs[name] = train(made.density, noise, train_levels, test_levels[:256], scale.training, place, name)
         bits[name] = evaluate(made.density, noise, runs[name].params, test_levels)
     num_draws = 1 if smoke else 16
     many = evaluate(blocks.density, uniform, runs["uniform"].params, test_levels, num_draws=num_draws)
     params, digit_params = runs["uniform"].params.density.flow[0], runs["decimation"].params.density.flow
-    filled = inpainted(blocks, params, digits, digit_params, train_levels, test_levels[: scale.num_filled], scale)
+    some, of_latents = test_levels[: scale.num_filled], PRIORS[prior](blocks.latent_shapes)
+    filled = inpainted(blocks, of_latents, params, digits, digit_params, train_levels, some, scale)
     speedup = filled[WHOLE].seconds / filled[CONE].seconds
 
     gain, gain_error = mean_and_error(np.asarray(bits["uniform"].of_images) - np.asarray(bits["learned"].of_images))
@@ -274,7 +292,7 @@ def main(
             Claim("bits/dim, blocks, learned noise, 1 draw", "lower", found["learned"], ""),
             Claim("gain of learned noise, bits/dim", "0.05 to 0.1", show(gain, gain_error, 4, "+"), "0"),
             Claim("bits/dim, decimation run backwards", "", found["decimation"], ""),
-            Claim("PSNR of a patch by its cone / dB", "", psnr[CONE], f"mean digit {psnr[MEAN]}"),
+            Claim("PSNR of a patch by its cone / dB", "", psnr[CONE], f"{MEAN} {psnr[MEAN]}"),
             Claim("PSNR by the whole flow / dB", "the same", psnr[WHOLE], ""),
             Claim("PSNR of the mean of those drawn / dB", "", psnr[MEAN_DRAWN], f"of one {psnr[DRAWN]}"),
             Claim("time of the whole flow over the cone's", "20", f"{speedup:.1f}", "1"),
@@ -293,24 +311,28 @@ def main(
     for name, made, own in (("blocks", blocks, params), ("decimation", digits, digit_params)):
         figures |= {f"{name}_{key}": one for key, one in draw_scales(made, own, np.asarray(test_levels)).items()}
     save(figures, out)
-    if not smoke and folder is None:
+    if not smoke and data in DATA:
         record = {
             "date": datetime.date.today().isoformat(),
             "machine": {"device": jax.devices()[0].device_kind, "cpus": os.cpu_count(),
                         "python": platform.python_version(), "jax": jax.__version__},
-            "settings": {**scale._replace(training=None)._asdict(), **scale.training._asdict()},
+            "settings": {
+                "data": data, "prior": prior, **scale._replace(training=None)._asdict(), **scale.training._asdict()
+            },
             "records": [
-                {"name": f"mnist_bits_{name}", "value": float(one.mean), "error": float(one.error), "unit": "bits/dim",
-                 "minutes": float(runs[name].minutes[-1]), "steps": runs[name].num_steps}
+                {"name": f"{label}_bits_{name}", "value": float(one.mean), "error": float(one.error),
+                 "unit": "bits/dim", "minutes": float(runs[name].minutes[-1]), "steps": runs[name].num_steps}
                 for name, one in bits.items()
             ] + [
-                {"name": f"mnist_inpaint_psnr_{name.replace(':', '').replace(' ', '_')}",
+                {"name": f"{label}_inpaint_psnr_{name.replace(':', '').replace(' ', '_')}",
                  "value": float(one.psnr.mean()), "error": float(mean_and_error(one.psnr)[1]), "unit": "dB",
                  "seconds": one.seconds}
                 for name, one in filled.items()
-            ] + [{"name": "mnist_inpaint_speedup", "value": speedup, "unit": "times less"}],
+            ] + [{"name": f"{label}_inpaint_speedup", "value": speedup, "unit": "times less"}],
         }  # fmt: skip
-        (RESULTS / "flows_images.json").write_text(json.dumps(record, indent=1) + "\n")
+        (RESULTS / ("flows_images.json" if label == "mnist" else f"flows_images_{label}.json")).write_text(
+            json.dumps(record, indent=1) + "\n"
+        )
 
 
 # %%
@@ -319,5 +341,6 @@ if __name__ == "__main__":
     parser.add_argument("--smoke", action="store_true", help="tiny sizes")
     parser.add_argument("--out", default="out/rgflow_images", help="folder of the figures and of the checkpoints")
     parser.add_argument("--minutes", type=float, help="of training for each noise, those of earlier calls included")
-    parser.add_argument("--folder", help="your own images in place of the digits")
+    parser.add_argument("--data", default="digits", help="digits, fashion, faces, or a folder of your own images")
+    parser.add_argument("--prior", default="gaussian", choices=PRIORS, help="of the latents of the blocks")
     main(**vars(parser.parse_args()))

@@ -99,7 +99,7 @@ def _init(plan: ImagePlan, key: Array) -> PyTree:
 def _initialised(plan: ImagePlan, key: Array) -> PyTree:
     features, outputs, dtype = plan.num_features, sum(plan.num_outputs), jnp.result_type(float)
     num_logits, num_means, num_scales, num_slopes = plan.num_outputs
-    spread = jnp.linspace(-1, 1, plan.num_components, dtype=dtype)
+    spread = jnp.linspace(-1, 1, plan.num_components, dtype=dtype) if plan.num_components > 1 else jnp.zeros(1, dtype)
     parts = [jnp.zeros(num_logits, dtype), jnp.repeat(spread, plan.channels)]
     parts += [jnp.full(num_scales, -1, dtype), jnp.zeros(num_slopes, dtype)]
     constants = jnp.concatenate(parts)
