@@ -114,6 +114,25 @@ def of_size(counts: Sequence[int], number: int) -> int:
     return counts[min(number, len(counts) - 1)]
 
 
+def sizes_parser(description: str, out: str) -> argparse.ArgumentParser:
+    """A command line for a study of several sizes, whose counts are given for each size or the last for all beyond."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes")
+    parser.add_argument("--out", default=out, help="folder of figures and checkpoints")
+    parser.add_argument("--sizes", type=int, nargs="*", help="sides, in order")
+    parser.add_argument("--steps", dest="num_steps", type=int, nargs="*", help="training steps of each")
+    parser.add_argument("--refine-steps", type=int, nargs="*", help="and steps on the log-weights")
+    parser.add_argument("--draws", dest="num_draws", type=int, nargs="*", help="draws the figures of each are from")
+    parser.add_argument("--json", dest="json_file", default="", help="file for the figures")
+    return parser
+
+
+def with_given(scale: Any, given: Mapping[str, Any]) -> Any:
+    """The size of a study with what was given on its command line."""
+    counts = {name: tuple(count) if isinstance(count, list) else count for name, count in given.items() if count}
+    return scale._replace(**counts)
+
+
 def spent(folder: Path, seconds: float) -> float:
     """Seconds of training with those of earlier calls, which are kept beside the checkpoints of a folder."""
     file = folder.with_name(folder.name + "_seconds.json")

@@ -17,7 +17,6 @@
 # stopped.
 
 # %%
-import argparse
 import functools
 import sys
 import time
@@ -35,14 +34,27 @@ from jaxrg.flows import spins
 from jaxrg.plot import style
 
 sys.path.insert(0, str(Path(__file__).parent))
-from _study import HEADER, Claim, fitted, of_size, print_claims, save, show, spent, write_results
+from _study import (
+    HEADER,
+    Claim,
+    fitted,
+    of_size,
+    print_claims,
+    save,
+    show,
+    sizes_parser,
+    spent,
+    with_given,
+    write_results,
+)
 
 COUPLING = 0.44  # of the published figures; the critical one is 0.4407
 PUBLISHED = {8: (0.0014, 0.996), 16: (0.0111, 0.978), 32: (0.0374, 0.926), 64: (0.392, 0.438), 128: (7.1, None)}
-COUPLINGS = (0.3, exact.critical_coupling, 0.5)  # that one set of weights is measured at
-LEARNED = (0.3, 0.36, 0.41, 0.44, 0.47, 0.5)  # and those it learns at
+COUPLINGS = (0.3, 0.36, exact.critical_coupling, 0.485, 0.5)  # that one set of weights is measured at
+LEARNED = (0.3, 0.34, 0.38, 0.41, 0.44, 0.47, 0.5)  # and those it learns at
 CONTROL_STEPS = 2_000  # at most: three couplings a pass need no more
 LARGEST_CONTROL = 64  # side
+OUT = "out/inverse_decimation"
 
 
 class Scale(NamedTuple):
@@ -266,24 +278,8 @@ def draw_levels(result: Result) -> Figure:
     return figure
 
 
-def main(
-    smoke: bool = False,
-    out: str = "out/inverse_decimation",
-    sizes: Sequence[int] = (),
-    num_steps: Sequence[int] = (),
-    refine_steps: Sequence[int] = (),
-    num_draws: Sequence[int] = (),
-    shared_steps: int = 0,
-    json_file: str = "",
-) -> None:
-    scale = SMOKE if smoke else FULL
-    scale = scale._replace(
-        sizes=tuple(sizes) or scale.sizes,
-        num_steps=tuple(num_steps) or scale.num_steps,
-        refine_steps=tuple(refine_steps) or scale.refine_steps,
-        num_draws=tuple(num_draws) or scale.num_draws,
-        shared_steps=shared_steps or scale.shared_steps,
-    )
+def main(smoke: bool = False, out: str = OUT, json_file: str = "", **given: Any) -> None:
+    scale = with_given(SMOKE if smoke else FULL, given)
     results, claims, params = [], [HEADER], {}
     for number, side in enumerate(scale.sizes):
         found = {}
@@ -325,23 +321,6 @@ def main(
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="hierarchical sampling of Ising spins")
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes")
-    parser.add_argument("--out", default="out/inverse_decimation", help="folder of figures and checkpoints")
-    parser.add_argument("--sizes", type=int, nargs="*", default=(), help="sides, in order")
-    parser.add_argument("--steps", type=int, nargs="*", default=(), help="training steps of each")
-    parser.add_argument("--refine-steps", type=int, nargs="*", default=(), help="and steps on the log-weights")
-    parser.add_argument("--draws", type=int, nargs="*", default=(), help="draws the figures of each are from")
-    parser.add_argument("--shared-steps", type=int, default=0, help="training steps of the weights for many couplings")
-    parser.add_argument("--json", default="", help="file for the figures")
-    given = parser.parse_args()
-    main(
-        given.smoke,
-        given.out,
-        given.sizes,
-        given.steps,
-        given.refine_steps,
-        given.draws,
-        given.shared_steps,
-        given.json,
-    )
+    parser = sizes_parser("hierarchical sampling of Ising spins", OUT)
+    parser.add_argument("--shared-steps", type=int, help="training steps of the weights for many couplings")
+    main(**vars(parser.parse_args()))

@@ -13,7 +13,6 @@
 # A side that is twice the one before, as in `--sizes 16 32 64`, begins with its weights and learns the coarse levels.
 
 # %%
-import argparse
 import functools
 import sys
 import time
@@ -31,7 +30,19 @@ from jaxrg import flows, lattice, models, samplers, stats
 from jaxrg.plot import style
 
 sys.path.insert(0, str(Path(__file__).parent))
-from _study import HEADER, Claim, fitted, of_size, print_claims, save, show, spent, write_results
+from _study import (
+    HEADER,
+    Claim,
+    fitted,
+    of_size,
+    print_claims,
+    save,
+    show,
+    sizes_parser,
+    spent,
+    with_given,
+    write_results,
+)
 
 QUARTIC = {  # of 16 between its neighbours
     6: 6.975,
@@ -45,6 +56,7 @@ QUARTIC = {  # of 16 between its neighbours
     64: 4.398,
 }
 PUBLISHED = {32: "ESS 0.66 of a continuous flow, 0.01 of couplings"}  # arXiv:2110.02673
+OUT = "out/phi4_decimation"
 KEPT = 2  # finest levels that a lattice twice as large takes over as they are
 
 
@@ -266,22 +278,8 @@ def draw_levels(result: Result) -> Figure:
     return figure
 
 
-def main(
-    smoke: bool = False,
-    out: str = "out/phi4_decimation",
-    sizes: Sequence[int] = (),
-    num_steps: Sequence[int] = (),
-    refine_steps: Sequence[int] = (),
-    num_draws: Sequence[int] = (),
-    json_file: str = "",
-) -> None:
-    scale = SMOKE if smoke else FULL
-    scale = scale._replace(
-        sizes=tuple(sizes) or scale.sizes,
-        num_steps=tuple(num_steps) or scale.num_steps,
-        refine_steps=tuple(refine_steps) or scale.refine_steps,
-        num_draws=tuple(num_draws) or scale.num_draws,
-    )
+def main(smoke: bool = False, out: str = OUT, json_file: str = "", **given: Any) -> None:
+    scale = with_given(SMOKE if smoke else FULL, given)
     results: list[Result] = []
     claims, params, before = [HEADER._replace(control="weighted / classical")], None, 0
     for number, side in enumerate(scale.sizes):
@@ -314,13 +312,5 @@ def main(
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="hierarchical sampling of lattice phi^4")
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes")
-    parser.add_argument("--out", default="out/phi4_decimation", help="folder of figures and checkpoints")
-    parser.add_argument("--sizes", type=int, nargs="*", default=(), help="sides, in order")
-    parser.add_argument("--steps", type=int, nargs="*", default=(), help="training steps of each")
-    parser.add_argument("--refine-steps", type=int, nargs="*", default=(), help="and steps on the log-weights")
-    parser.add_argument("--draws", type=int, nargs="*", default=(), help="draws the figures of each are from")
-    parser.add_argument("--json", default="", help="file for the figures")
-    given = parser.parse_args()
-    main(given.smoke, given.out, given.sizes, given.steps, given.refine_steps, given.draws, given.json)
+    parser = sizes_parser("hierarchical sampling of lattice phi^4", OUT)
+    main(**vars(parser.parse_args()))
