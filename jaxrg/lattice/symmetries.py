@@ -1,7 +1,6 @@
 """Configurations moved, turned and mirrored at random, as a lattice knows no place and no direction."""
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
@@ -45,14 +44,14 @@ def random_symmetry(key: Array, lattice: Lattice, values: Array) -> Array:
 @functools.partial(jax.jit, static_argnames="lattice", inline=True)
 def _random_symmetry(key: Array, values: Array, lattice: Lattice) -> Array:
     flat = values.reshape(-1, lattice.num_sites)
-    matrices, origins = _point_symmetries(lattice)
+    matrices, corners = _point_symmetries(lattice)
     turn_key, *move_keys = jax.random.split(key, 1 + lattice.ndim)
     turns = jax.random.randint(turn_key, (len(flat),), 0, len(matrices), dtype=jnp.int32)
     places = jnp.asarray(np.indices(lattice.shape, np.int32).reshape(lattice.ndim, -1))
     index = jnp.zeros((), jnp.int32)
     for axis, (side, wraps) in enumerate(zip(lattice.shape, lattice.periodic, strict=True)):
         # Integers: a sum over the axes, not a product of matrices, which is slow for them.
-        there = jnp.asarray(origins[:, axis])[turns][:, None]
+        there = jnp.asarray(corners[:, axis])[turns][:, None]
         for other in range(lattice.ndim):
             there = there + jnp.asarray(matrices[:, axis, other])[turns][:, None] * places[other][None]
         if wraps:
@@ -63,23 +62,19 @@ def _random_symmetry(key: Array, values: Array, lattice: Lattice) -> Array:
 
 @functools.lru_cache(maxsize=64)
 def _point_symmetries(lattice: Lattice) -> tuple[np.ndarray, np.ndarray]:
-    """Matrices ``[num, ndim, ndim]`` of the point group and origins ``[num, ndim]`` that map all bonds onto bonds."""
-    places = np.indices(lattice.shape).reshape(lattice.ndim, lattice.num_sites)
-    sides, edges = np.array(lattice.shape)[:, None], lattice.edges().astype(np.int64)
+    """Matrices ``[num, ndim, ndim]`` of the point group that keep the box, and ``[num, ndim]`` where its corner goes.
 
-    def sorted_pairs(ends: np.ndarray) -> np.ndarray:
-        return np.sort(ends.min(axis=1) * math.prod(lattice.shape) + ends.max(axis=1))
-
-    matrices, origins = [], []
+    All of them map bonds onto bonds. A way around a periodic side must come out as ways around periodic sides, and an
+    open side as one of its length.
+    """
+    sides, wraps = np.array(lattice.shape), np.array(lattice.periodic)
+    matrices, corners = [], []
     for matrix in np.array(point_group(lattice), np.int32):
-        moved = matrix @ places
-        origin = np.where(lattice.periodic, 0, -moved.min(axis=1))
-        moved = moved + origin[:, None]
-        if np.any((moved >= sides) & ~np.array(lattice.periodic)[:, None]):
-            continue
-        index = np.asarray(np.ravel_multi_index(tuple(moved % sides), lattice.shape))
-        is_permutation = len(np.unique(index)) == lattice.num_sites
-        if is_permutation and np.array_equal(sorted_pairs(index[edges]), sorted_pairs(edges)):
+        around = matrix[:, wraps] * sides[wraps]
+        is_closed = not np.any(around[wraps] % sides[wraps][:, None]) and not np.any(around[~wraps])
+        across = np.abs(matrix[~wraps][:, ~wraps])
+        is_box = np.all(np.sum(across, axis=1) == 1) and np.array_equal(across @ sides[~wraps], sides[~wraps])
+        if is_closed and is_box:
             matrices.append(matrix)
-            origins.append(origin)
-    return np.array(matrices, np.int32), np.array(origins, np.int32)
+            corners.append(np.where(~wraps & np.any(matrix < 0, axis=1), sides - 1, 0))
+    return np.array(matrices, np.int32), np.array(corners, np.int32)

@@ -10,8 +10,8 @@ import pytest
 import scipy.sparse.csgraph
 
 from jaxrg import exact, lattice, models, samplers, stats, training
-from jaxrg.flows import spins
-from jaxrg.flows.spins import exact_conditionals, patterns, top
+from jaxrg.flows import patterns, spins
+from jaxrg.flows.spins import exact_conditionals, top
 from jaxrg.flows.spins.decimation import at_coupling
 from tests.rows import some_now
 

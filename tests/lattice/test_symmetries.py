@@ -16,6 +16,8 @@ LATTICES = {
     "rectangle": (lattice.hypercubic((3, 4)), 4 * 12),
     "open square": (lattice.hypercubic((3, 3), periodic=False), 8),
     "strip": (lattice.hypercubic((3, 3), periodic=(True, False)), 4 * 3),
+    "pairs": (lattice.hypercubic((2, 2)), 8),
+    "four dimensions": (lattice.hypercubic((1, 2, 1, 3), periodic=(False, True, False, True)), 12),
     "cube": (lattice.hypercubic((3, 3, 3)), 48 * 27),
     "triangular": (lattice.triangular((4, 4)), 12 * 16),
     "triangular strip": (lattice.triangular((3, 4)), 2 * 12),
