@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 
 from jaxrg import training
 
-NUM_EPOCHS = 20  # of a training that is kept in a folder
+NUM_EPOCHS = 20  # of a training that is kept in a folder, at most
+SECONDS = "seconds.json"
 STRENGTH = "strength $I^{(k)}$ / mean over $k$"
 
 
@@ -81,7 +82,7 @@ def _optimizer(num_steps: int, rate: float, num_kept: int) -> optax.GradientTran
     """The same one for as many steps, so that programs are shared."""
     last = [optax.masked(optax.set_to_zero(), functools.partial(_finest, num_kept))] if num_kept else []
     decay = max(0.99, 1 - 20 / num_steps)
-    return averaged_adam(num_steps, rate, warmup=min(50, num_steps // NUM_EPOCHS), decay=decay, last=last)
+    return averaged_adam(num_steps, rate, warmup=min(50, num_steps // 20), decay=decay, last=last)
 
 
 def _finest(count: int, params: Any) -> Any:
@@ -94,16 +95,18 @@ def fitted(
     gradient_fn: Any, params: Any, num_steps: int, rate: float, folder: Path, *, aux: Any = (), num_kept: int = 0
 ) -> Any:
     """Averaged parameters, kept in a folder from which it goes on; so many of the finest levels stay as they are."""
-    steps_per_epoch = max(1, num_steps // NUM_EPOCHS)
+    num_epochs = max(count for count in range(1, NUM_EPOCHS + 1) if num_steps % count == 0)
+    clock, before, start = folder / SECONDS, spent(folder), time.time()
     run = training.fit(
         jax.random.key(2),
         gradient_fn,
-        _optimizer(steps_per_epoch * NUM_EPOCHS, rate, num_kept),
+        _optimizer(num_steps, rate, num_kept),
         params,
         aux=aux,
-        num_epochs=NUM_EPOCHS,
-        steps_per_epoch=steps_per_epoch,
+        num_epochs=num_epochs,
+        steps_per_epoch=num_steps // num_epochs,
         checkpoint_dir=folder,
+        on_epoch=lambda run: clock.write_text(json.dumps(before + time.time() - start)) and None,
         progress=lambda done, total, text: print(f"    {done}/{total} {text}", flush=True),
     )
     return training.averaged_params(run.optimizer_state)
@@ -133,12 +136,10 @@ def with_given(scale: Any, given: Mapping[str, Any]) -> Any:
     return scale._replace(**counts)
 
 
-def spent(folder: Path, seconds: float) -> float:
-    """Seconds of training with those of earlier calls, which are kept beside the checkpoints of a folder."""
-    file = folder.with_name(folder.name + "_seconds.json")
-    total = seconds + (json.loads(file.read_text()) if file.exists() else 0.0)
-    file.write_text(json.dumps(total))
-    return total
+def spent(*folders: Path) -> float:
+    """Seconds of training that `fitted` has counted in folders, those of broken calls up to their last epoch included."""
+    clocks = [folder / SECONDS for folder in folders]
+    return sum(json.loads(clock.read_text()) for clock in clocks if clock.exists())
 
 
 def write_results(file: str, command: str, scale: Any, content: Mapping[str, Any]) -> None:

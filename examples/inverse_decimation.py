@@ -294,13 +294,14 @@ def main(smoke: bool = False, out: str = OUT, json_file: str = "", **given: Any)
             if fields in params and len(params[fields]["levels"]) <= density.num_levels:
                 start, num_kept = spins.extend(density, start, params[fields]), len(params[fields]["levels"])
             print(f"L = {side}, {fields}:", flush=True)
-            folder, began = Path(out) / f"L{side}_{fields.replace(' ', '_')}", time.time()
+            folder = Path(out) / f"L{side}_{fields.replace(' ', '_')}"
+            folders = folder, folder.with_name(folder.name + "_refined")
             count = min(steps, CONTROL_STEPS) if is_control else steps
             learned = train(density, start, scale, count, folder, num_kept=num_kept)
             if refinements and not is_control:
-                learned = refine(density, learned, refinements, folder.with_name(folder.name + "_refined"))
-            params[fields], seconds = learned, spent(folder, time.time() - began)
-            found[fields] = measure(density, params[fields], fields, seconds, draws)
+                learned = refine(density, learned, refinements, folders[1])
+            params[fields] = learned
+            found[fields] = measure(density, learned, fields, spent(*folders), draws)
         results += found.values()
         claims.append(claim_of(found["network"], found.get("3 couplings")))
         keep(json_file, scale, results, [])

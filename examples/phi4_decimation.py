@@ -137,8 +137,10 @@ def learn(counts: Any, density: Any, moves: Any, key: Any, params: Any, states: 
     def loss_fn(params: Any) -> Any:
         parts = []
         for level, count in enumerate(counts):
-            some = states.field[np.arange(count) % len(states.field)]
-            moved = lattice.random_symmetry(jax.random.fold_in(field_key, level), place, some)
+            row_key, move_key = jax.random.split(jax.random.fold_in(field_key, level))
+            first = jax.random.randint(row_key, (), 0, len(states.field), dtype=jnp.int32)
+            some = states.field[(first + np.arange(count, dtype=np.int32)) % len(states.field)]
+            moved = lattice.random_symmetry(move_key, place, some)
             fields = moved[:, :: 2**level, :: 2**level]
             parts.append(-jnp.mean(density.level_log_prob(params, fields, level)))
         return jnp.sum(jnp.stack(parts)), jnp.stack(parts)
@@ -292,11 +294,12 @@ def main(smoke: bool = False, out: str = OUT, json_file: str = "", **given: Any)
         params, before = flows.extended_decimation(params) if can_extend else density.init(jax.random.key(1)), side
         print(f"L = {side}:", flush=True)
         run = classical_run(model, scale)
-        folder, began, num_kept = Path(out) / f"L{side}", time.time(), KEPT if can_extend else 0
+        folder, num_kept = Path(out) / f"L{side}", KEPT if can_extend else 0
+        folders = folder, folder.with_name(f"L{side}_refined")
         params = train(density, model, params, run.state.field, scale, steps, folder, num_kept)
         if refinements:
-            params = refine(density, model, params, refinements, folder.with_name(f"L{side}_refined"))
-        results.append(measure(density, model, params, run, spent(folder, time.time() - began), draws))
+            params = refine(density, model, params, refinements, folders[1])
+        results.append(measure(density, model, params, run, spent(*folders), draws))
         claims.append(claim_of(results[-1]))
         records = [record for result in results for record in records_of(result)]
         figures = {"records": records, "results": list(map(details, results))}

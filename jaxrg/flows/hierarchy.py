@@ -13,6 +13,7 @@ from jaxrg.base import Bijector, PyTree
 from jaxrg.checks import as_count, as_sides, kind_of
 from jaxrg.closures import as_partial
 from jaxrg.flows.bijectors.making import bijector
+from jaxrg.flows.level_checks import check_params
 from jaxrg.flows.passes import FACTOR, Geometry, generate, passes, renormalise, sum_of_blocks
 
 Layer: TypeAlias = Bijector | Callable[[int], Bijector]
@@ -234,6 +235,8 @@ def _check_params(geometry: Geometry, layers: Layers, params: Any) -> None:
         expected = f"the parameters of {len(layers.levels)} {'passes' if _is_shared(layers) else 'levels'}"
         got = kind_of(params) if levels is None else f"those of {len(levels)}"
         raise ValueError(f"params: expected {expected}, as flow.init makes them, got {got}")
+    own = jax.eval_shape(lambda: _init(geometry, layers, jax.random.key(0)))
+    check_params(params, own, geometry.num_levels)
 
 
 def check_latents(shapes: dict[int, tuple[int, ...]], latents: Any) -> None:

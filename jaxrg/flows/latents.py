@@ -18,7 +18,7 @@ from jaxrg.flows.passes import FACTOR, by_level
 
 def as_batch(name: str, value: Any) -> PyTree:
     """Arrays that share a leading axis, finite where that can be seen."""
-    tree = jax.tree.map(lambda leaf: leaf, as_event(value))
+    tree = as_event(value, name)
     sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(tree)}
     if len(sizes) != 1 or sizes == {()}:
         raise ValueError(f"{name}: expected arrays that share a leading axis of samples, got axes {sorted(sizes)}")
@@ -105,13 +105,15 @@ def mix(fine: PyTree, coarse: PyTree, level: int) -> PyTree:
         level: where the one ends and the other begins, from 0 to the number of levels.
 
     Raises:
-        ValueError: latents of different levels or shapes, or no such level.
+        ValueError: latents of different levels or shapes, NaN or infinities in them, or no such level.
 
     Example:
         >>> mix({0: jnp.zeros(3), 1: jnp.zeros(1)}, {0: jnp.ones(3), 1: jnp.ones(1)}, 1)[1].tolist()
         [1.0]
     """
     fine, coarse = as_levels("fine", fine), as_levels("coarse", coarse)
+    check_finite("fine", fine)
+    check_finite("coarse", coarse)
     shapes = [{key: leaf.shape for key, leaf in part.items()} for part in (fine, coarse)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"coarse: expected latents of shapes {shapes[0]}, got {shapes[1]}")
@@ -163,13 +165,16 @@ def traverse(flow: Bijector, params: PyTree, latents: Any, level: int, index: An
         ``[num_values, *shape]``.
 
     Raises:
-        ValueError: latents that do not fit, no such level or index, or values in more than one axis.
+        ValueError: latents that do not fit, no such level or index, values in more than one axis, or numbers that are
+            not finite.
     """
     levels = as_levels("latents", latents)
     masks = one_latent({key: leaf.shape for key, leaf in levels.items()}, level, index)
     moved = as_floating("values", values)
     if moved.ndim != 1 or not moved.size:
         raise ValueError(f"values: expected one axis of at least one number, got shape {moved.shape}")
+    check_finite("latents", levels)
+    check_finite("values", moved)
     return _traverse(flow, params, levels, masks, moved)
 
 

@@ -8,7 +8,7 @@ import pytest
 from jaxrg import flows
 from jaxrg.base import Bijector
 from jaxrg.flows import bijectors
-from jaxrg.flows.passes import on_blocks
+from jaxrg.flows.passes import generate, on_blocks, renormalise
 from tests.flows import plain_hierarchy as plain
 
 
@@ -136,6 +136,23 @@ def test_blocks_are_those_of_the_published_codes(side, block, offsets, num_level
             theirs = plain.published_indices(side, block, block * 2**level, 2**level, offset * 2**level)
             assert ours == {frozenset(sites) for sites in theirs}
             assert len(ours) == len(theirs)
+
+
+@pytest.mark.parametrize("offsets", [(0, 1), (1, 0)])  # as in both codes, and as in the formula of RG-Flow
+def test_passes_come_in_the_order_of_their_offsets(offsets):
+    tree = flows.geometry(flows.rg_flow((8, 8), disentangler=TURN, decimator=TURN, offsets=offsets))
+    seen = []
+
+    def act(level, number, blocks):
+        seen.append((level, int(blocks.reshape(4, -1)[0, 0])))
+        return blocks, None
+
+    latents, _ = renormalise(tree, act, np.arange(64).reshape(8, 8))
+    there = [(level, offset * 2**level * 9) for level in range(3) for offset in offsets]  # first sites of first blocks
+    assert seen == there
+    seen.clear()
+    generate(tree, act, latents)
+    assert seen == there[::-1]
 
 
 def test_latents_of_the_published_configurations():
@@ -284,5 +301,20 @@ def test_what_does_not_fit_a_flow_is_refused():
             flows.encode(flow, params, wrong)
     with pytest.raises(ValueError, match="params: expected"):
         flows.encode(flow, (), jnp.zeros((2, 4, 4)))
+    other = bijectors.affine_coupling((2, 2), [[True, False], [False, True]], bijectors.perceptron((2,)))
+    for those in (
+        flows.rg_flow((4, 4), disentangler=other, decimator=other),
+        flows.rg_flow((4, 4), disentangler=TURN, decimator=TURN, offsets=(0,)),
+    ):
+        with pytest.raises(ValueError, match=r"params.*: expected"):
+            flows.encode(flow, those.init(jax.random.key(0)), jnp.zeros((2, 4, 4)))
+    with pytest.raises(ValueError, match="fields: expected"):
+        flows.encode(flow, params, "abc")
+    broken = jax.tree.map(lambda leaf: leaf.at[0].set(jnp.nan), latents)
+    one = jax.tree.map(lambda leaf: leaf[1], latents)
+    with pytest.raises(ValueError, match="coarse: expected finite"):
+        flows.mix(latents, broken, 1)
+    with pytest.raises(ValueError, match="values: expected finite"):
+        flows.traverse(flow, params, one, 1, (0, 0), jnp.array([jnp.inf]))
     with pytest.raises(ValueError, match="flow: expected a flow that rg_flow made"):
         flows.geometry(TURN)

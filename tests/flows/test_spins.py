@@ -258,6 +258,8 @@ def test_a_larger_lattice_begins_with_the_weights_of_a_smaller_one():
 
 REFUSALS = {
     "an odd side": (models.Ising(lattice.hypercubic((9, 8)), 0.4), {}, r"model: expected even sides.*\(9, 8\)"),
+    "six": (models.Ising(lattice.hypercubic((6, 6)), 0.4), {}, r"sides that are multiples of the spacing.*\(6, 6\)"),
+    "twelve": (models.Ising(lattice.hypercubic((12, 12)), 0.4), {}, r"top of at most 16 sites.*\(12, 12\)"),
     "open": (models.Ising(lattice.hypercubic((8, 8), periodic=False), 0.4), {}, "model: expected a periodic square"),
     "three dimensions": (models.Ising(lattice.hypercubic((8, 8, 8)), 0.4), {}, "model: expected a periodic square"),
     "a field": (models.Ising(lattice.hypercubic((8, 8)), 0.4, 0.1), {}, "model: expected no field"),

@@ -39,13 +39,13 @@ def _compiled(fn: Partial, *args: PyTree) -> PyTree:
     return fn(*args)
 
 
-def as_event(event: Any) -> PyTree:
+def as_event(event: Any, name: str = "event") -> PyTree:
     """What a user gives for an event as arrays; tuples are events of several parts."""
     if isinstance(event, tuple):
-        return tuple(map(as_event, event))
+        return tuple(as_event(part, name) for part in event)
     if isinstance(event, dict):
-        return {name: as_event(part) for name, part in event.items()}
-    return as_floating("event", event)
+        return {key: as_event(part, name) for key, part in event.items()}
+    return as_floating(name, event)
 
 
 def alike(*trees: PyTree) -> tuple[PyTree, ...]:

@@ -187,6 +187,11 @@ def inverse_decimation(
     possible = _possible_levels(shape, spacing)
     fewest = next((n for n in range(1, possible) if (shape[0] >> n) * (shape[1] >> n) <= MAX_TOP), possible)
     levels = fewest if num_levels is None else as_count("num_levels", num_levels)
+    if num_levels is None and (possible < 1 or (shape[0] >> fewest) * (shape[1] >> fewest) > MAX_TOP):
+        raise ValueError(
+            f"model: expected sides that are multiples of the spacing, {spacing}, each time they are halved, down to a "
+            f"top of at most {MAX_TOP} sites, as powers of two are, got {shape}; a smaller spacing allows more of them"
+        )
     if not 1 <= levels <= possible:
         raise ValueError(
             f"num_levels: expected 1 to {possible} for sides {shape}, which every level halves and the spacing "
