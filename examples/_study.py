@@ -97,6 +97,12 @@ def fitted(
     """Averaged parameters, kept in a folder from which it goes on; so many of the finest levels stay as they are."""
     num_epochs = max(count for count in range(1, NUM_EPOCHS + 1) if num_steps % count == 0)
     clock, before, start = folder / SECONDS, spent(folder), time.time()
+
+    def keep_time(run: training.Fit) -> None:
+        seconds = json.loads(clock.read_text())[: run.epoch] if clock.exists() else []
+        if run.epoch > len(seconds):
+            clock.write_text(json.dumps([*seconds, before + time.time() - start]))
+
     run = training.fit(
         jax.random.key(2),
         gradient_fn,
@@ -106,7 +112,7 @@ def fitted(
         num_epochs=num_epochs,
         steps_per_epoch=num_steps // num_epochs,
         checkpoint_dir=folder,
-        on_epoch=lambda run: clock.write_text(json.dumps(before + time.time() - start)) and None,
+        on_epoch=keep_time,
         progress=lambda done, total, text: print(f"    {done}/{total} {text}", flush=True),
     )
     return training.averaged_params(run.optimizer_state)
@@ -137,9 +143,9 @@ def with_given(scale: Any, given: Mapping[str, Any]) -> Any:
 
 
 def spent(*folders: Path) -> float:
-    """Seconds of training that `fitted` has counted in folders, those of broken calls up to their last epoch included."""
+    """Seconds of training that `fitted` has counted in folders, broken calls up to their last epoch included."""
     clocks = [folder / SECONDS for folder in folders]
-    return sum(json.loads(clock.read_text()) for clock in clocks if clock.exists())
+    return sum(json.loads(clock.read_text())[-1] for clock in clocks if clock.exists())
 
 
 def write_results(file: str, command: str, scale: Any, content: Mapping[str, Any]) -> None:
