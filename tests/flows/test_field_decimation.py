@@ -70,6 +70,20 @@ def test_draws_are_the_quantiles_of_their_density():
             np.testing.assert_allclose(np.mean(found**power), np.average(x**power, weights=density), atol=2e-4)
 
 
+@pytest.mark.parametrize(("quartic", "error"), [(4.572, 4e-4), (0.8, 3e-3)])
+def test_draws_have_the_density_that_is_stated(quartic, error, x64):
+    """Also of the widest range beside the width that is taken."""
+    uniforms = (np.arange(20_000) + 0.5) / 20_000
+    potential = one_site.Potential(*map(jnp.float64, (0.0, quartic, 1.0)))
+    points = line_densities.grid(potential.bound)[:, None]
+    for field in (0.0, 2.0):
+        logs = jnp.broadcast_to(potential.log_density(points) + 2 * field * points, (len(points), len(uniforms)))
+        x = np.asarray(line_densities.draw(jnp.asarray(uniforms), logs, potential.bound))
+        stated = 2 * field * x - quartic * x**4 - np.log(of_site(field, 0.0, quartic)[2])
+        off = (np.log(np.gradient(uniforms, x)) - stated)[50:-50]
+        assert np.sqrt(np.mean(off**2)) < error
+
+
 def test_draws_follow_the_logarithms_at_fixed_quantiles(x64):
     uniforms, bound = jnp.array([0.02, 0.3, 0.5, 0.97]), jnp.float64(2.0)
     points = line_densities.grid(bound)[:, None]
@@ -230,7 +244,8 @@ def test_parameters_go_on_to_twice_the_side():
         (lambda: flows.field_decimation(models.Phi4(OPEN, -4.0, 6.0)), r"action: expected a periodic lattice"),
         (lambda: flows.field_decimation(abs), r"action: expected a jaxrg.models.Phi4, got"),
         (lambda: flows.field_decimation(phi4(quartic=0.0)), r"action: expected positive quartic"),
-        (lambda: flows.field_decimation(phi4(quartic=0.1, mass_squared=-90.0)), r"too deep"),
+        (lambda: flows.field_decimation(phi4(quartic=0.1, mass_squared=-90.0)), "expected densities .* are wide"),
+        (lambda: flows.field_decimation(phi4(quartic=0.5, mass_squared=-6.0)), "expected densities .* are wide"),
         (lambda: flows.field_decimation(phi4(mass_squared=jnp.ones((8, 8)))), r"same mass_squared"),
         (
             lambda: DENSITY.log_prob(PARAMS, jnp.zeros((0, 8, 8))),
