@@ -167,10 +167,16 @@ def trained() -> list[Record]:
     """Figures of the examples' trainings, the best of each from all result files; those of no file are left out."""
     found: dict[str, Record] = {}
     for path in sorted(RESULTS.glob("flows_*.json")):
-        for given in json.loads(path.read_text()).get("records", []):
+        content = json.loads(path.read_text())
+        where = (
+            {"file": path.name}
+            | {"settings": content["settings"]}
+            | {name: content[name] for name in ("date", "machine") if name in content}
+        )
+        for given in content.get("records", []):
             name, value = given["name"], given["value"]
             known = found.get(name)
             is_better = known is None or (value > known["value"] if name.endswith("_ess") else value < known["value"])
             if name in TRAINED and is_better:
-                found[name] = record(name, value, given["unit"]) | given
+                found[name] = record(name, value, given["unit"]) | given | where
     return [found[name] for name in TRAINED if name in found]

@@ -227,7 +227,7 @@ def train(
     density: Density,
     dequantisation: flows.images.Dequantisation,
     levels: jax.Array,
-    held_out: jax.Array,
+    chosen_on: jax.Array,
     settings: Training,
     folder: Path | None,
     name: str,
@@ -263,14 +263,14 @@ def train(
         params,
         num_epochs=10**6,
         steps_per_epoch=settings.steps_per_epoch,
-        validation_fn=Partial(_bits_of, likelihood, held_out),
+        validation_fn=Partial(_bits_of, likelihood, chosen_on),
         on_epoch=on_epoch,
         checkpoint_dir=None if folder is None else folder / "checkpoints",
         checkpoint_every=5,
     )
     # An average over more steps than were made would do a slow flow wrong.
     found = run.params, training.averaged_params(run.optimizer_state)
-    best = min(found, key=lambda params: float(_bits_of(likelihood, held_out, params, ())))
+    best = min(found, key=lambda params: float(_bits_of(likelihood, chosen_on, params, ())))
     return Trained(best, np.array(minutes), np.asarray(run.validation), run.epoch * settings.steps_per_epoch)
 
 

@@ -3,7 +3,10 @@
 import argparse
 import functools
 import json
+import os
 import platform
+import shlex
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -151,6 +154,8 @@ def spent(*folders: Path) -> float:
 def write_results(file: str, command: str, scale: Any, content: Mapping[str, Any]) -> None:
     """Settings with the date, and figures, as JSON, if a file was given; ``records`` are what benchmarks read."""
     if file:
+        given = [word for word in sys.argv[1:] if os.sep not in word]  # without folders of this machine
+        command = shlex.join([command, *(word for word in given if word not in ("--json", "--out"))])
         machine = {"machine": platform.processor() or platform.machine(), "date": time.strftime("%Y-%m-%d")}
         settings = scale._asdict() | machine | {"command": command}
         Path(file).write_text(json.dumps({"settings": settings} | dict(content), indent=2) + "\n")

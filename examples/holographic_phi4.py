@@ -9,7 +9,8 @@
 #
 # The hopping kappa is scanned upwards, and each flow begins with the weights of the one before. Blocks follow the phase
 # of their frozen sites, so that the flow is U(1) symmetric exactly; it learns by maximum likelihood from fields of
-# cluster chains, moved and reflected at random, and weights correct it. `python examples/holographic_phi4.py
+# cluster chains, moved and reflected at random. Weights would correct it; here too few draws count for that, so that
+# all figures are those of the flow as it is, beside the chains'. `python examples/holographic_phi4.py
 # --minutes 60` trains six times as long; checkpoints are kept, and the same command goes on where it stopped.
 
 # %%

@@ -160,12 +160,15 @@ def backwards(target: Target, spins: jax.Array, scale: Scale, folder: Path) -> T
 
 
 def published_blocks(target: Target, scale: Scale, folder: Path) -> Trained:
-    """Ten real couplings with nets of ten units on blocks of 2 x 2 sites; the sign is averaged over exactly."""
-    side, diagonal = target.model.shape[0], np.eye(2, dtype=bool)
-    net = bijectors.perceptron((10, 10), activation=jax.nn.elu)
-    pair = [bijectors.affine_coupling((2, 2), mask, net) for mask in (diagonal, ~diagonal)]
-    block = bijectors.repeat(bijectors.chain(pair), 5)
-    flow = flows.rg_flow((side, side), disentangler=block, decimator=block)
+    """Ten real couplings on blocks of 2 x 2 sites, each with nets of three layers of ten for scales and shifts.
+
+    Halves change from coupling to coupling; published are random ones. The sign is averaged over exactly.
+    """
+    side = target.model.shape[0]
+    nets = bijectors.parallel_perceptrons(2, (10, 10, 10), activation=bijectors.elu)
+    coupling = bijectors.affine_coupling((2, 2), [[True, True], [False, False]], nets)
+    block = bijectors.repeat(bijectors.chain([coupling, bijectors.permutation((2, 2), [[2, 0], [3, 1]])]), 10)
+    flow = flows.rg_flow((side, side), disentangler=block, decimator=block, offsets=(0, 1))
     density = flows.symmetrized(flows.density(flow, flows.gaussian(flows.geometry(flow).latent_shapes)))
     gradient = flows.path_gradient(density, target.model.action, scale.batch_size)
     arguments = {"steps_per_epoch": max(1, scale.block_steps // 10), "rate": 3e-3}

@@ -307,6 +307,8 @@ def main(
     rows, columns = (slice(scale.side * place, scale.side * (place + 1)) for place in TILE)
     where = (slice(None), rows, columns) if scale.is_simple else ...
     levels = GENERATORS[data](train_key, scale.num_train).images[where]
+    num_chosen = min(256, len(levels) // 5)  # that choose the parameters; the others are trained on
+    chosen_on, levels = levels[:num_chosen], levels[num_chosen:]
     held_out, seen = test.images[where][: scale.num_test], np.asarray(test.images[where][-scale.num_known :])
     noise = flows.images.uniform_dequantisation()
     # A Laplace prior of variance one, as published; quantiles of decimation are normal by construction.
@@ -318,7 +320,7 @@ def main(
     for kind, (_, density, *_) in made.items():
         folder = None if smoke else Path(out) / f"{data}_{prior}" / kind.replace(" ", "_")
         sizes[kind] = num_parameters(density)
-        run = train(density, noise, levels, held_out[: min(256, scale.num_test)], scale.training, folder, kind)
+        run = train(density, noise, levels, chosen_on, scale.training, folder, kind)
         trained[kind], final[kind] = run, evaluate(density, noise, run.params, held_out)
         if not smoke:
             samples[f"{kind}, drawn"] = np.asarray(density.sample(jax.random.key(3), run.params.density, 16)[0])

@@ -43,8 +43,10 @@ class LevelPlan(NamedTuple):
     up: Any  # which go to the next level
 
 
-def _plan(tree: Geometry, sites: np.ndarray) -> list[tuple[list[PassPlan], LevelPlan]]:
-    """What happens to the sites of a region, from the finest level up."""
+@functools.lru_cache(maxsize=64)
+def _plan(tree: Geometry, region: bytes) -> list[tuple[list[PassPlan], LevelPlan]]:
+    """What happens to the sites of a region, from the finest level up; kept, as one region serves many fields."""
+    sites = np.frombuffer(region, np.int64)
     plain, levels = tree.without_channels(), []
     for level in range(plain.num_levels):
         index = np.arange(math.prod(plain.sides_of(level)), dtype=np.int32).reshape(plain.sides_of(level))
@@ -185,7 +187,7 @@ def missing_sites(flow: Bijector, prior: Density, params: PyTree, field: Any, is
     sites = np.flatnonzero(as_region(tree, is_missing))
     if not sites.size:
         raise ValueError("is_missing: expected True somewhere, got False everywhere")
-    plan = _plan(tree, sites)
+    plan = _plan(tree, sites.astype(np.int64).tobytes())
     bases, latents, constant = _evaluated_once(flow, params.flow, values, plan)
     return MissingSites(flow, prior, params, values, _indices(sites), plan, bases, latents, constant)
 
