@@ -49,6 +49,17 @@ def layers() -> Bijector:
     return b.repeat(b.chain([*parts, b.permutation((4,), [0, 2, 3, 1])]), 2)
 
 
+def hierarchy() -> Bijector:
+    pair = [
+        b.affine_coupling((2, 2), np.reshape(mask, (2, 2)).astype(bool), NET) for mask in ([1, 0, 0, 1], [0, 1, 1, 0])
+    ]
+    return flows.rg_flow((4, 4), disentangler=b.chain(pair), decimator=b.chain(pair))
+
+
+def decimation() -> Bijector:
+    return flows.decimation_flow((4, 4), num_pairs=1, num_features=2)
+
+
 def image_decimation() -> Bijector:
     return flows.images.image_decimation((4, 4, 2), num_components=2, num_features=4, num_levels=8)
 
@@ -63,7 +74,11 @@ BIJECTORS = {
     "affine_of_condition": Row(lambda: b.affine_coupling((2,), [False] * 2, NET, condition_shape=(1,)), ((2,), (1,))),
     "chain_and_repeat": Row(layers, (4,)),
     "circular_spline": Row(lambda: b.circular_spline_coupling((4,), HALF, NET, num_bins=5), (4,), angles),
+    "circular_spline_conditional": Row(
+        lambda: b.circular_spline_coupling((4,), HALF, NET, num_bins=4, condition_shape=(2,)), ((4,), (2,)), angles
+    ),
     "continuous": Row(lambda: b.continuous((3,), NET, num_steps=16), (3,), errors=(3e-4, 1e-4)),
+    "decimation_flow": Row(decimation, {0: (3, 2, 2), 1: (2, 2)}, errors=(1e-3, 1e-9)),
     "fourier": Row(lambda: b.fourier_scaling(np.array([2.0, 1.0, 0.5, 1.0])), (4,)),
     "free_field": Row(lambda: b.free_field((2, 3), 0.5), (2, 3)),
     "haar": Row(lambda: b.haar((2, 4, 2)), (2, 4, 2)),
@@ -73,10 +88,14 @@ BIJECTORS = {
     "joint": Row(lambda: b.joint([b.actnorm((2,)), b.logit((1,))]), ((2,), (1,)), unit),
     "logit": Row(lambda: b.logit((2, 2), margin=0.05), (2, 2), unit),
     "permutation": Row(lambda: b.permutation((3, 2), [2, 0, 1]), (3, 2)),
+    "rg_flow": Row(hierarchy, {0: (3, 2, 2), 1: (2, 2)}),
     "residual": Row(lambda: b.residual((3,), b.lipschitz_perceptron((6,))), (3,)),
     "residual_larger": Row(lambda: b.residual((14,), b.lipschitz_perceptron((6,), bound=0.6)), (14,)),
     "shear": Row(lambda: shear(3), (3,)),
     "spline": Row(lambda: b.spline_coupling((4,), HALF, NET, num_bins=5), (4,)),
+    "spline_conditional": Row(
+        lambda: b.spline_coupling((4,), HALF, NET, num_bins=4, condition_shape=(2,)), ((4,), (2,))
+    ),
     "split": Row(lambda: b.split((3, 2), [[True, False], [False, False], [True, True]]), (3, 2)),
     "squeeze": Row(lambda: b.squeeze((1, 2, 4)), (1, 2, 4)),
     "stochastic_residual": Row(
