@@ -7,8 +7,8 @@
 # lattice takes over the weights of the one before and learns the new coarse level; then all of them are refined
 # together on the log-weights of their own draws.
 #
-# Beside the networks stands a control of physicist's size: three couplings a pass, the published claim of what inverse
-# renormalisation needs.
+# Beside the networks stand controls of physicist's size: three couplings a pass, the published claim of what inverse
+# renormalisation needs, and thirty. The susceptibility of their draws as they are stands beside the exact one.
 #
 # At last one set of weights takes the coupling as an input, beside weights trained at each coupling alone.
 #
@@ -55,6 +55,11 @@ LEARNED = (0.3, 0.34, 0.38, 0.41, 0.44, 0.47, 0.5)  # and those it learns at
 CONTROL_STEPS = 2_000  # at most: three couplings a pass need no more
 LARGEST_CONTROL = 64  # side
 OUT = "out/inverse_decimation"
+FIELDS = {
+    "network": spins.odd_network(),
+    "3 couplings": spins.local_operators(3),
+    "30 couplings": spins.local_operators(30),
+}
 
 
 class Scale(NamedTuple):
@@ -82,6 +87,7 @@ class Result(NamedTuple):
     log_partition: float  # exact
     seconds: float  # of training, earlier calls included
     draws_per_second: float
+    susceptibility: tuple[stats.Summary, stats.WeightedMean]  # sites times m^2, of the draws as they are and weighted
     chain_time: Any  # integrated autocorrelation time of the energy in independence Metropolis, in draws
     independent_per_second: float  # of Swendsen-Wang
     params: Any
@@ -145,6 +151,7 @@ def measure(density: spins.InverseDecimation, params: Any, fields: str, seconds:
     rate = num_draws / (time.time() - start)
     chain = samplers.independence_chain(jax.random.key(6), draws.log_weights)
     energy = stats.summary(draws.values.energy[chain.indices][None])
+    squares = side**2 * jnp.square(draws.values.magnetization)
     return Result(
         side,
         fields,
@@ -152,6 +159,7 @@ def measure(density: spins.InverseDecimation, params: Any, fields: str, seconds:
         log_partition,
         seconds,
         rate,
+        (stats.summary(squares[None]), stats.reweighted(draws.log_weights, squares)),
         energy.tau_int,
         swendsen_wang_rate(model),
         params,
@@ -205,6 +213,8 @@ def details(result: Result) -> dict[str, Any]:
         "num_draws": int(found.num_samples),
         "training_seconds": result.seconds,
         "draws_per_second": result.draws_per_second,
+        "susceptibility_as_drawn": [float(result.susceptibility[0].mean), float(result.susceptibility[0].error)],
+        "susceptibility_weighted": [float(result.susceptibility[1].mean), float(result.susceptibility[1].error)],
         "tau_energy": float(result.chain_time),
         "swendsen_wang_independent_per_second": result.independent_per_second,
     }
@@ -286,7 +296,7 @@ def main(smoke: bool = False, out: str = OUT, json_file: str = "", **given: Any)
         steps, refinements, draws = (
             of_size(counts, number) for counts in (scale.num_steps, scale.refine_steps, scale.num_draws)
         )
-        for fields, conditional in (("network", spins.odd_network()), ("3 couplings", spins.local_operators(3))):
+        for fields, conditional in FIELDS.items():
             if fields != "network" and side > LARGEST_CONTROL:
                 continue
             density = spins.inverse_decimation(ising(side), conditional=conditional)
@@ -310,8 +320,14 @@ def main(smoke: bool = False, out: str = OUT, json_file: str = "", **given: Any)
         print(
             f"L = {result.side}, {result.fields}: {result.seconds:.0f} s of training, {result.draws_per_second:.0f} "
             f"draws a second, of which one in {2 * float(result.chain_time):.2f} is independent, against "
-            f"{result.independent_per_second:.0f} independent ones of Swendsen-Wang"
+            f"{result.independent_per_second:.0f} independent ones of Swendsen-Wang; KL "
+            f"{show(result.estimate.kl, result.estimate.kl_error, 4)} nats, chi {result.susceptibility[0]} as drawn, "
+            f"{result.susceptibility[1]} weighted"
         )
+    couplings = params["3 couplings"]["levels"]
+    for level, passes in enumerate(couplings):
+        means = ", ".join(f"{value:.3f}" for value in np.asarray(passes)[0].mean(axis=0))
+        print(f"level {level}: couplings of the local field, shortest reach first, mean of all passes: {means}")
     shared = over_couplings(scale.sizes[0], scale, Path(out))
     keep(json_file, scale, results, shared)
     for row in shared:
