@@ -190,7 +190,7 @@ def inverse_decimation(
     if num_levels is None and (possible < 1 or (shape[0] >> fewest) * (shape[1] >> fewest) > MAX_TOP):
         raise ValueError(
             f"model: expected sides that are multiples of the spacing, {spacing}, each time they are halved, down to a "
-            f"top of at most {MAX_TOP} sites, as powers of two are, got {shape}; a smaller spacing allows more of them"
+            f"top of at most {MAX_TOP} sites, as powers of two are, and three times them with spacing 2, got {shape}"
         )
     if not 1 <= levels <= possible:
         raise ValueError(
