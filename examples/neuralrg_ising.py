@@ -13,8 +13,6 @@
 import argparse
 import functools
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -33,7 +31,7 @@ from jaxrg.flows import bijectors
 from jaxrg.plot import style
 
 sys.path.insert(0, str(Path(__file__).parent))
-from _study import HEADER, Claim, print_claims, save, show
+from _study import HEADER, Claim, print_claims, save, show, write_results
 
 PUBLISHED = {16: 3.02}  # nats, at L = 16
 MOST_TRAJECTORIES = 400  # of a chain; their energies are independent after one or two
@@ -314,14 +312,13 @@ def target_gap(target: Target, forward: stats.ImportanceEstimate) -> float:
     return float(forward.bound) - target.log_partition
 
 
-def records(side: int, target: Target, trained: Trained, found: Corrected, settings: dict) -> dict[str, Any]:
+def records(side: int, target: Target, trained: Trained, found: Corrected) -> dict[str, Any]:
     """What benchmarks read."""
     kl, error = kl_of(target, found)
     reached = trained.minutes[trained.kl <= PUBLISHED.get(side, -np.inf)]
     lines = [{"name": f"ising{side}_kl_nats", "value": kl, "error": error, "unit": "nats"}]
     if reached.size:
         lines.append({"name": f"ising{side}_minutes_to_published_kl", "value": float(reached[0]), "unit": "minutes"})
-    machine = {"device": jax.default_backend(), "cpus": os.cpu_count(), "python": platform.python_version()}
     measured = {
         "kl_forward": target_gap(target, found.forward),
         "ess": float(found.reverse.ess),
@@ -337,13 +334,7 @@ def records(side: int, target: Target, trained: Trained, found: Corrected, setti
         "minutes": float(trained.minutes[-1]),
         "curve": {"minutes": trained.minutes.tolist(), "kl": trained.kl.tolist()},
     }
-    return {
-        "machine": machine | {"jax": jax.__version__},
-        "date": time.strftime("%Y-%m-%d"),
-        "settings": settings,
-        "records": lines,
-        "measured": measured,
-    }
+    return {"records": lines, "measured": measured}
 
 
 # %%
@@ -389,8 +380,10 @@ def main(
             curves[f"{name}, $L = {side}$"] = trained
             weights[f"{name}, $L = {side}$"] = found.log_weights - target.log_partition
             if name == BACKWARDS and not smoke:
-                text = json.dumps(records(side, target, trained, found, scale._asdict() | {"side": side}), indent=1)
-                (RESULTS / f"flows_neuralrg_{side}.json").write_text(text + "\n")
+                figures = records(side, target, trained, found)
+                write_results(
+                    str(RESULTS / f"flows_neuralrg_{side}.json"), f"examples/{Path(__file__).name}", scale, figures
+                )
     save({"kl_and_weights": figure_of(curves, weights)}, out)
 
 
