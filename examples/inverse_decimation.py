@@ -72,10 +72,11 @@ class Scale(NamedTuple):
     refine_steps: tuple[int, ...]  # in the same way
     num_draws: tuple[int, ...]  # of the figures
     shared_steps: int  # of the weights for many couplings, on the first size
+    couplings: tuple[float, ...]  # that these are measured at
 
 
-FULL = Scale((8, 16), (1_500,), 2_048, 256, (300,), (20_000,), 1_000)
-SMOKE = Scale((8,), (40,), 64, 16, (0,), (400,), 40)
+FULL = Scale((8, 16), (1_500,), 2_048, 256, (300,), (20_000,), 1_000, COUPLINGS)
+SMOKE = Scale((8,), (40,), 64, 16, (0,), (400,), 40, COUPLINGS[:1])
 
 
 class Result(NamedTuple):
@@ -245,7 +246,7 @@ def over_couplings(side: int, scale: Scale, out: Path) -> list[dict[str, Any]]:
     start = shared.init(jax.random.key(1))
     params = train(shared, start, scale, scale.shared_steps, out / f"L{side}_shared", couplings=LEARNED)
     found, batch = [], batch_of(side, scale.num_draws[0])
-    for coupling in COUPLINGS:
+    for coupling in scale.couplings:
         own = spins.inverse_decimation(ising(side, coupling))
         print(f"L = {side}, K = {coupling:.4f} alone:", flush=True)
         folder = out / f"L{side}_K{coupling:.4f}"
