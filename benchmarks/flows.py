@@ -168,11 +168,9 @@ def trained() -> list[Record]:
     found: dict[str, Record] = {}
     for path in sorted(RESULTS.glob("flows_*.json")):
         content = json.loads(path.read_text())
-        where = (
-            {"file": path.name}
-            | {"settings": content["settings"]}
-            | {name: content[name] for name in ("date", "machine") if name in content}
-        )
+        where = {"file": path.name} | {
+            name: content[name] for name in ("settings", "date", "machine") if name in content
+        }
         for given in content.get("records", []):
             name, value = given["name"], given["value"]
             known = found.get(name)
