@@ -23,10 +23,10 @@ def random_symmetry(key: Array, lattice: Lattice, values: Array) -> Array:
     Args:
         key: typed key; the same one gives the same symmetries, for parts of a field with several components.
         lattice: whose symmetries are meant.
-        values: ``[..., *shape]``, any dtype.
+        values: ``[..., *shape]``, real numbers, integers or booleans.
 
     Raises:
-        ValueError: no typed key, no lattice, or values of another shape.
+        ValueError: no typed key, no lattice, or values that are complex or of another shape.
 
     Example:
         >>> from jaxrg.lattice import hypercubic
