@@ -73,14 +73,14 @@ def gradient_fn(net: nets.Net, orders=None):
         loss = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs, labels))
         if orders is not None:
             sign, lower, upper = orders
-            draw = lambda k: explain.nested_masks(k, NUM_PLAYERS, lower=lower, upper=upper)  # noqa: E731
+            draw = lambda k: explain.bottleneck.nested_masks(k, NUM_PLAYERS, lower=lower, upper=upper)  # noqa: E731
             smaller, larger = jax.vmap(draw)(jax.random.split(key, images.shape[0]))
             small, large = (net.apply(params, jax.vmap(masked)(mask, images)) for mask in (smaller, larger))
-            contrast = explain.order_contrast(small, large, lower=lower, upper=upper)
+            contrast = explain.bottleneck.order_contrast(small, large, lower=lower, upper=upper)
             if sign > 0:
                 loss = loss + jnp.mean(optax.softmax_cross_entropy_with_integer_labels(contrast, labels))
             else:
-                loss = loss + jnp.mean(explain.penalize_orders(contrast))
+                loss = loss + jnp.mean(explain.bottleneck.penalize_orders(contrast))
         return loss
 
     return training.gradient_of(loss_fn)
@@ -209,7 +209,7 @@ def exact_curve(net: nets.Net, params, images, labels) -> jax.Array:
         values = interactions.evaluate(game_of(net, params, *inputs))
         return interactions.multi_order_interactions(values)
 
-    return explain.bottleneck_curve(jax.lax.map(one, (images, labels)))
+    return explain.bottleneck.bottleneck_curve(jax.lax.map(one, (images, labels)))
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -219,10 +219,10 @@ def sampled_curve(net: nets.Net, params, images, labels) -> jax.Array:
     def one(inputs):
         key, image, label = inputs
         game, orders = game_of(net, params, image, label), tuple(range(NUM_ORDERS))
-        return explain.sample_orders(key, game, orders=orders, num_pairs=20, num_contexts=60).interactions
+        return explain.bottleneck.sample_orders(key, game, orders=orders, num_pairs=20, num_contexts=60).interactions
 
     keys = jax.random.split(jax.random.key(1), len(labels))
-    return explain.bottleneck_curve(jax.lax.map(one, (keys, images, labels)))
+    return explain.bottleneck.bottleneck_curve(jax.lax.map(one, (keys, images, labels)))
 
 
 def curve(net: nets.Net, params, data: datasets.Dataset, setting: Setting, estimate=exact_curve) -> np.ndarray:

@@ -175,7 +175,7 @@ CALLS = [
     Call("explain.attributions.occlusion_patch", lambda s: with_baseline(s) | {"assignment": PATCHES}),
     Call("explain.attributions.prediction_difference", with_backgrounds),
     Call("explain.attributions.shapley", with_baseline),
-    Call("explain.bottleneck_curve", lambda s: {"interactions": normal(s, 3, 4)}),
+    Call("explain.bottleneck.bottleneck_curve", lambda s: {"interactions": normal(s, 3, 4)}),
     Call(
         "explain.compare_to_null",
         lambda s: {
@@ -200,7 +200,7 @@ CALLS = [
         "explain.mixed_difference_penalty",
         lambda s: {"key": keys(s)[0], "game": game(s), "order": 2, "num_draws": 3},
     ),
-    Call("explain.nested_masks", lambda s: {"key": keys(s)[0], "num_players": 5, "lower": 2, "upper": 4}),
+    Call("explain.bottleneck.nested_masks", lambda s: {"key": keys(s)[0], "num_players": 5, "lower": 2, "upper": 4}),
     Call("explain.noise_by_order", lambda s: {"variance": jnp.float32(1 + s), "num_players": N}),
     Call(
         "explain.noise_floor",
@@ -211,10 +211,10 @@ CALLS = [
         },
     ),
     Call(
-        "explain.order_contrast",
+        "explain.bottleneck.order_contrast",
         lambda s: {"smaller": normal(s, 4), "larger": normal(s, 4, of=1), "lower": 2, "upper": 3},
     ),
-    Call("explain.penalize_orders", lambda s: {"contrast": normal(s, 2, 4)}),
+    Call("explain.bottleneck.penalize_orders", lambda s: {"contrast": normal(s, 2, 4)}),
     Call("explain.perturbations.adversarial_margin", lambda s: {"outputs": normal(s, 4), "label": s}),
     Call("explain.perturbations.interaction_reduced_objective", lambda s: attacked(s) | {"weight": 1.0 + s}),
     Call("explain.perturbations.momentum_attack", objective),
@@ -252,7 +252,7 @@ CALLS = [
     Call("explain.rounding_by_order", lambda s: {"values": table(s)}),
     Call("explain.salient_sets", lambda s: {"result": result(s)}),
     Call(
-        "explain.sample_orders",
+        "explain.bottleneck.sample_orders",
         lambda s: {"key": keys(s)[0], "game": game(s), "orders": (0, 1), "num_pairs": 2, "num_contexts": 3},
     ),
     Call("explain.sample_transfer", lambda s: {"is_salient": table(s, 4) > 0}),

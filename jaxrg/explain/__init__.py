@@ -1,19 +1,26 @@
 """What one asks of networks: attributions, evidence, orders, training dynamics and losses, all from interactions.
 
-Rooms of their own: `attributions` and their `reallocations`, adversarial `perturbations`, the `two_phase` theory.
+Rooms of their own: `attributions` and their `reallocations`, adversarial `perturbations`, the `two_phase` theory, the
+representation `bottleneck`; and of hidden layers: taps and pictures (`hidden`), network `dissection`, `transplants` of
+layers, linear `probes`, `information`, `prototypes`, and models that are `transparent` by construction.
 Arguments of another shape, or outside the range that is given for them, are refused by a ValueError.
 """
 
-from jaxrg.explain import attributions, perturbations, reallocations, two_phase
-from jaxrg.explain.ambiguity import Ambiguity, extraction_ambiguity
-from jaxrg.explain.bottleneck import (
-    SampledOrders,
-    bottleneck_curve,
-    nested_masks,
-    order_contrast,
-    penalize_orders,
-    sample_orders,
+from jaxrg.explain import (
+    attributions,
+    bottleneck,
+    dissection,
+    hidden,
+    information,
+    perturbations,
+    probes,
+    prototypes,
+    reallocations,
+    transparent,
+    transplants,
+    two_phase,
 )
+from jaxrg.explain.ambiguity import Ambiguity, extraction_ambiguity
 from jaxrg.explain.evidence import (
     Decomposition,
     MatchingError,
@@ -55,16 +62,18 @@ __all__ = [
     "MeasuredNoise",
     "NoiseFloor",
     "NullComparison",
-    "SampledOrders",
     "SparsityConditions",
     "Transfer",
     "attributions",
-    "bottleneck_curve",
+    "bottleneck",
     "compare_to_null",
+    "dissection",
     "extraction_ambiguity",
+    "hidden",
     "high_order_share",
     "independent_interactions_spectrum",
     "independent_outputs_spectrum",
+    "information",
     "interactions_of_samples",
     "jaccard_by_order",
     "matching_error",
@@ -72,22 +81,22 @@ __all__ = [
     "mean_order",
     "measured_noise",
     "mixed_difference_penalty",
-    "nested_masks",
     "noise_by_order",
     "noise_floor",
-    "order_contrast",
-    "penalize_orders",
     "perturbations",
+    "probes",
+    "prototypes",
     "random_game",
     "reallocations",
     "reconstruction",
     "rounding_by_order",
     "salient_sets",
-    "sample_orders",
     "sample_transfer",
     "shuffled_within_sizes",
     "sorted_strengths",
     "sparsity_conditions",
     "sparsity_curve",
+    "transparent",
+    "transplants",
     "two_phase",
 ]

@@ -32,7 +32,7 @@ CURVES = {
         explain.mean_normalized(interactions.OrderStrengths(*np.abs(np.array([table[:4], table[:4], table[:4]])))).total
     ),
     "high_order_share": lambda table: explain.high_order_share(table, 1),
-    "bottleneck_curve": lambda table: explain.bottleneck_curve(table.reshape(4, 2)),
+    "bottleneck_curve": lambda table: explain.bottleneck.bottleneck_curve(table.reshape(4, 2)),
     "noise_floor threshold": lambda table: explain.noise_floor(table, 1e-4).threshold,
     "noise_floor median": lambda table: explain.noise_floor(table, 1e-4).median_strength[2],
     "measured_noise": lambda table: explain.measured_noise(table, TABLE).variance,
@@ -96,7 +96,7 @@ def test_tables_of_any_kind_are_tables(form):
     order = ((3 + 2 + 5) + 2 * (1 + 4) + 3 * 2) / 17
     strengths = [0, 10, 5, 2]
     assert float(explain.mean_order(of(strengths))) == pytest.approx(order, rel=1e-6)
-    np.testing.assert_allclose(explain.bottleneck_curve(of([[1, -3], [-1, 3]])), [0.5, 1.5])
+    np.testing.assert_allclose(explain.bottleneck.bottleneck_curve(of([[1, -3], [-1, 3]])), [0.5, 1.5])
     # ([[2, 1], [1, 1]] + [[2, 0], [0, 4]]) w = (3, 2)
     np.testing.assert_allclose(two_phase.noisy_interactions(of([1, 1]), 1), [13 / 19, 5 / 19], rtol=1e-5)
     np.testing.assert_allclose(perturbations.adversarial_margin(of([[3, 1, 2], [0, 4, 1]]), [0, 2]), [2 - 3, 4 - 1])
@@ -107,7 +107,7 @@ def test_games_of_whole_numbers_and_of_yes_or_no():
     for kind in (jnp.bool_, jnp.uint8):
         both = interactions.game(lambda masks, kind=kind: masks.all(-1).astype(kind), 3)
         np.testing.assert_allclose(perturbations.player_pair_interactions(both), [0.5, 0.5, 0.5])
-        drawn = explain.sample_orders(jax.random.key(0), both, orders=[0, 1], num_pairs=2, num_contexts=4)
+        drawn = explain.bottleneck.sample_orders(jax.random.key(0), both, orders=[0, 1], num_pairs=2, num_contexts=4)
         np.testing.assert_array_equal(drawn.interactions, [[0, 1], [0, 1]])
         # The third difference of an AND of three is 1 in any company.
         penalty = explain.mixed_difference_penalty(jax.random.key(0), both, 3, num_draws=2)

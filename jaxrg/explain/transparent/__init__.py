@@ -1,0 +1,3 @@
+"""Models that explain themselves: monotone, additive and case-based ones."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Transfer of layers between networks: transplanted, frozen or trained on."""
+
+__all__: list[str] = []
