@@ -5,7 +5,24 @@ survive the randomisation of most of a network's weights. `weight_randomization`
 """
 
 from jaxrg.explain.hidden.derivatives import Rule
-from jaxrg.explain.hidden.pictures import Strongest, deconvnet, grad_cam, guided_backpropagation, strongest, unit
+from jaxrg.explain.hidden.pictures import (
+    Strongest,
+    deconvnet,
+    deconvnet_rule,
+    grad_cam,
+    gradient_rule,
+    guided_backpropagation,
+    guided_rule,
+    strongest,
+    unit,
+)
+from jaxrg.explain.hidden.sanity import (
+    WeightRandomization,
+    complexity,
+    cosine_convergence,
+    smooth,
+    weight_randomization,
+)
 from jaxrg.explain.hidden.taps import Reading, Site, run, split, taps, with_rules
 
 __all__ = [
@@ -13,13 +30,21 @@ __all__ = [
     "Rule",
     "Site",
     "Strongest",
+    "WeightRandomization",
+    "complexity",
+    "cosine_convergence",
     "deconvnet",
+    "deconvnet_rule",
     "grad_cam",
+    "gradient_rule",
     "guided_backpropagation",
+    "guided_rule",
     "run",
+    "smooth",
     "split",
     "strongest",
     "taps",
     "unit",
+    "weight_randomization",
     "with_rules",
 ]

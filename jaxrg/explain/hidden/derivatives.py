@@ -1,10 +1,15 @@
 """Operations with another derivative than their own."""
 
-from collections.abc import Callable, Sequence
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jax import Array, lax
+from jax.tree_util import Partial
 
 Rule: TypeAlias = Callable[..., Any]
 """``cotangents = rule(pullback, cotangent, *inputs)``: what goes back from an operation to each of its ``inputs`` (a
@@ -41,3 +46,54 @@ def ruled(apply: Callable[..., Sequence[Any]], rule: Rule, is_operand: Sequence[
     swapped = jax.custom_vjp(apply)
     swapped.defvjp(lambda *values: (apply(*values), values), backward)
     return swapped
+
+
+@dataclasses.dataclass(frozen=True)
+class _MaxPool:
+    """What goes back from a max-pool, window place by window place.
+
+    The same as its own derivative, also in ties, of which the first wins; XLA's select-and-scatter takes a multiple of
+    the time on a CPU.
+    """
+
+    window: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+
+    def __call__(self, pullback: Callable, cotangent: Array, inputs: Array) -> Array:
+        lowest = jnp.asarray(-jnp.inf, inputs.dtype)
+        padded = lax.pad(inputs, lowest, [(low, high, 0) for low, high in self.padding])
+        places = [self._slice(padded, offset, cotangent.shape) for offset in self._offsets()]
+        largest = functools.reduce(jnp.maximum, places)
+        back, is_free = jnp.zeros_like(padded), jnp.ones(cotangent.shape, bool)
+        for offset, values in zip(self._offsets(), places, strict=True):
+            is_first = is_free & (values == largest)
+            is_free &= ~is_first
+            around = [
+                (start, size - start - (count - 1) * stride - 1, stride - 1)
+                for start, size, count, stride in zip(offset, padded.shape, cotangent.shape, self.strides, strict=True)
+            ]
+            back += lax.pad(jnp.where(is_first, cotangent, 0), jnp.zeros((), cotangent.dtype), around)
+        ends = [size - high for size, (_, high) in zip(padded.shape, self.padding, strict=True)]
+        return lax.slice(back, [low for low, _ in self.padding], ends)
+
+    def _offsets(self) -> Iterator[tuple[int, ...]]:
+        return itertools.product(*map(range, self.window))
+
+    def _slice(self, padded: Array, offset: Sequence[int], counts: Sequence[int]) -> Array:
+        ends = [start + (count - 1) * stride + 1
+                for start, count, stride in zip(offset, counts, self.strides, strict=True)]  # fmt: skip
+        return lax.slice(padded, offset, ends, self.strides)
+
+
+def max_pool_rule(params: Mapping[str, Any]) -> Rule | None:
+    """The rule of a ``reduce_window_max`` with these parameters, if its windows are dense."""
+    if any(step != 1 for step in (*params["base_dilation"], *params["window_dilation"])):
+        return None
+    return Partial(
+        _MaxPool(
+            tuple(params["window_dimensions"]),
+            tuple(params["window_strides"]),
+            tuple(map(tuple, params["padding"])),
+        )
+    )

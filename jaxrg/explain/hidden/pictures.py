@@ -6,7 +6,7 @@ They differ in what a ReLU lets back of the cotangent g that arrives at it, with
     \text{guided backpropagation: } \max(g, 0)\,[x > 0].
 
 Everything else goes back by its own derivative: convolutions by their transpose, a max-pool to where its maximum was
-(the switches of a deconvnet; of several, the first), an average pool evenly, and activations other than a ReLU by theirs.
+(the switches of a deconvnet; of several, the first), an average pool evenly, activations other than a ReLU by theirs.
 
 **These are pictures, not evidence.** A deconvnet without pooling does not depend on the input at all; deconvnet and
 guided backpropagation hardly change when the upper layers of a network are replaced by random ones (Adebayo et al.,
@@ -33,7 +33,7 @@ from jaxrg.checks import as_count, as_floating, check_function, kind_of
 from jaxrg.closures import as_partial
 from jaxrg.explain.attributions import grad_cam as grad_cam_of
 from jaxrg.explain.attributions.attribution import number_of
-from jaxrg.explain.hidden.derivatives import Rule
+from jaxrg.explain.hidden.derivatives import Rule, max_pool_rule
 from jaxrg.explain.hidden.taps import run, split
 from jaxrg.explain.hidden.walk import Plan, blocked, evaluate, operations, traced
 
@@ -63,8 +63,13 @@ def guided_rule(pullback: Callable, cotangent: Array, inputs: Array) -> Any:
 def with_relu_rule(function: Callable, rule: Rule, args: tuple) -> tuple[list[Any], Any]:
     """Outputs of a function whose ReLUs, if it has any, go back by a rule, and their structure."""
     closed, structure = traced(as_partial(function), args)
-    relus = [operation for operation in operations(closed.jaxpr) if operation.kind == "relu"]
-    plan = Plan(rules={operation.path[:-1]: (rule, operation.operand) for operation in relus})
+    rules: dict[Any, tuple[Rule, int | None]] = {}
+    for operation in operations(closed.jaxpr):
+        if operation.kind == "relu":
+            rules[operation.path[:-1]] = rule, operation.operand
+        elif operation.kind == "reduce_window_max" and (faster := max_pool_rule(operation.params)) is not None:
+            rules[operation.path[:-1]] = faster, None
+    plan = Plan(rules=rules)
     return evaluate(closed.jaxpr, closed.consts, jax.tree.leaves(args), plan)[0], structure
 
 
@@ -86,7 +91,13 @@ def _picture(function: Callable[[Array], Array], sample: ArrayLike, rule: Rule) 
 def _back(function: Partial, sample: Array, rule: Rule) -> Array:
     check_differentiable(function, sample)
     value = number_of(function, is_differentiated=True)
-    return jax.grad(lambda inputs: with_relu_rule(value, rule, (inputs,))[0][0])(sample)
+    output, picture = jax.value_and_grad(lambda inputs: with_relu_rule(value, rule, (inputs,))[0][0])(sample)
+    return nan_of(output, picture)
+
+
+def nan_of(values: Array, picture: Array) -> Array:
+    """The picture, and NaN where the values it is of have any, which a rule may not let through."""
+    return jnp.where(jnp.any(jnp.isnan(values)), jnp.nan, picture)
 
 
 def deconvnet(function: Callable[[Array], Array], sample: ArrayLike) -> Array:
@@ -170,8 +181,8 @@ def strongest(
     """
     check_function("function", function, of="one input")
     images = as_floating("inputs", inputs)
-    if images.ndim == 0 or not len(images):
-        raise ValueError(f"inputs: expected [num_inputs, ...], got {kind_of(images)}")
+    if images.ndim == 0 or not images.size:
+        raise ValueError(f"inputs: expected [num_inputs, ...] with entries, got {kind_of(images)}")
     num_top = as_count("num_top", num_top)
     if num_top > len(images):
         raise ValueError(f"num_top: expected at most the {len(images)} inputs, got {num_top}")

@@ -39,6 +39,7 @@ class Operation(NamedTuple):
     aval: Any  # shape and dtype inside the loops
     operand: int | None  # which input a relu clamps
     is_inside: bool  # a branch, or a loop of unknown length
+    params: Mapping[str, Any]  # of the equation
 
 
 class Plan(NamedTuple):
@@ -51,8 +52,8 @@ class Plan(NamedTuple):
 
     def touches(self, path: Path) -> bool:
         """Whether anything is to be done inside this equation."""
-        keys = (*self.reads, *self.values, *self.functions, *self.rules)
-        return any(len(key) > len(path) + 1 and key[: len(path)] == path for key in keys)
+        equations = [*self.rules, *(key[:-1] for key in (*self.reads, *self.values, *self.functions))]
+        return any(len(equation) > len(path) and equation[: len(path)] == path for equation in equations)
 
 
 def traced(function: Partial, args: Sequence[PyTree]) -> tuple[ClosedJaxpr, Any]:
@@ -88,15 +89,16 @@ def operations(jaxpr: Jaxpr, known: Sequence[Any] | None = None, path: Path = ()
             inner = tuple(part for part in inner if part)
             yield from operations(_opened(eqn.params[CALLS[name]])[0], inputs, here, inner, lengths, is_inside)
             continue
-        for jaxpr_inside, length in _insides(eqn):
+        for branch, (jaxpr_inside, length) in enumerate(_insides(eqn)):
+            at = (*here, branch) if name == "cond" else here
             is_known = length is not None and not is_inside
             inner_lengths = (*lengths, length) if length is not None else lengths
-            yield from operations(jaxpr_inside, None, here, (*around, name), inner_lengths, not is_known)
+            yield from operations(jaxpr_inside, None, at, (*around, name), inner_lengths, not is_known)
         operand = _clamped(eqn, inputs)
         kind = "relu" if operand is not None else _kind(eqn)
         for place, var in enumerate(eqn.outvars):
             if not isinstance(var, DropVar) and hasattr(var.aval, "shape"):
-                yield Operation((*here, place), around, kind, lengths, var.aval, operand, is_inside)
+                yield Operation((*here, place), around, kind, lengths, var.aval, operand, is_inside, eqn.params)
 
 
 def _opened(jaxpr: ClosedJaxpr | Jaxpr) -> tuple[Jaxpr, Sequence[Any]]:
@@ -205,7 +207,10 @@ def _inside(eqn: JaxprEqn, inputs: list[Any], plan: Plan, path: Path) -> tuple[l
     if name == "scan":
         return _scanned(params, inputs, plan, path)
     if name == "cond":  # its branches have rules alone
-        branches = [_Branch(*_opened(branch), plan, path) for branch in params["branches"]]
+        branches = [
+            lambda *values, branch=branch, number=number: evaluate(*_opened(branch), values, plan, (*path, number))[0]
+            for number, branch in enumerate(params["branches"])
+        ]
         return lax.switch(inputs[0], branches, *inputs[1:]), {}
     jaxpr, consts = _opened(params[CALLS[name]])
     if name == "remat2":
@@ -230,16 +235,6 @@ def _alone(jaxpr: Jaxpr, eqn: JaxprEqn) -> tuple[Any, list[Any]]:
         debug_info=jaxpr.debug_info.with_unknown_names(),
     )
     return jaxpr_as_fun(ClosedJaxpr(small, ())), variables
-
-
-class _Branch(NamedTuple):
-    jaxpr: Jaxpr
-    consts: Sequence[Any]
-    plan: Plan
-    path: Path
-
-    def __call__(self, *inputs: Any) -> list[Any]:
-        return evaluate(self.jaxpr, self.consts, inputs, self.plan, self.path)[0]
 
 
 def _scanned(

@@ -1,0 +1,166 @@
+"""Captum (PyTorch) on the same network: the same pictures, their time, and the cases in which it gives others."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from captum.attr import Deconvolution, GuidedBackprop, LayerAttribution, LayerGradCam
+from torch import nn
+
+from benchmarks.timing import medians, record
+from jaxrg.explain import hidden
+
+Record = dict[str, Any]
+
+
+def torch_network(params: dict[str, Any]) -> nn.Module:
+    """The network of the benchmark as modules."""
+    layers: list[nn.Module] = []
+    for number, (kernel, bias) in enumerate(params["convolutions"]):
+        convolution = nn.Conv2d(kernel.shape[2], kernel.shape[3], 3, padding=1)
+        convolution.weight.data = torch.tensor(np.asarray(kernel)).permute(3, 2, 0, 1).contiguous()
+        convolution.bias.data = torch.tensor(np.asarray(bias))
+        layers += [convolution, nn.ReLU()]
+        if number % 2:
+            layers.append(nn.MaxPool2d(2))
+    weight, bias = params["head"]
+    head = nn.Linear(*weight.shape)
+    head.weight.data, head.bias.data = torch.tensor(np.asarray(weight)).T.contiguous(), torch.tensor(np.asarray(bias))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+
+
+def run(params: dict[str, Any], images: jax.Array, network: Callable, repeats: int) -> list[Record]:
+    """Seconds of pictures of one batch, and how many of the cases below are as they are defined."""
+    model = torch_network(params)
+    given = torch.tensor(np.asarray(images)).permute(0, 3, 1, 2).contiguous().requires_grad_()
+    last = max(place for place, layer in enumerate(model) if isinstance(layer, nn.ReLU))
+    site = "relu" if len(params["convolutions"]) == 1 else f"relu_{len(params['convolutions']) - 1}"
+    first = lambda image: network(params, image[None])[0, 0]  # noqa: E731
+    cams = jax.jit(jax.vmap(lambda image: hidden.grad_cam(first, image, site)))
+    summed = lambda batch: jnp.sum(network(params, batch)[:, 0])  # noqa: E731
+    side = images.shape[1:3]
+
+    def captum_cam() -> Any:
+        heat = LayerGradCam(model, model[last]).attribute(given, target=0, relu_attributions=True)
+        return LayerAttribution.interpolate(heat, tuple(side), "bilinear")
+
+    contestants = {
+        "deconvnet": lambda: jax.block_until_ready(hidden.deconvnet(summed, images)),
+        "captum deconvnet": lambda: Deconvolution(model).attribute(given, target=0),
+        "gradcam": lambda: jax.block_until_ready(cams(images)),
+        "captum gradcam": captum_cam,
+    }
+    seconds = medians(contestants, repeats=repeats)
+    ours = np.asarray(contestants["deconvnet"]()).transpose(0, 3, 1, 2)
+    theirs = contestants["captum deconvnet"]().detach().numpy()
+    np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
+    heat = contestants["captum gradcam"]().detach().numpy()[:, 0]
+    np.testing.assert_allclose(np.asarray(contestants["gradcam"]()), heat, atol=1e-4 * np.abs(heat).max())
+    results = [
+        record(
+            f"{name}_vs_captum",
+            seconds[name],
+            "s a batch",
+            peer="captum",
+            peer_value=seconds[f"captum {name}"],
+            ratio=seconds[f"captum {name}"] / seconds[name],
+        )
+        for name in ("deconvnet", "gradcam")
+    ]
+    right = {name: (_is_right(ours), _is_right(theirs)) for name, (ours, theirs) in cases().items()}
+    for name, (is_ours, is_theirs) in right.items():
+        print(f"  {name:<60} jaxrg {is_ours!s:<6} captum {is_theirs}")
+    counts = [sum(pair[place] for pair in right.values()) for place in (0, 1)]
+    return [
+        *results,
+        record("picture_cases_right", counts[0], f"of {len(right)}", peer="captum", peer_value=counts[1], ratio=None),
+    ]
+
+
+def _is_right(check: Callable[[], Any]) -> bool:
+    try:
+        found, expected = check()
+    except (AssertionError, RuntimeError, ValueError, AttributeError):
+        return False
+    return bool(np.allclose(np.asarray(found), np.asarray(expected), atol=1e-6))
+
+
+class _Functional(nn.Module):
+    """f = w . relu(U x), with the ReLU as a function."""
+
+    def __init__(self, inner: np.ndarray, outer: np.ndarray) -> None:
+        super().__init__()
+        self.inner, self.outer = torch.tensor(inner), torch.tensor(outer)
+
+    def forward(self, x: Any) -> Any:
+        return (torch.relu(x @ self.inner.T) @ self.outer)[:, None]
+
+
+class _Clamped(_Functional):
+    """The same, with the ReLU as a clamp."""
+
+    def forward(self, x: Any) -> Any:
+        return (torch.clamp(x @ self.inner.T, min=0) @ self.outer)[:, None]
+
+
+class _Reused(_Functional):
+    """The same, with one module for two ReLUs, of which the second changes nothing."""
+
+    def __init__(self, inner: np.ndarray, outer: np.ndarray) -> None:
+        super().__init__(inner, outer)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Any) -> Any:
+        return (self.relu(self.relu(x @ self.inner.T)) @ self.outer)[:, None]
+
+
+class _InPlace(_Reused):
+    def __init__(self, inner: np.ndarray, outer: np.ndarray) -> None:
+        super().__init__(inner, outer)
+        self.relu = nn.ReLU(inplace=True)
+
+
+def cases() -> dict[str, tuple[Callable, Callable]]:
+    """What each library gives, and what the definition says, by small networks whose pictures are known by hand."""
+    random = np.random.default_rng(2)
+    inner, outer, x = (random.normal(size=shape).astype(np.float32) for shape in ((12, 3), (12,), (3,)))
+    is_on = inner @ x > 0
+    deconvnet, guided = np.maximum(outer, 0) @ inner, (np.maximum(outer, 0) * is_on) @ inner
+    assert not np.allclose(guided, (outer * is_on) @ inner, atol=0.1), "a case that the plain gradient would pass"
+    writings: dict[str, tuple[Callable, type[nn.Module]]] = {
+        "ReLU as a function": (jax.nn.relu, _Functional),
+        "ReLU as a clamp at zero": (lambda x: jnp.maximum(x, 0), _Clamped),
+        "one ReLU used twice": (lambda x: jax.nn.relu(jax.nn.relu(x)), _Reused),
+        "one ReLU used twice, in place": (lambda x: jax.nn.relu(jax.nn.relu(x)), _InPlace),
+    }
+    found: dict[str, tuple[Callable, Callable]] = {}
+    for name, (activation, module) in writings.items():
+        function = lambda x, activation=activation: jnp.dot(outer, activation(inner @ x))  # noqa: E731
+        for kind, ours, theirs, expected in (
+            ("deconvnet", hidden.deconvnet, Deconvolution, deconvnet),
+            ("guided", hidden.guided_backpropagation, GuidedBackprop, guided),
+        ):
+
+            def by_captum(module: Any = module, theirs: Any = theirs, expected: Any = expected) -> Any:
+                given = torch.tensor(x[None], requires_grad=True)
+                return theirs(module(inner, outer)).attribute(given, target=0).detach().numpy()[0], expected
+
+            found[f"{kind}, {name}"] = (
+                lambda ours=ours, function=function, expected=expected: (ours(function, x), expected),
+                by_captum,
+            )
+    maps = np.array([[[[-1.0, 2.0], [0.5, -3.0]]]], np.float32)
+    head = nn.Sequential(nn.Identity(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    def captum_default() -> Any:
+        heat = LayerGradCam(head, head[0]).attribute(torch.tensor(maps, requires_grad=True), target=0)
+        return heat.detach().numpy()[0, 0], np.maximum(maps[0, 0], 0) / 4
+
+    def ours_default() -> Any:
+        mean = lambda image: jnp.mean(image[..., None] * 1.0)  # noqa: E731
+        return hidden.grad_cam(mean, maps[0, 0], "mul"), np.maximum(maps[0, 0], 0) / 4
+
+    return found | {"Grad-CAM by default, as published with its ReLU": (ours_default, captum_default)}
