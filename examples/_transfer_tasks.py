@@ -1,0 +1,130 @@
+"""What the studies of transfer are trained on: halves of the classes of images, and temperatures of spins."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from _transfer_driver import Tasks
+
+from jaxrg import datasets, exact, lattice, models, samplers
+
+FASHION, DIGITS = "fashion", "digits"
+NUM_SAMPLES = 6  # configurations of a chain, as many before them being left out
+LEVELS = (0.8, 0.9, 1.0, 1.1, 1.2)  # couplings to be told apart, in units of the critical one
+HOT, COLD = (0.3, 0.4, 0.5, 0.6, 0.7), (1.3, 1.45, 1.6, 1.75, 1.9)
+XY_LEVELS = (0.5, 0.75, 1.0, 1.25, 1.5)  # further apart, as a network sees one component of the spins
+TRIANGULAR_COUPLING = np.log(3) / 4
+XY_COUPLING = 1.12  # Komura & Okabe, 2012
+
+
+def installed(folder: str) -> str:
+    """The better one of the data sets that are there."""
+    return FASHION if Path(folder or datasets.FASHION_MNIST_FOLDER).is_dir() else DIGITS
+
+
+@functools.cache
+def images(name: str, folder: str) -> tuple[datasets.Dataset, datasets.Dataset]:
+    """To train on and to test with, with mean zero and variance one; of digits half of the samples each."""
+    if name == FASHION:
+        where = folder or datasets.FASHION_MNIST_FOLDER
+        train, test = (datasets.fashion_mnist(where, is_train=is_train) for is_train in (True, False))
+    else:
+        train, test = datasets.split(jax.random.key(0), datasets.mnist_5k(), 2_500)
+    mean, spread = jnp.mean(train.inputs), jnp.std(train.inputs)
+    train, test = (part._replace(inputs=(part.inputs - mean) / spread) for part in (train, test))
+    return train, test
+
+
+def halves(seed: int, name: str, folder: str, num_train: int, num_test: int) -> Tasks:
+    """Two random halves of the classes, A and B, with so many images of each."""
+    order = np.asarray(jax.random.permutation(jax.random.key(seed), 10))
+    parts = []
+    for classes in (order[:5], order[5:]):
+        chosen = [datasets.select_classes(part, classes) for part in images(name, folder)]
+        sizes = [min(size, len(part.labels)) for size, part in zip((num_train, num_test), chosen, strict=True)]
+        parts.append(tuple(some(jax.random.key(seed), *pair) for pair in zip(chosen, sizes, strict=True)))
+    return Tasks({"other classes": parts[0]}, parts[1])
+
+
+def some(key: jax.Array, data: datasets.Dataset, size: int) -> datasets.Dataset:
+    return data if size == len(data.labels) else datasets.split(key, data, size)[0]
+
+
+class Physics(NamedTuple):
+    """A model, its couplings and size, and what a network sees of a configuration."""
+
+    model_of: Callable[[lattice.Lattice, Any], Any]
+    couplings: tuple[float, ...]
+    side: int
+    geometry: Callable[..., lattice.Lattice] = lattice.hypercubic
+    sampler_of: Callable[[Any], Any] = samplers.swendsen_wang
+    seen: Callable[[jax.Array], jax.Array] = lambda spins: spins.astype(jnp.float32)
+
+
+def times(levels: tuple[float, ...], coupling: float) -> tuple[float, ...]:
+    return tuple(level * float(coupling) for level in levels)
+
+
+def physics(side: int) -> tuple[Physics, dict[str, Physics]]:
+    """Task B, the square Ising model around its critical point, and those that networks come from."""
+    target = Physics(models.Ising, times(LEVELS, exact.critical_coupling), side)
+    triangular = times(LEVELS, TRIANGULAR_COUPLING)
+    return target, {
+        "hotter": target._replace(couplings=times(HOT, exact.critical_coupling)),
+        "colder": target._replace(couplings=times(COLD, exact.critical_coupling)),
+        "half the size": target._replace(side=side // 2),
+        "triangular": target._replace(couplings=triangular, geometry=lattice.triangular),
+        "antiferromagnet": target._replace(couplings=times(LEVELS, -exact.critical_coupling)),
+        "XY": Physics(
+            models.XY,
+            times(XY_LEVELS, XY_COUPLING),
+            side,
+            sampler_of=samplers.swendsen_wang_embedding,
+            seen=lambda angles: np.float32(np.sqrt(2)) * jnp.cos(angles),
+        ),
+    }
+
+
+def configurations(key: jax.Array, task: Physics, num_train: int, num_test: int):
+    """Configurations of chains of their own to train on and to test with, labelled by their coupling."""
+    square = task.geometry((task.side, task.side))
+    chains = [count // (NUM_SAMPLES * len(task.couplings)) for count in (num_train, num_test)]
+    found = []
+    for level_key, coupling in zip(jax.random.split(key, len(task.couplings)), task.couplings, strict=True):
+        sampler = samplers.thin(task.sampler_of(task.model_of(square, coupling)), 10)
+        many = samplers.replicas(sampler, sum(chains))
+        start_key, run_key = jax.random.split(level_key)
+        run = samplers.run(run_key, many, many.init(start_key), 2 * NUM_SAMPLES, observe=task.seen)
+        found.append(run.trace[:, NUM_SAMPLES:])
+    names = tuple(f"K = {coupling:.3f}" for coupling in task.couplings)
+    parts = []
+    for chosen in (slice(chains[0]), slice(chains[0], None)):
+        inputs = jnp.concatenate([part[chosen].reshape(-1, *square.shape) for part in found])
+        labels = jnp.repeat(jnp.arange(len(names)), len(inputs) // len(names))
+        parts.append(datasets.Dataset(inputs, labels, names))
+    return parts[0], parts[1]
+
+
+def lattices(seed: int, side: int, num_train: int, num_test: int) -> Tasks:
+    """Couplings to be told apart, by networks that come from other temperatures, sizes and models."""
+    target, sources = physics(side)
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(11), seed), 1 + len(sources))
+    drawn = [
+        configurations(key, task, num_train, num_test)
+        for key, task in zip(keys, (target, *sources.values()), strict=True)
+    ]
+    return Tasks(dict(zip(sources, drawn[1:], strict=True)), drawn[0])
+
+
+def ceiling(side: int, data: datasets.Dataset) -> float:
+    r"""Accuracy of the best classifier there is: the energy is sufficient, and ln P(k|s) = -K_k H(s) - ln Z(K_k) + c."""
+    target, _ = physics(side)
+    couplings = jnp.asarray(target.couplings)
+    energies = jax.vmap(models.Ising(target.geometry((side, side)), 1.0).hamiltonian)(data.inputs)
+    log_z = jnp.stack([exact.torus_log_partition(coupling, (side, side)) for coupling in target.couplings])
+    chosen = jnp.argmax(-energies[:, None] * couplings[None] - log_z[None], axis=-1)
+    return float(np.mean(np.asarray(chosen) == np.asarray(data.labels)))
