@@ -233,7 +233,12 @@ def as_records(name: str, found: Found, bases: Mapping[str, np.ndarray]) -> dict
 
 # %%
 def main(
-    smoke: bool = False, out: str = "out/transfer", data: str = "", folder: str = "", only: str = "", json_file: str = ""
+    smoke: bool = False,
+    out: str = "out/transfer",
+    data: str = "",
+    folder: str = "",
+    only: str = "",
+    json_file: str = "",
 ) -> None:
     results, figures = {}, {}
     name = data or installed(folder)

@@ -29,7 +29,7 @@ from jax import Array
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from jaxrg.checks import as_count, as_floating, check_function, kind_of
+from jaxrg.checks import as_count, as_floating, as_integers, check_function, kind_of
 from jaxrg.closures import as_partial
 from jaxrg.explain.attributions import grad_cam as grad_cam_of
 from jaxrg.explain.attributions.attribution import number_of
@@ -219,8 +219,10 @@ def unit(function: Callable[[Array], Array], site: str, index: int) -> Partial:
         [[0.0, 0.0], [0.0, 1.0]]
     """
     check_function("function", function, of="one input")
-    number = as_count("index", index, minimum=0)
-    return Partial(_Unit(site), as_partial(function), jnp.int32(number))
+    number = as_integers("index", index, minimum=0)
+    if number.ndim:
+        raise ValueError(f"index: expected one number of a unit, got {kind_of(index)}")
+    return Partial(_Unit(site), as_partial(function), number)
 
 
 @dataclasses.dataclass(frozen=True)
