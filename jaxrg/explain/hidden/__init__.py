@@ -5,6 +5,7 @@ survive the randomisation of most of a network's weights. `weight_randomization`
 """
 
 from jaxrg.explain.hidden.derivatives import Rule
+from jaxrg.explain.hidden.layers import InteractionChanges, interaction_changes
 from jaxrg.explain.hidden.pictures import (
     Strongest,
     deconvnet,
@@ -26,6 +27,7 @@ from jaxrg.explain.hidden.sanity import (
 from jaxrg.explain.hidden.taps import Reading, Site, run, split, taps, with_rules
 
 __all__ = [
+    "InteractionChanges",
     "Reading",
     "Rule",
     "Site",
@@ -39,6 +41,7 @@ __all__ = [
     "gradient_rule",
     "guided_backpropagation",
     "guided_rule",
+    "interaction_changes",
     "run",
     "smooth",
     "split",
