@@ -118,7 +118,7 @@ def _mean_embedding(points: Array, kernel: Partial) -> MeanEmbedding:
     def tile(number: Array) -> tuple[Array, Array, Array]:
         """First row, rows, and which are of this tile: the last tile begins early, to be as long as the others."""
         start = jnp.minimum(number * size, n - size)
-        return start, jax.lax.dynamic_slice_in_dim(points, start, size), start + jnp.arange(size) >= number * size
+        return start, jax.lax.dynamic_slice_in_dim(points, start, size), start + jnp.arange(size, dtype=jnp.int32) >= number * size
 
     def add(index: Array, sums: Array) -> Array:
         (first, x, is_first), (second, y, is_second) = tile(pairs[index, 0]), tile(pairs[index, 1])
@@ -238,7 +238,7 @@ def _witness(embedding: MeanEmbedding, indices: Array, weights: Array) -> Array:
 
 
 def nearest_prototype(embedding: MeanEmbedding, indices: Any, queries: Any) -> Array:
-    r"""Which prototype is nearest in the feature space of the kernel: with their labels, a 1-nearest-neighbour classifier.
+    r"""Which prototype is nearest in feature space: with their labels, a 1-nearest-neighbour classifier.
 
     .. math:: \arg\min_j\; k(x_j, x_j) - 2 k(q, x_j)
 
