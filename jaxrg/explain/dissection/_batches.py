@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -68,17 +69,14 @@ class Concepts(NamedTuple):
     values: np.ndarray | None  # [images, concepts or maps of labels, rows, columns]
     categories: np.ndarray  # int32 [concepts]
 
-    def at(self, index: np.ndarray) -> Array | None:
-        """What is given of some images: booleans as they are, labels as int32."""
-        if self.values is None:
-            return None
-        part = self.values[index]
-        return jnp.asarray(part if part.dtype == bool else part.astype(np.int32))
+    def at(self, index: np.ndarray) -> np.ndarray | None:
+        """What is given of some images."""
+        return None if self.values is None else self.values[index]
 
     @property
-    def membership(self) -> Array:
+    def membership(self) -> np.ndarray:
         """Bool ``[concepts, categories]``."""
-        return jnp.asarray(self.categories[:, None] == np.arange(self.categories.max() + 1)[None])
+        return self.categories[:, None] == np.arange(self.categories.max() + 1)[None]
 
 
 def as_concepts(concepts: Any, categories: Any, num_images: int) -> Concepts:
@@ -113,6 +111,11 @@ def as_masks(values: Array, num_concepts: int) -> tuple[Array, Array]:
     labels = values.astype(jnp.int32)
     concepts = jnp.arange(num_concepts, dtype=jnp.int32)[None, None, :, None, None]
     return jnp.any(labels[:, :, None] == concepts, axis=1), jnp.sum(labels >= num_concepts, dtype=jnp.int32)
+
+
+def as_result(values: np.ndarray) -> Array:
+    """Numbers from the host in the default floating type."""
+    return jax.device_put(values.astype(jnp.result_type(float)))
 
 
 def check_labels(num_wrong: Array, num_concepts: int) -> None:

@@ -137,19 +137,22 @@ def as_levels(thresholds: Any) -> Array:
 def add(total: Any, part: Any, dtype: Any) -> Any:
     """The sum so far on the host."""
     values = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), part)
-    return values if total is None else jax.tree.map(np.add, total, values)
+    if total is None:
+        return values
+    with np.errstate(invalid="ignore"):  # infinities of both signs
+        return jax.tree.map(np.add, total, values)
 
 
 def _pearson(sums: Moments, concept_pixels: np.ndarray, num_pixels: int) -> np.ndarray:
     mean, share = sums.values / num_pixels, concept_pixels / num_pixels
-    variance = np.maximum(sums.squares / num_pixels - mean**2, 0)
-    covariance = sums.products / num_pixels - mean[:, None] * share
-    with np.errstate(invalid="ignore", divide="ignore"):  # of what does not vary
+    with np.errstate(invalid="ignore", divide="ignore"):  # of what does not vary, or is infinite
+        variance = np.maximum(sums.squares / num_pixels - mean**2, 0)
+        covariance = sums.products / num_pixels - mean[:, None] * share
         return covariance / np.sqrt(variance[:, None] * (share * (1 - share)))
 
 
 def active_words(
-    maps_fn: Any, images: Array, thresholds: Array, shape: tuple[int, int], anchor: Any
+    maps_fn: Any, images: Array, thresholds: Array, shape: tuple[int, ...], anchor: Any
 ) -> tuple[Array, Array, tuple[Taps, Taps]]:
     """Active pixels, uint32 ``[images, words, units]``, the maps, and their taps."""
     maps = as_maps("maps_fn", maps_fn(images), len(images))

@@ -55,7 +55,7 @@ def activation_quantiles(maps_fn: Any, images: Any, *, quantile: float = 0.995, 
     counts, num_values, is_nan = _count_upper(stream, share)
     upper, above = _bin_of(counts, _rank(share, num_values))
     lower, _ = _bin_of(_count_lower(stream, upper), _rank(share, num_values) - above)
-    return jnp.asarray(np.where(is_nan, np.float32(np.nan), _numbers((upper << HALF) | lower)))
+    return jax.device_put(np.where(is_nan, np.float32(np.nan), _numbers((upper << HALF) | lower)))
 
 
 @jax.jit
@@ -78,7 +78,7 @@ def _count_upper(stream: Images, share: Fraction) -> tuple[np.ndarray, int, np.n
         values = np.asarray(maps)[: batch.count]
         units, positions = values.shape[-1], values[0].size // values.shape[-1]
         if number == 1:
-            _check_size(positions * len(stream.values))
+            check_size(positions * len(stream.values))
             counts, lowest = np.zeros((units, 2**HALF), np.uint32), np.full(units, -np.inf, np.float32)
             is_nan = np.zeros(units, bool)
         is_nan |= np.asarray(has_nan)
@@ -90,9 +90,10 @@ def _count_upper(stream: Images, share: Fraction) -> tuple[np.ndarray, int, np.n
     return counts, positions * len(stream.values), is_nan
 
 
-def _check_size(num_values: int) -> None:
+def check_size(num_values: int) -> None:
+    """ValueError if a count may not fit 32 bits."""
     if num_values >= 2**32:
-        raise ValueError(f"images: expected fewer than 2**32 positions in all, got {num_values}")
+        raise ValueError(f"images: expected fewer than 2**32 positions or pixels in all, got {num_values}")
 
 
 def _count_lower(stream: Images, upper: np.ndarray) -> np.ndarray:

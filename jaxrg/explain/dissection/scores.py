@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 
 from jaxrg.checks import as_floating, as_integers, check_number, check_shape, kind_of
+from jaxrg.explain.dissection._batches import as_result
 from jaxrg.explain.dissection.overlaps import Dissection
 
 
@@ -61,7 +62,7 @@ def _iou(found: Dissection, areas: Any) -> Array:
         raise ValueError(f"found: expected a Dissection, got {kind_of(found)}")
     union = areas(found) + found.concept_pixels - found.intersections
     ratio = found.intersections / np.maximum(union, 1)
-    return jnp.asarray(np.where(np.isnan(found.thresholds)[:, None], np.nan, ratio), jnp.result_type(float))
+    return as_result(np.where(np.isnan(found.thresholds)[:, None], np.nan, ratio))
 
 
 def f1(iou: Any) -> Array:
@@ -112,7 +113,7 @@ def detectors(scores: Any, categories: Any, *, minimum: float = 0.04) -> Detecto
     check_shape("categories", groups, values.shape[1:])
     check_number("minimum", minimum)
     membership = groups[:, None] == np.arange(groups.max() + 1)[None]
-    return _detectors(values, jnp.asarray(membership), as_floating("minimum", minimum).astype(values.dtype))
+    return _detectors(values, membership, as_floating("minimum", minimum).astype(values.dtype))
 
 
 @jax.jit
