@@ -26,6 +26,7 @@ CALLS = [
     Call("datasets.draw_ellipses", lambda seed: {"labels": datasets.msds2(jax.random.key(seed), 2).labels}),
     Call("datasets.msds1", lambda seed: {"key": jax.random.key(seed), "num_images": 2}),
     Call("datasets.msds2", lambda seed: {"key": jax.random.key(seed), "num_images": 2}),
+    Call("datasets.scenes", lambda seed: {"key": jax.random.key(seed), "num_images": 2, "side": 8}),
     Call("datasets.select_classes", lambda seed: dataset(seed) | {"classes": (2 - seed, 0)}),
     Call("datasets.shuffle_labels", labels),
     Call("datasets.shuffle_pixels", inputs),

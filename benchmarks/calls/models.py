@@ -6,6 +6,7 @@ import numpy as np
 
 from benchmarks.calls import Call
 from benchmarks.calls.lattice import EDGES, SQUARE, spins, values
+from jaxrg import models
 
 
 def matrix(seed: int) -> jax.Array:
@@ -46,5 +47,12 @@ CALLS = [
             "quartic": values(seed + 2),
         },
     ),
+    Call("models.largest_cluster", lambda seed: {"lattice": SQUARE, "spins": spins(seed, *SQUARE.shape)}),
     Call("models.magnetization", lambda seed: {"spins": spins(seed, 4, 6)}),
+    Call(
+        "models.site_energies",
+        lambda seed: {"model": models.Ising(SQUARE, values(seed)), "spins": spins(seed, *SQUARE.shape)},
+    ),
+    Call("models.unlike_neighbours", lambda seed: {"lattice": SQUARE, "spins": spins(seed, *SQUARE.shape)}),
+    Call("models.vortices", lambda seed: {"lattice": SQUARE, "angles": values(seed, *SQUARE.shape)}),
 ]

@@ -18,14 +18,18 @@ from jaxrg.datasets.loaders import (
     lfw_faces,
     mnist_5k,
 )
+from jaxrg.datasets.scenes import SCENE_CATEGORIES, SCENE_CONCEPTS, Scenes, scenes
 from jaxrg.datasets.selection import select_classes, split
 
 __all__ = [
     "ELLIPSE_LABELS",
     "FASHION_MNIST_FOLDER",
+    "SCENE_CATEGORIES",
+    "SCENE_CONCEPTS",
     "CorruptedLabels",
     "Dataset",
     "Ellipses",
+    "Scenes",
     "breast_cancer",
     "corrupt_labels",
     "digits",
@@ -36,6 +40,7 @@ __all__ = [
     "mnist_5k",
     "msds1",
     "msds2",
+    "scenes",
     "select_classes",
     "shuffle_labels",
     "shuffle_pixels",

@@ -8,6 +8,7 @@ from jaxrg.models.ising_dual import IsingDual
 from jaxrg.models.observables import Observables, magnetization
 from jaxrg.models.pairs import DensePairs, SparsePairs, dense_pairs, sparse_pairs
 from jaxrg.models.phi4 import ComplexPhi4, Phi4, hopping_complex_phi4, kappa_complex_phi4, kappa_phi4
+from jaxrg.models.site_fields import largest_cluster, site_energies, unlike_neighbours, vortices
 from jaxrg.models.xy import XY
 
 __all__ = [
@@ -28,7 +29,11 @@ __all__ = [
     "hopping_complex_phi4",
     "kappa_complex_phi4",
     "kappa_phi4",
+    "largest_cluster",
     "magnetization",
     "plus_minus_glass",
+    "site_energies",
     "sparse_pairs",
+    "unlike_neighbours",
+    "vortices",
 ]
