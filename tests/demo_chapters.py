@@ -1,4 +1,4 @@
-"""Results of the six chapters of the demo as a run would store them, small and made by hand."""
+"""Results of the seven chapters of the demo as a run would store them, small and made by hand."""
 
 from typing import Any
 
@@ -136,7 +136,37 @@ def backwards(z: float = 0.5, radius: float = 1.5, variance: float = 1.01, is_co
     return {"coupling": 0.4, "spins": spins, "fields": sampler(2) | flow | {"levels": [level(0.5), level(radius)]}}
 
 
+def readable(best: float = 0.95, top: float = 0.96, mmd: float = 0.01) -> dict[str, Any]:
+    def level(accuracy: float, modulus: float) -> dict[str, Any]:
+        values = {"temperature": 0.8, "energy": 0.9, "modulus": modulus, "magnetization": 1.0}
+        errors = dict.fromkeys(values, 0.01)
+        numbers = {"num_features": 4, "accuracy": accuracy, "accuracy_error": 0.01}
+        return numbers | {"r_squared": values, "r_squared_error": errors}
+
+    example = {"picture": [[1, -1], [1, 1]], "temperature": 2.0, "energy": -1.0, "magnetization": 0.5}
+    return {
+        "side": 2,
+        "num_temperatures": 3,
+        "num_train": 12,
+        "num_test": 6,
+        "num_epochs": 1,
+        "levels": [level(0.6, 0.0), level(best, 0.9), level(0.9, top)],
+        "control_levels": [level(0.6, 0.0), level(0.9, 0.85), level(0.85, 0.8)],
+        "ceiling": {"accuracy": 0.96, "temperature": 0.93},
+        "examples": {
+            "num_points": 12,
+            "mmd_squared": mmd,
+            "random_mmd_squared": 0.05,
+            "random_mmd_squared_error": 0.01,
+            "smallest_random_mmd_squared": 0.02,
+            "num_random": 5,
+            "prototypes": [example] * 6,
+            "criticisms": [example] * 2,
+        },
+    }
+
+
 def chapters() -> dict[str, Any]:
     """All of them, by name."""
-    made = (thermodynamics, exact_map, stack, block_spins, interactions, backwards)
+    made = (thermodynamics, exact_map, stack, block_spins, interactions, backwards, readable)
     return {chapter.__name__: chapter() for chapter in made}

@@ -15,6 +15,7 @@ from jaxrg.demo import (
     exact_map_report,
     network_report,
     page,
+    readable_report,
     stack_report,
     text,
     thermodynamics_report,
@@ -89,6 +90,7 @@ def test_no_width_loses_a_character_of_a_table(width):
         (block_spins_report, "block_spins"),
         (network_report, "interactions"),
         (backwards_report, "backwards"),
+        (readable_report, "readable"),
     ],
 )
 def test_every_table_of_the_demo_fits_80_columns(report, name):
@@ -208,6 +210,20 @@ def test_three_ways_to_read_couplings_are_compared():
 )
 def test_samplers_are_exact_only_where_their_weights_say_so(changes, expected):
     assert answers(backwards_report, demo_chapters.backwards(**changes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ["yes", "yes", "yes", "yes"]),
+        ({"best": 0.99}, ["no", "yes", "yes", "yes"]),
+        ({"best": 0.62, "top": 0.81}, ["yes", "yes", "no", "yes"]),
+        ({"best": NAN, "top": NAN}, ["not known", "not known", "not known", "yes"]),
+        ({"mmd": 0.03}, ["yes", "yes", "yes", "no"]),
+    ],
+)
+def test_what_is_read_stands_beside_ceiling_and_control(changes, expected):
+    assert answers(readable_report, demo_chapters.readable(**changes)) == expected
 
 
 def test_the_curves_of_the_small_torus_are_those_of_enumeration(x64):

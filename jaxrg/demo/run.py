@@ -1,4 +1,4 @@
-"""The six chapters in order, with progress, results that survive an interruption, and one page at the end."""
+"""The seven chapters in order, with progress, results that survive an interruption, and one page at the end."""
 
 import functools
 from collections.abc import Callable
@@ -22,6 +22,8 @@ from jaxrg.demo import (
     exact_map_report,
     network_report,
     page,
+    readable,
+    readable_report,
     stack,
     stack_report,
     thermodynamics,
@@ -43,7 +45,7 @@ class Part(NamedTuple):
 
 
 def _parts(workspace: Workspace, seed: int, is_smoke: bool) -> list[Part]:
-    names = ("scan", "map", "samples", "stack", "blocks", "digits", "backwards")
+    names = ("scan", "map", "samples", "stack", "blocks", "digits", "backwards", "readable")
     keys = dict(zip(names, jax.random.split(jax.random.key(seed), len(names)), strict=True))
 
     @functools.cache
@@ -55,39 +57,45 @@ def _parts(workspace: Workspace, seed: int, is_smoke: bool) -> list[Part]:
     return [
         Part(
             "thermodynamics",
-            "1/6 sampling across temperatures",
+            "1/7 sampling across temperatures",
             lambda progress: thermodynamics.chapter(keys["scan"], progress=progress, **size),
             thermodynamics_report,
         ),
         Part(
             "exact_map",
-            "2/6 training by exact gradients",
+            "2/7 training by exact gradients",
             lambda progress: exact_map.chapter(keys["map"], progress=progress, **size),
             exact_map_report,
         ),
         Part(
             "stack",
-            "3/6 the stack and its control",
+            "3/7 the stack and its control",
             lambda progress: stack.chapter(keys["stack"], samples(), folder, progress=progress, **size),
             stack_report,
         ),
         Part(
             "block_spins",
-            "4/6 block spins",
+            "4/7 block spins",
             lambda progress: block_spins.chapter(keys["blocks"], samples(), stack.COUPLING, progress=progress),
             block_spins_report,
         ),
         Part(
             "interactions",
-            "5/6 a classifier's interactions",
+            "5/7 a classifier's interactions",
             lambda progress: digits.chapter(keys["digits"], progress=progress, **size),
             network_report,
         ),
         Part(
             "backwards",
-            "6/6 renormalisation run backwards",
+            "6/7 renormalisation run backwards",
             lambda progress: backwards.chapter(keys["backwards"], folder / "backwards", progress=progress, **size),
             backwards_report,
+        ),
+        Part(
+            "readable",
+            "7/7 what can be read along a stack",
+            lambda progress: readable.chapter(keys["readable"], folder / "readable", progress=progress, **size),
+            readable_report,
         ),
     ]
 
