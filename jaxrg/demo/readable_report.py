@@ -128,7 +128,7 @@ def section(workspace: Workspace, chapter: dict[str, Any]) -> str:
     text = (
         f"<p>A stack of Boltzmann machines has learned {chapter['num_train']:,} samples of a {chapter['side']} &times; "
         f"{chapter['side']} torus at {chapter['num_temperatures']} temperatures, all together. What can a linear "
-        "reader tell of a sample from the values at each level? Of a machine it is given the mean hidden units tanh x and the "
+        "reader tell of a sample from the values at each level? Of a machine it is given the means tanh x and the "
         "terms ln cosh x of the free energy. The means turn with the spins, and what does not turn, such as the "
         "temperature, cannot be read from them by symmetry: nor from the spins. The energy is all that a sample tells "
         "of its temperature, and its exact distribution gives the ceiling of any reader, linear or not.</p>"

@@ -118,7 +118,11 @@ def _mean_embedding(points: Array, kernel: Partial) -> MeanEmbedding:
     def tile(number: Array) -> tuple[Array, Array, Array]:
         """First row, rows, and which are of this tile: the last tile begins early, to be as long as the others."""
         start = jnp.minimum(number * size, n - size)
-        return start, jax.lax.dynamic_slice_in_dim(points, start, size), start + jnp.arange(size, dtype=jnp.int32) >= number * size
+        return (
+            start,
+            jax.lax.dynamic_slice_in_dim(points, start, size),
+            start + jnp.arange(size, dtype=jnp.int32) >= number * size,
+        )
 
     def add(index: Array, sums: Array) -> Array:
         (first, x, is_first), (second, y, is_second) = tile(pairs[index, 0]), tile(pairs[index, 1])
