@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from flax import linen, nnx
 
-from jaxrg import nets
+from jaxrg import flows, nets, rbm
 from jaxrg.explain import hidden
+from jaxrg.flows import bijectors
 
 INPUTS = jnp.asarray(np.random.default_rng(0).normal(size=(3, 6, 6)), jnp.float32)
 NET = nets.cnn((2, 3), 4)
@@ -219,6 +220,26 @@ def test_loops_inside_loops_backwards_and_in_checkpoints():
     np.testing.assert_allclose(hidden.run(nested, rows, set=held).output, total, rtol=1e-6)
     changed = jax.grad(lambda value: hidden.run(nested, rows, set={"tanh": value}).output)(found)
     np.testing.assert_array_equal(changed, [[0, 0, 0], [1, 0, 0]])  # the last step is all that counts
+
+
+@pytest.mark.slow
+def test_the_projects_own_flows_and_machines():
+    half = bijectors.parallel_perceptrons(2, (4, 4))
+    layer = bijectors.repeat(bijectors.affine_coupling((2, 2), [[True, True], [False, False]], half), 2)
+    flow = flows.rg_flow((4, 4), disentangler=layer, decimator=layer)
+    params, field = flow.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (4, 4))
+    site = next(site for site in hidden.taps(flow.inverse, params, field) if site.kind in ("tanh", "relu"))
+    assert site.shape[:2] == (2, 2)  # a loop over passes, in it one over layers
+    reading = hidden.run(flow.inverse, params, field, read=[site.name])
+    again = hidden.run(flow.inverse, params, field, set={site.name: reading.values[site.name]})
+    jax.tree.map(np.testing.assert_array_equal, again.output, flow.inverse(params, field))
+    machine = rbm.init(jax.random.key(2), num_visible=6, num_hidden=3, scale=1.0)
+    spins = jnp.array([1, -1, 1, 1, -1, 1], jnp.int8)
+    terms = hidden.run(rbm.visible_hamiltonian, machine, spins, read=["log_two_cosh"]).values["log_two_cosh"]
+    values = spins.astype(jnp.float32)
+    np.testing.assert_allclose(terms, np.log(2 * np.cosh(values @ machine.weights + machine.hidden_bias)), rtol=1e-5)
+    expected = -jnp.sum(terms) - jnp.dot(values, machine.visible_bias)
+    np.testing.assert_allclose(rbm.visible_hamiltonian(machine, spins), expected, rtol=1e-5)
 
 
 def test_head_and_tail_make_the_function():
