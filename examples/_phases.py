@@ -82,13 +82,10 @@ def cross_entropy(outputs: Array, labels: Array) -> Array:
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs, labels))
 
 
-def cut_entropy(outputs: Array, below: Array) -> Array:
-    """Of all cuts of the line of temperatures at once; entry c is whether the sample lies below cut c."""
-    return jnp.mean(optax.sigmoid_binary_cross_entropy(outputs, below))
-
-
-def square_error(outputs: Array, values: Array) -> Array:
-    return jnp.mean((outputs - values) ** 2)
+def cuts_and_temperature(outputs: Array, targets: Array) -> Array:
+    """Of all cuts of the line of temperatures at once, whether the sample lies below, and last of its temperature."""
+    entropy = jnp.mean(optax.sigmoid_binary_cross_entropy(outputs[:, :-1], targets[:, :-1]))
+    return entropy + jnp.mean((outputs[:, -1] - targets[:, -1]) ** 2)
 
 
 class Trained(NamedTuple):
@@ -121,9 +118,15 @@ def train(key: Array, net: nets.Net, loss: Any, spins: Any, targets: Any, num_ep
     def loss_fn(key: Array, params: Any, batch: tuple[Array, Array]) -> Array:
         return loss(net.apply(params, _around(_turned(key, batch[0]))), batch[1])
 
-    optimizer = _optimizer(num_epochs * len(spins) // BATCH_SIZE)
-    data, sizes = (jnp.asarray(spins), jnp.asarray(targets)), {"num_epochs": num_epochs, "batch_size": BATCH_SIZE}
-    run = training.fit(fit_key, training.gradient_of(loss_fn), optimizer, params, data, **sizes)
+    run = training.fit(
+        fit_key,
+        training.gradient_of(loss_fn),
+        _optimizer(num_epochs * len(spins) // BATCH_SIZE),
+        params,
+        (jnp.asarray(spins), jnp.asarray(targets)),
+        num_epochs=num_epochs,
+        batch_size=BATCH_SIZE,
+    )
     return Trained(net, params), Trained(net, run.params)
 
 

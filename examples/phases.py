@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -29,12 +30,11 @@ from _phases import (
     cross_entropy,
     crossing,
     crossing_with_error,
-    cut_entropy,
+    cuts_and_temperature,
     levels,
     logistic,
     resampled,
     sample,
-    square_error,
     table,
     temperatures,
     train,
@@ -121,7 +121,7 @@ def supervise(spins: Spins, scale: Scale, number: int, seed: int) -> tuple[Super
 def shuffled_accuracy(spins: Spins, scale: Scale, number: int) -> float:
     """Of a classifier that learned labels in another order."""
     labels = (spins.at > TC).astype(np.int32)
-    targets = datasets.shuffle_labels(jax.random.key(5), spins.targets(labels))
+    targets = datasets.shuffle_labels(jax.random.key(5), jnp.asarray(spins.targets(labels)))
     after = train(jax.random.key(6), network(scale, 2), cross_entropy, spins.flat, targets, 1)[1]
     return float(((softmax(after(spins.test)) > 0.5) == (labels[:, None] == DISORDERED)).mean())
 
@@ -157,19 +157,19 @@ class Unlabelled(NamedTuple):
 
 
 def without_labels(spins: Spins, scale: Scale, number: int) -> Unlabelled:
-    at, num_epochs = spins.at, scale.num_epochs[number]
+    """One network learns all cuts of the line of temperatures, and the temperature."""
+    at = spins.at
     cuts, middle = (at[1:] + at[:-1]) / 2, (at[0] + at[-1]) / 2
-    below = (at[:, None] < cuts).astype(np.float32)
-    net = network(scale, len(cuts))
-    outputs = train(jax.random.key(10), net, cut_entropy, spins.flat, spins.targets(below), num_epochs)[1](spins.test)
-    is_right = (outputs > 0) == (below[:, None] > 0.5)  # [temperatures, chains, cuts]
+    is_below = at[:, None] < cuts
+    targets = spins.targets(np.concatenate([is_below, (at - middle)[:, None]], axis=1).astype(np.float32))
+    net, loss = network(scale, len(cuts) + 1), cuts_and_temperature
+    outputs = train(jax.random.key(10), net, loss, spins.flat, targets, scale.num_epochs[number])[1](spins.test)
+    is_right = (outputs[..., :-1] > 0) == is_below[:, None]  # [temperatures, chains, cuts]
     near = np.abs(cuts - TC) < 0.2
     curves = np.stack([resampled(1, is_right[..., cut].astype(float)).mean(1) for cut in range(len(cuts))], axis=1)
     peaks = cuts[near][np.argmax(curves[:, near], axis=1)]
     confusion = is_right.mean((0, 1))
-    targets = spins.targets((at - middle)[:, None].astype(np.float32))
-    predictor = train(jax.random.key(11), network(scale, 1), square_error, spins.flat, targets, num_epochs)[1]
-    predicted = predictor(spins.test)[..., 0] + middle
+    predicted = outputs[..., -1] + middle
     slopes = np.gradient(resampled(2, predicted) - at, at, axis=1)
     inner = np.abs(at - TC) < 0.4
     steepest = at[inner][np.argmax(slopes[:, inner], axis=1)]

@@ -178,4 +178,4 @@ def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="num_draws: expected an integer >= 2, got 1"):
         information.noisy_information_bits(KEY, np.zeros(3), 1.0, num_draws=1)
     with pytest.raises(ValueError, match="key: expected a typed key"):
-        information.noisy_information_bits(0, np.zeros(3), 1.0)
+        information.noisy_information_bits(jnp.zeros(2), np.zeros(3), 1.0)
