@@ -36,6 +36,10 @@ def of_plane(seed: int) -> dict:
     return {"coupling": coupling(seed)}
 
 
+def table(seed: int) -> jax.Array:
+    return jax.nn.log_softmax(jax.random.normal(jax.random.key(seed), (4, 6)))
+
+
 CALLS = [
     Call("exact.chain_log_partition", lambda seed: of_plane(seed) | {"field": jnp.float32(0.5), "num_sites": 8}),
     Call(
@@ -60,7 +64,23 @@ CALLS = [
             "chunk_size": 16,
         },
     ),
+    Call(
+        "exact.optimal_classifier",
+        lambda seed: {
+            "log_probabilities": table(seed),
+            "labels": (jnp.arange(4) > 1 + seed % 2).astype(int),
+            "num_classes": 2,
+            "weights": jnp.array([1.0, 0.0, 1.0, 0.5]),
+        },
+    ),
+    Call("exact.optimal_confusion", lambda seed: {"log_probabilities": table(seed), "weights": jnp.ones(4)}),
+    Call(
+        "exact.optimal_predictor",
+        lambda seed: {"log_probabilities": table(seed), "parameters": jnp.arange(4.0) + seed, "weights": jnp.ones(4)},
+    ),
+    Call("exact.torus_energy_distribution", of_torus),
     Call("exact.torus_log_partition", of_torus),
+    Call("exact.torus_state_counts", lambda seed: {"shape": (4, 6)}),
     Call("exact.torus_energy", of_torus),
     Call("exact.torus_specific_heat", of_torus),
     Call("exact.strip_free_energy", of_strip),

@@ -145,7 +145,7 @@ def _mean(probabilities: Array, values: Array) -> Array:
 @functools.partial(jax.jit, static_argnames="num_classes")
 def _optimal_classifier(table: Array, labels: Array, weights: Array, *, num_classes: int) -> OptimalClassifier:
     probabilities, joint = _joint(table, weights)
-    joint = jnp.where(labels[:, None] < num_classes, joint, jnp.nan)  # a traced label that is none
+    joint = jnp.where(jnp.all(labels < num_classes), joint, jnp.nan)  # a traced label that is none
     is_class = labels[:, None, None] == jnp.arange(num_classes, dtype=labels.dtype)[None, None]
     by_class = jax.nn.logsumexp(jnp.where(is_class, joint[..., None], -jnp.inf), axis=0)
     best = jnp.max(by_class, axis=-1)

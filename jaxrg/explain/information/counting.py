@@ -132,7 +132,7 @@ def _information(rows: Array, labels: Array) -> Array:
 def _words(rows: Array) -> Array:
     """The bits of each row as uint32 ``[num_inputs, num_words]``, alike where the values are equal."""
     if jnp.issubdtype(rows.dtype, jnp.floating):
-        rows = rows.astype(jnp.promote_types(rows.dtype, jnp.float32))
+        rows = rows if rows.dtype.itemsize >= 4 else rows.astype(jnp.float32)
         rows = jnp.where(rows == 0, 0, rows)  # -0.0
     elif rows.dtype.itemsize < 4:
         rows = rows.astype(jnp.int32)
