@@ -222,7 +222,7 @@ def test_refuses_bad_input():
         prototypes.criticisms(found, [0], 1, diversity=-0.1)
     with pytest.raises(ValueError, match="points: expected finite values"):
         prototypes.mean_embedding([[np.nan], [1.0]], prototypes.rbf(1.0))
-    with pytest.raises(ValueError, match="gamma: expected a number between 0.0"):
+    with pytest.raises(ValueError, match=r"gamma: expected a number between 0\.0"):
         prototypes.rbf(0.0)
     with pytest.raises(ValueError, match=r"queries: expected shape \(3, 2\)"):
         prototypes.nearest_prototype(found, [0], np.zeros((3, 5)))

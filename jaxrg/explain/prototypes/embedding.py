@@ -115,18 +115,21 @@ def _mean_embedding(points: Array, kernel: Partial) -> MeanEmbedding:
     num_tiles = -(-n // size)
     pairs = jnp.asarray(np.stack(np.triu_indices(num_tiles), axis=1).astype(np.int32))
 
+    dtype = jax.eval_shape(kernel, points[:1], points[:1]).dtype
+
     def tile(number: Array) -> tuple[Array, Array, Array]:
-        """First row, rows, and which are of this tile: the last tile begins early, to be as long as the others."""
+        """First row, rows, and ones at those of this tile: the last begins early, to be as long as the others."""
         start = jnp.minimum(number * size, n - size)
-        return start, jax.lax.dynamic_slice_in_dim(points, start, size), start + jnp.arange(size, dtype=jnp.int32) >= number * size
+        is_own = start + jnp.arange(size, dtype=jnp.int32) >= number * size
+        return start, jax.lax.dynamic_slice_in_dim(points, start, size), is_own.astype(dtype)
 
     def add(index: Array, sums: Array) -> Array:
         (first, x, is_first), (second, y, is_second) = tile(pairs[index, 0]), tile(pairs[index, 1])
-        values = jnp.where(is_first[:, None] & is_second[None], kernel(x, y), 0)
-        sums = _added(sums, first, jnp.sum(values, axis=1))
-        return _added(sums, second, jnp.where(first == second, 0, jnp.sum(values, axis=0)))
+        values = kernel(x, y)
+        sums = _added(sums, first, is_first * jnp.matmul(values, is_second, precision="highest"))
+        columns = is_second * jnp.matmul(is_first, values, precision="highest")
+        return _added(sums, second, jnp.where(first == second, 0, columns))
 
-    dtype = jax.eval_shape(kernel, points[:1], points[:1]).dtype
     means = jax.lax.fori_loop(0, len(pairs), add, jnp.zeros(n, dtype)) / n
 
     def own(row: Array) -> Array:
