@@ -10,7 +10,6 @@ from benchmarks.calls import Call
 from jaxrg.explain import prototypes
 
 
-
 def points(seed: int, number: int = 9) -> jax.Array:
     return jax.random.normal(jax.random.key(seed), (number, 2))
 

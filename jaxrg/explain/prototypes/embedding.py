@@ -15,6 +15,7 @@ from jaxrg.closures import as_partial
 from jaxrg.explain.prototypes.kernels import as_points
 
 TILE = 512  # points: the products of two tiles keep a processor busy, and a tile of kernel values stays in its cache
+MAX_HELD = 6_000  # points whose whole kernel matrix, 144 MB, is kept, so that a column costs nothing
 NUM_CHECKED = 256  # points on which a kernel is looked at
 
 
@@ -26,9 +27,12 @@ class MeanEmbedding(NamedTuple):
     means: Array  # [n], mean of k(x_i, x) over the data x
     diagonal: Array  # [n], k(x_i, x_i)
     mean: Array  # scalar, mean of all kernel values
+    matrix: Array  # [n, n] kernel values of up to 6,000 points; [0, 0] beyond, where columns are computed anew
 
     def column(self, index: Array) -> Array:
         """``[n]`` kernel values of all points with one of them."""
+        if len(self.matrix):
+            return self.matrix[index]
         return self.kernel(self.points, self.points[index][None])[:, 0]
 
     def rows(self, indices: Array, queries: Array | None = None) -> Array:
@@ -42,7 +46,7 @@ class MeanEmbedding(NamedTuple):
 
 
 def mean_embedding(points: Any, kernel: Callable[[Array, Array], Array]) -> MeanEmbedding:
-    r"""Mean kernel value of every point with all points, streamed over tiles: the n × n matrix is never held.
+    r"""Mean kernel value of every point with all points, streamed over tiles: no large n × n matrix is ever held.
 
     .. math:: \mu_i = \frac{1}{n} \sum_j k(x_i, x_j)
 
@@ -55,7 +59,7 @@ def mean_embedding(points: Any, kernel: Callable[[Array, Array], Array]) -> Mean
             of labels, kept among the features, chooses within classes.
 
     Returns:
-        `MeanEmbedding`, which takes n²/2 kernel values and the memory of a few tiles.
+        `MeanEmbedding`, which takes n²/2 kernel values and the memory of a few tiles; up to 6,000 points keep theirs.
 
     Raises:
         ValueError: points that are not finite; a kernel of another shape, not finite, not symmetric or not positive
@@ -110,12 +114,25 @@ def _block(points: Array, kernel: Partial, rows: Array) -> Array:
 
 @jax.jit
 def _mean_embedding(points: Array, kernel: Partial) -> MeanEmbedding:
+    n, dtype = len(points), jax.eval_shape(kernel, points[:1], points[:1]).dtype
+
+    def own(row: Array) -> Array:
+        return kernel(points[row][None], points[row][None])[0, 0]
+
+    diagonal = jax.lax.map(own, jnp.arange(n), batch_size=min(n, TILE))
+    if n <= MAX_HELD:
+        matrix = kernel(points, points)
+        means = jnp.mean(matrix, axis=1)
+    else:
+        matrix, means = jnp.zeros((0, 0), dtype), _streamed_means(points, kernel, dtype)
+    return MeanEmbedding(points, kernel, means, diagonal, jnp.mean(means), matrix)
+
+
+def _streamed_means(points: Array, kernel: Partial, dtype: Any) -> Array:
     n = len(points)
     size = min(n, TILE)
     num_tiles = -(-n // size)
     pairs = jnp.asarray(np.stack(np.triu_indices(num_tiles), axis=1).astype(np.int32))
-
-    dtype = jax.eval_shape(kernel, points[:1], points[:1]).dtype
 
     def tile(number: Array) -> tuple[Array, Array, Array]:
         """First row, rows, and ones at those of this tile: the last begins early, to be as long as the others."""
@@ -130,13 +147,7 @@ def _mean_embedding(points: Array, kernel: Partial) -> MeanEmbedding:
         columns = is_second * jnp.matmul(is_first, values, precision="highest")
         return _added(sums, second, jnp.where(first == second, 0, columns))
 
-    means = jax.lax.fori_loop(0, len(pairs), add, jnp.zeros(n, dtype)) / n
-
-    def own(row: Array) -> Array:
-        return kernel(points[row][None], points[row][None])[0, 0]
-
-    diagonal = jax.lax.map(own, jnp.arange(n), batch_size=size)
-    return MeanEmbedding(points, kernel, means, diagonal, jnp.mean(means))
+    return jax.lax.fori_loop(0, len(pairs), add, jnp.zeros(n, dtype)) / n
 
 
 def _added(sums: Array, start: Array, values: Array) -> Array:
