@@ -1,7 +1,9 @@
 """Parts of the study of prototypes: exact gaps on few points, digits told by prototypes, pools of Ising samples."""
 
+import functools
 import itertools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -97,6 +99,12 @@ def gaps_of(points: np.ndarray, gamma: float) -> Gaps:
 
 
 # Digits
+@functools.cache
+def all_digits() -> datasets.Dataset:
+    """Read once."""
+    return datasets.mnist_5k()
+
+
 class Digits(NamedTuple):
     """Prototypes of one split, and what they tell of digits that they have not seen."""
 
@@ -106,19 +114,19 @@ class Digits(NamedTuple):
     shown: dict[str, np.ndarray]  # images
 
 
-def within_classes(gamma: jax.Array, num_pixels: int) -> prototypes.MeanEmbedding:
+def within_classes(gamma: jax.Array, num_pixels: int) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """A kernel of digits with their classes behind the pixels: zero between classes."""
     plain = prototypes.rbf(gamma)
 
     def kernel(x: jax.Array, y: jax.Array) -> jax.Array:
         return plain(x[:, :num_pixels], y[:, :num_pixels]) * jnp.matmul(x[:, num_pixels:], y[:, num_pixels:].T)
 
-    return kernel  # type: ignore[return-value]
+    return kernel
 
 
 def nearest_to_means(points: np.ndarray, count: int, seed: int) -> np.ndarray:
     """The point nearest to each mean of k-means, other points where two means share one."""
-    means = KMeans(count, n_init=1, max_iter=20, random_state=seed).fit(points).cluster_centers_
+    means = KMeans(count, max_iter=20, random_state=seed).fit(points).cluster_centers_
     distances = (points**2).sum(1)[:, None] - 2 * points @ means.T
     rows = np.unique(distances.argmin(0))
     others = np.setdiff1d(np.random.default_rng(seed).permutation(len(points)), rows)
@@ -127,7 +135,7 @@ def nearest_to_means(points: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 def tell_digits(key: jax.Array, seed: int, num_train: int, num_test: int, counts: tuple[int, ...]) -> Digits:
     """Choose among the digits of a random split in all ways."""
-    train, test = datasets.split(key, datasets.mnist_5k(), num_train, num_test)
+    train, test = datasets.split(key, all_digits(), num_train, num_test)
     points, queries = (part.inputs.reshape(len(part.labels), -1) for part in (train, test))
     labels, truth = np.asarray(train.labels), np.asarray(test.labels)
     gamma = prototypes.median_gamma(key, points)
@@ -221,5 +229,5 @@ def pool_of(key: jax.Array, side: int, temperatures: np.ndarray, count: int, num
         }
         mmd[name] = {"prototypes": float(found.mmd_squared[-1])}
         mmd[name]["random"] = float(prototypes.mmd_squared(embedding, rows[:num_chosen]))
-    energy, magnetization = -sum(bonds), np.abs(values.mean((1, 2)))
+    energy, magnetization = -(bonds[0] + bonds[1]), np.abs(values.mean((1, 2)))
     return Pool(np.repeat(temperatures, count), magnetization, energy, spins, chosen, mmd)

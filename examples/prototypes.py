@@ -16,7 +16,6 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxrg import datasets
 from jaxrg.plot import style
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -41,18 +40,20 @@ class Scale(NamedTuple):
 
 ACROSS = (1.6, 1.8, 2.0, 2.15, 2.3, 2.45, 2.6, 2.8, 3.2)
 FULL = Scale(30, 5, 4_000, 1_000, (10, 30, 100, 300, 1_000), 5, 16, ACROSS, 150, 30)
-SMOKE = Scale(2, 2, 300, 100, (10, 30), 2, 8, (1.8, 2.3, 3.2), 30, 6)
+SMOKE = Scale(2, 2, 300, 100, (10, 20), 2, 8, (1.8, 2.3, 3.2), 30, 6)
 WIDTHS = {"γ = 0.5, plane": 0.5, "γ = 2, plane": 2.0, "digits": 0.01}  # about 1/median, a narrow one; as for digits
 
 
 # %%
 def few_points(name: str, number: int) -> np.ndarray:
-    """A data set small enough for all its subsets."""
+    """A data set small enough for all its subsets; the plane lies among as many features as digits have pixels."""
     random = np.random.default_rng(number)
-    if name != "digits":
-        return random.normal(size=(parts.NUM_POINTS, 2)).astype(np.float32)
-    images = np.asarray(datasets.mnist_5k().inputs)
-    return images[random.choice(len(images), parts.NUM_POINTS, replace=False)].reshape(parts.NUM_POINTS, -1)
+    images = np.asarray(parts.all_digits().inputs)
+    if name == "digits":
+        return images[random.choice(len(images), parts.NUM_POINTS, replace=False)].reshape(parts.NUM_POINTS, -1)
+    points = np.zeros((parts.NUM_POINTS, images[0].size), np.float32)
+    points[:, :2] = random.normal(size=(parts.NUM_POINTS, 2))
+    return points
 
 
 def gap_claims(gaps: dict[str, list[parts.Gaps]]) -> list[Claim]:
@@ -143,6 +144,7 @@ def draw_images(rows: dict[str, np.ndarray], titles: dict[str, list[str]], limit
             axes.imshow(images[place], cmap="gray_r", vmin=limits[0], vmax=limits[1])
             axes.set(xticks=[], yticks=[])
             axes.grid(False)
+            axes.spines[:].set_visible(True)
             if name in titles:
                 axes.set_title(titles[name][place], fontsize=7)
         axes_of_row[0].set_ylabel(name.replace(", ", ",\n"), fontsize=7, rotation=0, ha="right", va="center")
@@ -160,12 +162,14 @@ def draw_errors(splits: list[parts.Digits], counts: tuple[int, ...], gaps: dict[
             left, counts[: len(mean)], mean, error, color=colour, marker=marker, label=name, linestyle="-"
         )
     left.set(xlabel="prototypes", ylabel="1-NN test error", xscale="log", ylim=(0, None))
+    left.set_xticks(counts, [str(count) for count in counts])
+    left.minorticks_off()
     left.legend(fontsize=8)
     for (name, rows), colour in zip(gaps.items(), style.series_colours(len(gaps)), strict=True):
         greedy, swapped = (np.sort([getattr(row, kind) for row in rows]) for kind in ("greedy", "swapped"))
         share = (np.arange(len(rows)) + 1) / len(rows)
         right.step(greedy, share, color=colour, where="post", label=f"{name}: greedy")
-        right.step(swapped, share, color=colour, where="post", linestyle="--", label="with swaps")
+        right.step(swapped, share, color=colour, where="post", linestyle="--", label=f"{name}: with swaps")
     right.set(xlabel="MMD² / optimum of all subsets", ylabel="share of data sets", xscale="log")
     right.legend(fontsize=8)
     return figure

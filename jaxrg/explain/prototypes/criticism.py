@@ -56,7 +56,7 @@ def criticisms(
     chosen = as_indices(as_embedding(embedding), indices)
     shares = as_weights(embedding, chosen, weights)
     factor = as_floating("diversity", diversity)
-    check_number("diversity", factor, above=-jnp.finfo(factor.dtype).tiny)
+    check_number("diversity", factor, above=-float(jnp.finfo(factor.dtype).tiny))
     count = as_number_of_points("num_criticisms", num_criticisms, len(embedding.points) - len(chosen))
     return _criticisms(embedding, chosen, shares, factor.astype(embedding.means.dtype), count)
 

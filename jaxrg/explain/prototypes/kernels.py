@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 from jax.tree_util import Partial
 
 from jaxrg.checks import as_count, as_floating, check_key, check_number
@@ -18,7 +19,7 @@ def as_points(name: str, value: Any) -> Array:
     points = as_floating(name, value)
     if points.ndim < 2 or not points.size:
         raise ValueError(f"{name}: expected [points, ...] with features, got shape {tuple(points.shape)}")
-    if not isinstance(points, jax.core.Tracer) and not np.all(np.isfinite(np.asarray(points))):
+    if not isinstance(points, Tracer) and not np.all(np.isfinite(np.asarray(points))):
         raise ValueError(f"{name}: expected finite values, got NaN or infinite ones")
     return points
 
