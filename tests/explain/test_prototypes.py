@@ -195,6 +195,7 @@ BAD_KERNELS = {
     "kernel: expected finite values": lambda x, y: jnp.log(x[:, :1] @ y[:, :1].T),
     r"kernel: expected floats of shape \(14, 14\)": lambda x, y: jnp.sum(x) * jnp.ones(len(y)),
     "kernel: expected a function of two sets of points": 3.0,
+    r"kernel: expected a function of points of shape \(2,\)": jnp.matmul,
 }
 
 

@@ -78,7 +78,10 @@ def mean_embedding(points: Any, kernel: Callable[[Array, Array], Array]) -> Mean
     kernel = as_partial(kernel)
     size = min(len(array), TILE)
     shape = jax.ShapeDtypeStruct((size, *array.shape[1:]), array.dtype)
-    found = jax.eval_shape(kernel, shape, shape)
+    try:
+        found = jax.eval_shape(kernel, shape, shape)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"kernel: expected a function of points of shape {array.shape[1:]}, got {error}") from error
     if getattr(found, "shape", None) != (size, size) or not jnp.issubdtype(found.dtype, jnp.floating):
         raise ValueError(
             f"kernel: expected floats of shape {(size, size)} from two sets of {size} points, got {kind_of(found)}"
