@@ -47,8 +47,8 @@ def criticisms(
     Example:
         >>> from jaxrg.explain.prototypes import mean_embedding, rbf
         >>> data = [[0.0], [0.1], [0.2], [5.0], [5.1], [9.0]]
-        >>> criticisms(mean_embedding(data, rbf(1.0)), [1], 2).indices.tolist()
-        [3, 5]
+        >>> criticisms(mean_embedding(data, rbf(1.0)), [1, 3], 1).indices.tolist()
+        [5]
 
     Reference:
         Kim, Khanna & Koyejo, NIPS 2016.

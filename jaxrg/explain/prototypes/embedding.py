@@ -67,8 +67,8 @@ def mean_embedding(points: Any, kernel: Callable[[Array, Array], Array]) -> Mean
 
     Example:
         >>> from jaxrg.explain.prototypes import rbf
-        >>> mean_embedding([[0.0], [1.0], [9.0]], rbf(1.0)).means.round(3).tolist()
-        [0.456, 0.456, 0.333]
+        >>> mean_embedding([[0.0], [0.0], [9.0], [9.0]], rbf(1.0)).means.tolist()
+        [0.5, 0.5, 0.5, 0.5]
 
     Reference:
         Gretton, Borgwardt, Rasch, Schölkopf & Smola, JMLR 13, 723 (2012).

@@ -42,8 +42,8 @@ def rbf(gamma: Any) -> Partial:
         ValueError: no number above zero.
 
     Example:
-        >>> rbf(0.5)(jnp.zeros((1, 2)), jnp.array([[0.0, 0.0], [1.0, 1.0]])).round(4).tolist()
-        [[1.0, 0.3679]]
+        >>> rbf(0.5)(jnp.zeros((1, 2)), jnp.array([[0.0, 0.0], [9.0, 9.0]])).round(4).tolist()
+        [[1.0, 0.0]]
     """
     width = as_floating("gamma", gamma)
     check_number("gamma", width, above=0.0)
