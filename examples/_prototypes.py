@@ -36,7 +36,8 @@ class Gaps(NamedTuple):
     swapped: float  # after exchanges
     weighted: float  # gain of ProtoGreedy over the largest of all subsets
     swapped_weighted: float
-    violations: float  # share of (A, x, y) with f(A+x) + f(A+y) < f(A+x+y) + f(A)
+    violations: float  # share of triples A ⊂ B, x with f(A+x) - f(A) < f(B+x) - f(B)
+    violations_by_one: float  # where B has one point more than A
 
 
 def all_subsets(matrix: np.ndarray) -> np.ndarray:
@@ -47,15 +48,24 @@ def all_subsets(matrix: np.ndarray) -> np.ndarray:
     return 2 * bits @ matrix.mean(1) / size - np.einsum("sn,sn->s", bits @ matrix, bits) / size**2
 
 
-def share_of_violations(values: np.ndarray) -> float:
-    """How often a point adds more to a larger set, over all sets and all pairs of points outside."""
+def violations(values: np.ndarray, num_triples: int = 20_000) -> tuple[float, float]:
+    """How often a point adds more to the larger of two sets: of random nested ones, and of all that differ by one."""
     n, sets = len(values).bit_length() - 1, np.arange(len(values))
-    found = []
-    for x, y in itertools.combinations(range(n), 2):
+
+    def are_broken(smaller: np.ndarray, larger: np.ndarray, point: np.ndarray | int) -> np.ndarray:
+        return values[smaller | point] - values[smaller] < values[larger | point] - values[larger] - 1e-12
+
+    random = np.random.default_rng(0)
+    place, points = random.integers(0, 3, (num_triples, n)), random.integers(0, n, num_triples)
+    place[np.arange(num_triples), points] = 2  # each other point is in A, in B alone, or in none
+    smaller, larger = ((place <= most) @ (1 << np.arange(n)) for most in (0, 1))
+    is_larger = larger > smaller
+    nested = are_broken(smaller[is_larger], larger[is_larger], 1 << points[is_larger])
+    by_one = []
+    for x, y in itertools.permutations(range(n), 2):
         outside = sets[(sets >> x & 1 | sets >> y & 1) == 0]
-        first, second = values[outside | 1 << x], values[outside | 1 << y]
-        found.append(first + second < values[outside | 1 << x | 1 << y] + values[outside] - 1e-12)
-    return float(np.mean(found))
+        by_one.append(are_broken(outside, outside | 1 << y, 1 << x))
+    return float(nested.mean()), float(np.mean(by_one))
 
 
 def best_weighted_gain(matrix: np.ndarray) -> float:
@@ -94,7 +104,7 @@ def gaps_of(points: np.ndarray, gamma: float) -> Gaps:
         (matrix.mean() - f_of(prototypes.swap(embedding, greedy).indices)) / least,
         gain(weighted) / most,
         gain(prototypes.swap_weighted(embedding, weighted.indices)) / most,
-        share_of_violations(values),
+        *violations(values),
     )
 
 

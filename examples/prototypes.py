@@ -41,7 +41,7 @@ class Scale(NamedTuple):
 ACROSS = (1.6, 1.8, 2.0, 2.15, 2.3, 2.45, 2.6, 2.8, 3.2)
 FULL = Scale(30, 5, 4_000, 1_000, (10, 30, 100, 300, 1_000), 5, 16, ACROSS, 150, 30)
 SMOKE = Scale(2, 2, 300, 100, (10, 20), 2, 8, (1.8, 2.3, 3.2), 30, 6)
-WIDTHS = {"γ = 0.5, plane": 0.5, "γ = 2, plane": 2.0, "digits": 0.01}  # about 1/median, a narrow one; as for digits
+WIDTHS = {"plane, γ = 0.36": 0.36, "plane, γ = 2": 2.0, "digits": 0.01}  # 1/median of squares, a narrow one, 1/median
 
 
 # %%
@@ -69,7 +69,8 @@ def gap_claims(gaps: dict[str, list[parts.Gaps]]) -> list[Claim]:
             return f"{plus_minus(values, 4)}, least {values.min():.3f}"
 
         claims += [
-            Claim(f"{name}: diminishing returns fail", "never", plus_minus(found.violations, 3), "share of (A, x, y)"),
+            Claim(f"{name}: diminishing returns fail, share of A ⊂ B, x", "never", plus_minus(found.violations, 3),
+                  f"sets that differ by one: {plus_minus(found.violations_by_one, 3)}"),
             Claim(f"{name}: f = MMD²(∅) - MMD², greedy / optimum", "≥ 0.63", least(found.share), "of all subsets"),
             Claim(f"{name}: MMD² greedy / optimum", "-", worst(found.greedy), f"swaps: {worst(found.swapped)}"),
             Claim(f"{name}: gain of ProtoGreedy / optimum", "≥ 0.63", least(found.weighted),
