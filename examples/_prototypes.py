@@ -203,14 +203,14 @@ class Pool(NamedTuple):
 
 def ising_samples(key: jax.Array, side: int, temperatures: np.ndarray, count: int) -> np.ndarray:
     """``[temperatures, count, L, L]`` spins, a hundred and more Swendsen–Wang sweeps from a random start, far apart."""
-    square = lattice.hypercubic((side, side))
+    square, see = lattice.hypercubic((side, side)), lambda spins: spins
     found = []
     for number, temperature in enumerate(temperatures):
         start_key, warm_key, run_key = jax.random.split(jax.random.fold_in(key, number), 3)
-        ising = models.Ising(square, 1 / float(temperature))
-        sampler = samplers.thin(samplers.swendsen_wang(ising), 5)
-        state = samplers.run(warm_key, sampler, sampler.init(start_key), 30).state
-        found.append(np.asarray(samplers.run(run_key, sampler, state, count, observe=lambda spins: spins).trace[0]))
+        sampler = samplers.thin(samplers.swendsen_wang(models.Ising(square, 1 / float(temperature))), 5)
+        # Observed as the run is, so that both are one program.
+        state = samplers.run(warm_key, sampler, sampler.init(start_key), 30, observe=see).state
+        found.append(np.asarray(samplers.run(run_key, sampler, state, count, observe=see).trace[0]))
     return np.stack(found)
 
 
