@@ -123,6 +123,7 @@ def test_what_greedy_choice_loses_against_all_subsets():
     assert ratios.min() > 1 - 1e-3
     assert shares.max() < 1 + 1e-4
     assert ratios[:, 0].mean() > 1.2  # no guarantee, and it shows
-    assert ratios[:, 1].mean() < 0.5 * (1 + ratios[:, 0].mean())
+    assert np.all(ratios[:, 1] <= ratios[:, 0] + 1e-5)
+    assert ratios[:, 1].mean() < ratios[:, 0].mean() - 0.1
     assert shares[:, 0].min() > 0.9
     assert np.all(shares[:, 1] >= shares[:, 0] - 1e-5)

@@ -47,8 +47,8 @@ def criticisms(
     Example:
         >>> from jaxrg.explain.prototypes import mean_embedding, rbf
         >>> data = [[0.0], [0.1], [0.2], [5.0], [5.1], [9.0]]
-        >>> criticisms(mean_embedding(data, rbf(1.0)), [1], 2).indices.tolist()
-        [3, 5]
+        >>> criticisms(mean_embedding(data, rbf(1.0)), [1, 3], 1).indices.tolist()
+        [5]
 
     Reference:
         Kim, Khanna & Koyejo, NIPS 2016.
@@ -56,7 +56,7 @@ def criticisms(
     chosen = as_indices(as_embedding(embedding), indices)
     shares = as_weights(embedding, chosen, weights)
     factor = as_floating("diversity", diversity)
-    check_number("diversity", factor, above=-jnp.finfo(factor.dtype).tiny)
+    check_number("diversity", factor, above=-float(jnp.finfo(factor.dtype).tiny))
     count = as_number_of_points("num_criticisms", num_criticisms, len(embedding.points) - len(chosen))
     return _criticisms(embedding, chosen, shares, factor.astype(embedding.means.dtype), count)
 

@@ -15,6 +15,7 @@ from jaxrg.closures import as_partial
 from jaxrg.explain.prototypes.kernels import as_points
 
 TILE = 512  # points: the products of two tiles keep a processor busy, and a tile of kernel values stays in its cache
+MAX_HELD = 6_000  # points whose whole kernel matrix, 144 MB, is kept, so that a column costs nothing
 NUM_CHECKED = 256  # points on which a kernel is looked at
 
 
@@ -26,9 +27,12 @@ class MeanEmbedding(NamedTuple):
     means: Array  # [n], mean of k(x_i, x) over the data x
     diagonal: Array  # [n], k(x_i, x_i)
     mean: Array  # scalar, mean of all kernel values
+    matrix: Array  # [n, n] kernel values of up to 6,000 points; [0, 0] beyond, where columns are computed anew
 
     def column(self, index: Array) -> Array:
         """``[n]`` kernel values of all points with one of them."""
+        if len(self.matrix):
+            return self.matrix[index]
         return self.kernel(self.points, self.points[index][None])[:, 0]
 
     def rows(self, indices: Array, queries: Array | None = None) -> Array:
@@ -42,7 +46,7 @@ class MeanEmbedding(NamedTuple):
 
 
 def mean_embedding(points: Any, kernel: Callable[[Array, Array], Array]) -> MeanEmbedding:
-    r"""Mean kernel value of every point with all points, streamed over tiles: the n × n matrix is never held.
+    r"""Mean kernel value of every point with all points, streamed over tiles: no large n × n matrix is ever held.
 
     .. math:: \mu_i = \frac{1}{n} \sum_j k(x_i, x_j)
 
@@ -55,7 +59,7 @@ def mean_embedding(points: Any, kernel: Callable[[Array, Array], Array]) -> Mean
             of labels, kept among the features, chooses within classes.
 
     Returns:
-        `MeanEmbedding`, which takes n²/2 kernel values and the memory of a few tiles.
+        `MeanEmbedding`, which takes n²/2 kernel values and the memory of a few tiles; up to 6,000 points keep theirs.
 
     Raises:
         ValueError: points that are not finite; a kernel of another shape, not finite, not symmetric or not positive
@@ -63,8 +67,8 @@ def mean_embedding(points: Any, kernel: Callable[[Array, Array], Array]) -> Mean
 
     Example:
         >>> from jaxrg.explain.prototypes import rbf
-        >>> mean_embedding([[0.0], [1.0], [9.0]], rbf(1.0)).means.round(3).tolist()
-        [0.456, 0.456, 0.333]
+        >>> mean_embedding([[0.0], [0.0], [9.0], [9.0]], rbf(1.0)).means.tolist()
+        [0.5, 0.5, 0.5, 0.5]
 
     Reference:
         Gretton, Borgwardt, Rasch, Schölkopf & Smola, JMLR 13, 723 (2012).
@@ -74,7 +78,10 @@ def mean_embedding(points: Any, kernel: Callable[[Array, Array], Array]) -> Mean
     kernel = as_partial(kernel)
     size = min(len(array), TILE)
     shape = jax.ShapeDtypeStruct((size, *array.shape[1:]), array.dtype)
-    found = jax.eval_shape(kernel, shape, shape)
+    try:
+        found = jax.eval_shape(kernel, shape, shape)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"kernel: expected a function of points of shape {array.shape[1:]}, got {error}") from error
     if getattr(found, "shape", None) != (size, size) or not jnp.issubdtype(found.dtype, jnp.floating):
         raise ValueError(
             f"kernel: expected floats of shape {(size, size)} from two sets of {size} points, got {kind_of(found)}"
@@ -110,34 +117,40 @@ def _block(points: Array, kernel: Partial, rows: Array) -> Array:
 
 @jax.jit
 def _mean_embedding(points: Array, kernel: Partial) -> MeanEmbedding:
+    n, dtype = len(points), jax.eval_shape(kernel, points[:1], points[:1]).dtype
+
+    def own(row: Array) -> Array:
+        return kernel(points[row][None], points[row][None])[0, 0]
+
+    diagonal = jax.lax.map(own, jnp.arange(n), batch_size=min(n, TILE))
+    if n <= MAX_HELD:
+        matrix = kernel(points, points)
+        means = jnp.mean(matrix, axis=1)
+    else:
+        matrix, means = jnp.zeros((0, 0), dtype), _streamed_means(points, kernel, dtype)
+    return MeanEmbedding(points, kernel, means, diagonal, jnp.mean(means), matrix)
+
+
+def _streamed_means(points: Array, kernel: Partial, dtype: Any) -> Array:
     n = len(points)
     size = min(n, TILE)
     num_tiles = -(-n // size)
     pairs = jnp.asarray(np.stack(np.triu_indices(num_tiles), axis=1).astype(np.int32))
 
     def tile(number: Array) -> tuple[Array, Array, Array]:
-        """First row, rows, and which are of this tile: the last tile begins early, to be as long as the others."""
+        """First row, rows, and ones at those of this tile: the last begins early, to be as long as the others."""
         start = jnp.minimum(number * size, n - size)
-        return (
-            start,
-            jax.lax.dynamic_slice_in_dim(points, start, size),
-            start + jnp.arange(size, dtype=jnp.int32) >= number * size,
-        )
+        is_own = start + jnp.arange(size, dtype=jnp.int32) >= number * size
+        return start, jax.lax.dynamic_slice_in_dim(points, start, size), is_own.astype(dtype)
 
     def add(index: Array, sums: Array) -> Array:
         (first, x, is_first), (second, y, is_second) = tile(pairs[index, 0]), tile(pairs[index, 1])
-        values = jnp.where(is_first[:, None] & is_second[None], kernel(x, y), 0)
-        sums = _added(sums, first, jnp.sum(values, axis=1))
-        return _added(sums, second, jnp.where(first == second, 0, jnp.sum(values, axis=0)))
+        values = kernel(x, y)
+        sums = _added(sums, first, is_first * jnp.matmul(values, is_second, precision="highest"))
+        columns = is_second * jnp.matmul(is_first, values, precision="highest")
+        return _added(sums, second, jnp.where(first == second, 0, columns))
 
-    dtype = jax.eval_shape(kernel, points[:1], points[:1]).dtype
-    means = jax.lax.fori_loop(0, len(pairs), add, jnp.zeros(n, dtype)) / n
-
-    def own(row: Array) -> Array:
-        return kernel(points[row][None], points[row][None])[0, 0]
-
-    diagonal = jax.lax.map(own, jnp.arange(n), batch_size=size)
-    return MeanEmbedding(points, kernel, means, diagonal, jnp.mean(means))
+    return jax.lax.fori_loop(0, len(pairs), add, jnp.zeros(n, dtype)) / n
 
 
 def _added(sums: Array, start: Array, values: Array) -> Array:

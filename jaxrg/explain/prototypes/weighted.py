@@ -173,8 +173,8 @@ def protogreedy(embedding: MeanEmbedding, num_prototypes: int) -> Prototypes:
         >>> from jaxrg.explain.prototypes import mean_embedding, rbf
         >>> data = [[0.0], [0.1], [0.2], [0.1], [5.0], [5.1]]
         >>> found = protogreedy(mean_embedding(data, rbf(1.0)), 2)
-        >>> found.indices.tolist(), found.weights.round(2).tolist()
-        ([1, 4], [0.6600000262260437, 0.33000001311302185])
+        >>> found.indices.tolist(), bool(found.weights[0] > found.weights[1])
+        ([1, 4], True)
 
     Reference:
         Gurumoorthy, Dhurandhar, Cecchi & Aggarwal, ICDM 2019, arXiv:1707.01212.

@@ -107,7 +107,7 @@ def shape_functions(params: PyTree, inputs: Any, background: Any) -> ShapeFuncti
         >>> inputs = jax.random.normal(jax.random.key(0), (5, 2))
         >>> params = net.init(jax.random.key(1), inputs)
         >>> intercept, values = shape_functions(params, inputs, inputs)
-        >>> bool(jnp.allclose(intercept + values.sum(1), net.apply(params, inputs), atol=1e-5))
+        >>> bool(jnp.allclose(intercept[None] + values.sum(1), net.apply(params, inputs), atol=1e-5))
         True
     """
     if not isinstance(params, dict) or set(params) != {"layers", "intercept"}:

@@ -42,7 +42,8 @@ class CaseModel:
     .. math:: x_{ij} \sim \phi_{z_{ij} j}, \quad z_{ij} \sim \pi_i, \quad \pi_i \sim \mathrm{Dir}(\alpha), \quad
         \phi_{sj} \sim \mathrm{Dir}(g_{sj}), \quad g_{sjv} = \lambda (1 + c\,\omega_{sj} [x_{p_s j} = v])
 
-    with ω ~ Bernoulli(q) and p_s uniform over the samples. π and φ are integrated out.
+    with ω ~ Bernoulli(q) and p_s uniform over the samples. π and φ are integrated out. The prior of φ looks at the data
+    through the prototypes, so this is a posterior to sample and no way to generate data.
 
     Attributes:
         observations: int ``[samples, features]`` in 0, ..., num_values - 1.
