@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -94,9 +93,7 @@ def _erase(hidden: Array, mean: Array, readers: Array, directions: Array) -> Arr
     return (flat - jnp.matmul(read, directions.T, precision="highest")).reshape(hidden.shape)
 
 
-def intervene(
-    tail: Callable[[Array], PyTree], hidden: ArrayLike, directions: ArrayLike, amounts: ArrayLike
-) -> PyTree:
+def intervene(tail: Callable[[Array], PyTree], hidden: ArrayLike, directions: ArrayLike, amounts: ArrayLike) -> PyTree:
     r"""What the rest of a network makes of hidden values that are moved along directions.
 
     .. math:: \mathrm{tail}(h + a\, d / \|d\|)
