@@ -1,5 +1,6 @@
 """What keeps a probe from learning the task by itself: random labels of the same kind, code lengths, low ranks."""
 
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -93,7 +94,7 @@ def code_length(
         ValueError: as `logistic_probes`.
 
     Example:
-        >>> labels = jnp.arange(200) % 2
+        >>> labels = np.arange(200) % 2
         >>> found = code_length(jax.random.key(0), 2.0 * labels[:, None], labels, [0.01])
         >>> bool(found.total < found.uniform / 5)
         True
@@ -113,7 +114,7 @@ def code_length(
     ends = np.unique([round(share * size) for share in SHARES])
     ends = ends[ends >= min(all_seen, size)]
     blocks = [np.full(len(strengths), ends[0] * np.log(num_classes))]
-    for first, last in zip(ends[:-1], ends[1:], strict=True):
+    for first, last in itertools.pairwise(ends):
         probes = logistic_probes(samples[:first], classes[:first], strengths, tolerance=tolerance)
         logits = samples[first:last].astype(np.float64) @ probes.weights + probes.bias[:, None, :]
         chosen = np.take_along_axis(logits, classes[None, first:last, None], axis=-1)[..., 0]

@@ -138,7 +138,7 @@ def logistic_probes(
     Example:
         >>> probes = logistic_probes([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1], [jnp.inf, 0.1])
         >>> probes.value.round(6).tolist(), bool((probes.gap < 1e-10).all())
-        ([0.693147, 0.660336], True)
+        ([0.693147, 0.603693], True)
 
     Reference:
         Alain & Bengio, arXiv:1610.01644 (probes); Martens & Grosse, ICML 2015 (the Kronecker preconditioner).
@@ -150,7 +150,7 @@ def logistic_probes(
     problem = _prepare(samples, classes)
     point, found, products = _start(problem), {}, {}
     for index in np.argsort(-strengths, kind="stable"):
-        point, products[index] = _minimize(problem, point, strengths[index], float(tolerance))
+        point, products[index] = _minimize(problem, point, float(strengths[index]), float(tolerance))
         found[index] = point
     points = [found[index] for index in range(len(strengths))]
     weights = np.stack([each.weights for each in points])
@@ -170,14 +170,21 @@ def _blocks(features: np.ndarray, mean: np.ndarray) -> Iterator[tuple[slice, np.
         yield rows, features[rows].astype(np.float64) - mean
 
 
+def _with_classes(features: np.ndarray, mean: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Mean product ``[d, k]`` of the centred features with values ``[n, k]``."""
+    total = np.zeros((features.shape[1], values.shape[1]))
+    for rows, block in _blocks(features, mean):
+        total += block.T @ values[rows]
+    return total / len(features)
+
+
 def _prepare(samples: Array, labels: np.ndarray) -> _Problem:
     features = np.asarray(samples)
     size, width = features.shape
     mean = features.mean(axis=0, dtype=np.float64)
     is_class = np.eye(labels.max() + 1)[labels]
     shares = is_class.mean(axis=0)
-    cross = sum(block.T @ is_class[rows] for rows, block in _blocks(features, mean)) / size
-    # the part of a class that all features share is gone with their mean
+    cross = _with_classes(features, mean, is_class)
     if width <= size:
         spread, axes = np.linalg.eigh(sum(block.T @ block for _, block in _blocks(features, mean)) / size)
     else:
@@ -189,7 +196,7 @@ def _prepare(samples: Array, labels: np.ndarray) -> _Problem:
     rotated = np.ones((size, len(spread) + 1), features.dtype)
     for rows, block in _blocks(features, mean):
         rotated[rows, :-1] = block @ axes
-    return _Problem(features, mean, is_class, shares, np.asarray(cross), axes, spread, jax.device_put(rotated))
+    return _Problem(features, mean, is_class, shares, cross, axes, spread, jax.device_put(rotated))
 
 
 def _start(problem: _Problem) -> _Point:
@@ -204,7 +211,7 @@ def _evaluate(problem: _Problem, weights: np.ndarray, bias: np.ndarray, penalty:
     logits = np.concatenate([block @ weights for _, block in _blocks(problem.features, problem.mean)])
     bias, probabilities, loss = _best_bias(problem, logits, bias)
     rest = probabilities - problem.is_class
-    residual = sum(block.T @ rest[rows] for rows, block in _blocks(problem.features, problem.mean)) / problem.size
+    residual = _with_classes(problem.features, problem.mean, rest)
     gradient = residual + penalty * weights
     gap = _gap(problem, weights, bias, penalty, residual, rest.mean(axis=0))
     return _Point(weights, bias, probabilities, loss + penalty / 2 * float(np.sum(weights**2)), gradient, gap)
@@ -213,14 +220,14 @@ def _evaluate(problem: _Problem, weights: np.ndarray, bias: np.ndarray, penalty:
 def _best_bias(problem: _Problem, logits: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Newton's method in the bias alone; a step that moves no difference of logits by more than one cannot go up."""
     for _ in range(MAX_STEPS):
-        probabilities, loss = _softmax(problem, logits + bias)
+        probabilities, _ = _softmax(problem, logits + bias)
         mean = probabilities.mean(axis=0)
         curvature = np.diag(mean) - probabilities.T @ probabilities / problem.size
         # along equal shifts of all classes, which change nothing, the matrix of ones makes it regular
         step = np.linalg.lstsq(curvature + mean.min(), problem.shares - mean, rcond=None)[0]
         step = (step - step.mean()) / max(1.0, np.ptp(step))
         bias = bias + step
-        if np.abs(step).max() < 1e-13:
+        if np.abs(step).max() < 1e-8:  # the next one would be as its square
             break
     return bias, *_softmax(problem, logits + bias)
 
@@ -260,7 +267,7 @@ def _minimize(problem: _Problem, point: _Point, penalty: float, tolerance: float
     for _ in range(MAX_STEPS):
         if point.gap <= tolerance:
             break
-        direction, count = _direction(problem, point, penalty)
+        direction, count = _direction(problem, point, penalty, tolerance)
         products += count
         trial = _step(problem, point, direction, penalty)
         if trial is None:
@@ -272,78 +279,66 @@ def _minimize(problem: _Problem, point: _Point, penalty: float, tolerance: float
 def _step(problem: _Problem, point: _Point, direction: np.ndarray, penalty: float) -> _Point | None:
     """The longest of halved steps that lowers the value as its slope promises; None where rounding leaves none."""
     slope = float(np.sum(direction * point.gradient))
+    if slope >= 0:
+        return None
     length = 1.0
     for _ in range(MAX_HALVINGS):
         trial = _evaluate(problem, point.weights + length * direction, point.bias, penalty)
-        if trial.value <= point.value + 1e-4 * length * slope or trial.gap < point.gap / 4:
+        is_rounding = trial.value <= point.value + 1e-14 and trial.gap < point.gap / 4
+        if trial.value <= point.value + 1e-4 * length * slope or is_rounding:
             return trial
         length /= 2
     return None
 
 
-def _direction(problem: _Problem, point: _Point, penalty: float) -> tuple[np.ndarray, int]:
-    """Newton's direction, the more accurate the closer the minimum is, by products on the device."""
-    dtype = problem.rotated.dtype
-    gradient = np.zeros((len(problem.spread) + 1, len(problem.shares)))
-    gradient[:-1] = problem.axes.T @ point.gradient
-    scale = np.abs(gradient).max()
-    stiffness = np.append(penalty / problem.spread, 0.0)
-    accuracy = np.clip(np.sqrt(point.gap), 1e-3, 0.1)
-    found, count = _newton_direction(
-        problem.rotated,
-        point.probabilities.astype(dtype),
-        (gradient / scale).astype(dtype),
-        stiffness.astype(dtype),
-        accuracy.astype(dtype),
-    )
-    return problem.axes @ (-scale * np.asarray(found, np.float64)[:-1]), int(count)
-
-
-@jax.jit
-def _newton_direction(
-    rotated: Array, probabilities: Array, gradient: Array, stiffness: Array, accuracy: Array
-) -> tuple[Array, Array]:
-    """Solution of H u = g by conjugate gradients, and the number of products.
+def _direction(problem: _Problem, point: _Point, penalty: float, tolerance: float) -> tuple[np.ndarray, int]:
+    """Newton's direction by conjugate gradients, the more accurate the closer the minimum is; products on the device.
 
     The preconditioner is the Kronecker product of the covariance of the features, one in these axes, and the mean
     covariance of the classes, plus the penalty.
     """
-    size = rotated.shape[0]
+    dtype = problem.rotated.dtype
+    probabilities = jax.device_put(point.probabilities.astype(dtype))
+    mean = point.probabilities.mean(axis=0)
+    curvature, basis = np.linalg.eigh(
+        np.diag(mean) - point.probabilities.T @ point.probabilities / problem.size,
+    )
+    stiffness = np.append(penalty / problem.spread, 0.0)[:, None]
+    total = curvature + stiffness
+    # equal shifts of all classes by the bias, last row and first column, change nothing
+    inverse = np.where(total > 1e-12 * curvature[-1], 1 / np.maximum(total, 1e-300), 0)
 
-    def matmul(left: Array, right: Array) -> Array:
-        return jnp.matmul(left, right, precision="highest")
+    def precondition(vector: np.ndarray) -> np.ndarray:
+        return inverse * (vector @ basis) @ basis.T
 
-    def product(vector: Array) -> Array:
-        scores = matmul(rotated, vector)
-        scores = scores - jnp.sum(probabilities * scores, axis=1, keepdims=True)
-        return matmul(rotated.T, probabilities * scores) / size + stiffness[:, None] * vector
-
-    mean = jnp.diag(jnp.mean(probabilities, axis=0))
-    curvature, basis = jnp.linalg.eigh(mean - matmul(probabilities.T, probabilities) / size)
-    total = curvature[None, :] + stiffness[:, None]
-    least = 10 * jnp.finfo(rotated.dtype).eps * curvature[-1]  # equal shifts of all classes by the bias change nothing
-    inverse = jnp.where(total > least, 1 / jnp.maximum(total, least), 0)
-
-    def precondition(vector: Array) -> Array:
-        return matmul(inverse * matmul(vector, basis), basis.T)
-
-    def is_open(state: tuple) -> Array:
-        _, _, _, square, count, is_convex = state
-        return (square > jnp.square(accuracy) * first) & (count < MAX_PRODUCTS) & is_convex
-
-    def body(state: tuple) -> tuple:
-        solution, rest, search, square, count, _ = state
-        image = product(search)
-        curved = jnp.sum(search * image)
-        is_convex = curved > 0  # lost to rounding at the latest where it is zero
-        length = jnp.where(is_convex, square / jnp.where(is_convex, curved, 1), 0)
-        solution, rest = solution + length * search, rest - length * image
+    rest = np.zeros((len(stiffness), len(mean)))
+    rest[:-1] = -problem.axes.T @ point.gradient
+    solution, search = np.zeros_like(rest), precondition(rest)
+    square = float(np.sum(rest * search))
+    enough, count = np.clip(point.gap, 0.1 * tolerance / point.gap, 1e-2) * square, 0
+    while square > enough and count < MAX_PRODUCTS:
+        # of order one, whatever the gradient is: single precision has no room for its square
+        scale = np.abs(search).max()
+        image = scale * np.asarray(_product(problem.rotated, probabilities, (search / scale).astype(dtype)), np.float64)
+        image += stiffness * search
+        count += 1
+        curved = float(np.sum(search * image))
+        if curved <= 0:  # the precision of the products ends here
+            break
+        solution += square / curved * search
+        rest -= square / curved * image
         better = precondition(rest)
-        new_square = jnp.sum(rest * better)
-        return solution, rest, better + new_square / square * search, new_square, count + 1, is_convex
+        square, before = float(np.sum(rest * better)), square
+        search = better + square / before * search
+    return problem.axes @ solution[:-1], count
 
-    start = precondition(gradient)
-    first = jnp.sum(gradient * start)
-    state = (jnp.zeros_like(gradient), gradient, start, first, jnp.int32(0), jnp.bool_(True))
-    solution, _, _, _, count, _ = jax.lax.while_loop(is_open, body, state)
-    return solution, count
+
+@jax.jit
+def _product(rotated: Array, probabilities: Array, vector: Array) -> Array:
+    """Product of the Hessian of the mean cross entropy with a vector ``[r + 1, k]``."""
+    scores = jnp.matmul(rotated, vector, precision="highest")
+    # measured from the likeliest class, so that nothing cancels where its probability is nearly one
+    likeliest = jnp.argmax(probabilities, axis=1, keepdims=True)
+    scores = scores - jnp.take_along_axis(scores, likeliest, axis=1)
+    scores = probabilities * (scores - jnp.sum(probabilities * scores, axis=1, keepdims=True))
+    return jnp.matmul(rotated.T, scores, precision="highest") / len(rotated)

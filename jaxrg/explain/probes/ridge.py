@@ -59,8 +59,8 @@ def ridge_probes(features: ArrayLike, targets: ArrayLike, penalties: ArrayLike) 
 
     Example:
         >>> probes = ridge_probes([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0], [1e-6, jnp.inf])
-        >>> probes.weights.round(3).ravel().tolist(), probes.bias.round(3).ravel().tolist()
-        ([2.0, 0.0], [1.0, 3.0])
+        >>> [[round(x, 3) for x in part.ravel().tolist()] for part in probes[:2]]
+        [[2.0, 0.0], [1.0, 3.0]]
 
     Reference:
         Hastie, Tibshirani & Friedman, The Elements of Statistical Learning, sections 3.4.1 and 7.10.
@@ -70,7 +70,7 @@ def ridge_probes(features: ArrayLike, targets: ArrayLike, penalties: ArrayLike) 
 
 
 def principal(inputs: Array) -> tuple[Array, Array, Array, Array]:
-    """Mean, and U, S, Vᵀ of the centred features over the root of their number; singular values of rounding are zero."""
+    """Mean, and U, S, Vᵀ of the centred features over the root of their number; what is rounding in S is zero."""
     mean = jnp.mean(inputs, axis=0)
     left, singular, right = jnp.linalg.svd((inputs - mean[None]) / np.sqrt(len(inputs)), full_matrices=False)
     is_there = singular > max(inputs.shape) * jnp.finfo(inputs.dtype).eps * singular[0]
