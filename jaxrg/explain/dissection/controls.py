@@ -199,8 +199,6 @@ def rotation(key: Array, num_units: int, power: float = 1.0) -> Array:
     size = as_count("num_units", num_units)
     check_number("power", power)
     exponent = float(as_floating("power", power))
-    if not np.isfinite(exponent):
-        raise ValueError(f"power: expected a finite number, got {exponent}")
     normal = np.asarray(jax.random.normal(key, (size, size), jnp.float32), np.float64)
     orthogonal, triangle = np.linalg.qr(normal)
     orthogonal *= np.sign(np.diagonal(triangle))  # without which it is not Haar's
