@@ -43,8 +43,8 @@ def _resident() -> int:
     return int(RESIDENT.read_text().split()[1]) * resource.getpagesize()
 
 
-def _watched(work: Callable[[], Any]) -> tuple[Any, float, int, int]:
-    """What a call returns, its seconds, and by how much and to what the resident memory rose meanwhile."""
+def _watched(work: Callable[[], Any]) -> tuple[float, float, int, int]:
+    """Seconds of a call on the wall and of all cores, and by how much and to what the resident memory rose."""
     before = most = _resident()
     is_done = threading.Event()
 
@@ -55,14 +55,14 @@ def _watched(work: Callable[[], Any]) -> tuple[Any, float, int, int]:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    start = time.perf_counter()
+    start, processor = time.perf_counter(), time.process_time()
     try:
-        result = work()
+        work()
     finally:
-        seconds = time.perf_counter() - start
+        seconds, processor = time.perf_counter() - start, time.process_time() - processor
         is_done.set()
         watcher.join()
-    return result, seconds, most - before, most
+    return seconds, processor, most - before, most
 
 
 def _dissect(maps_fn: Callable, images: np.ndarray, labels: np.ndarray, categories: np.ndarray, batch: int) -> Any:
@@ -84,11 +84,12 @@ def _whole(scenes: datasets.Scenes, maps_fn: Callable, batch: int, name: str) ->
     _dissect(maps_fn, images[:batch], labels[:batch], categories, batch)
     compiling = time.perf_counter() - start
     network = _network_seconds(maps_fn, images, batch)
-    _, seconds, rise, most = _watched(lambda: _dissect(maps_fn, images, labels, categories, batch))
+    seconds, processor, rise, most = _watched(lambda: _dissect(maps_fn, images, labels, categories, batch))
     _, *sides, units = jax.eval_shape(maps_fn, jax.ShapeDtypeStruct((1, *images.shape[1:]), np.float32)).shape
     what = f"{len(images)} images, {units} units, {SIDE}x{SIDE}, {len(categories)} concepts, maps {sides}"
     return [
         record(f"{name}_seconds", seconds, f"s; {what}"),
+        record(f"{name}_processor_seconds", processor, "s of all cores"),
         record(f"{name}_network_seconds", network, "s of these, three passes of the layer alone"),
         record(f"{name}_compile_seconds", compiling, "s, with the first batch, not counted above"),
         record(f"{name}_peak_bytes", rise, "bytes above the process with its data"),
