@@ -67,7 +67,8 @@ def _maps(module: Layers, depth: int) -> Callable:
 def layer_of(module: Layers, params: Any, depth: int, basis: Any = None) -> Partial:
     """Maps of a layer as a function of images; in another basis, if one is given."""
     size = module.layers[depth - 1].num_units
-    return Partial(_maps(module, depth), params, jnp.eye(size) if basis is None else basis)
+    maps: Any = _maps(module, depth)  # type: ignore[arg-type]
+    return Partial(maps, params, jnp.eye(size) if basis is None else basis)
 
 
 def trained(key: jax.Array, module: Layers, images: Any, targets: Any, num_epochs: int) -> tuple[Any, Any]:

@@ -121,7 +121,7 @@ def study(key: jax.Array, data: Data, train: Any, targets: tuple[Any, Any], scal
     """Train a network and dissect it; targets are those of the training and of the dissected images."""
     fit_key, turn_key = jax.random.split(key)
     pair = networks.trained(fit_key, data.module, train, targets[0], scale.num_epochs)
-    params = dict(zip((UNTRAINED, TRAINED), pair, strict=True))
+    params: dict[str, Any] = dict(zip((UNTRAINED, TRAINED), pair, strict=True))
     accuracy = networks.balanced_accuracy(data.module, params[TRAINED], data.images, targets[1])
     last, size = len(data.module.layers), data.module.layers[-1].num_units
     found = {name: [data.dissect(params[name], depth) for depth in range(1, last + 1)] for name in (TRAINED, UNTRAINED)}

@@ -84,11 +84,9 @@ def scenes(key: Array, num_images: int, *, side: int = 64) -> Scenes:
     """
     check_key("key", key)
     num_images, side = as_count("num_images", num_images), as_count("side", side, minimum=8)
-    return Scenes(*_scenes(key, num_images=num_images, side=side), _categories())
-
-
-def _categories() -> Array:
-    return jnp.asarray(np.repeat(np.arange(len(_NAMES)), [len(names) for names in _NAMES]).astype(np.int32))
+    images, labels = _scenes(key, num_images=num_images, side=side)
+    categories = np.repeat(np.arange(len(_NAMES)), np.diff(_FIRST))
+    return Scenes(images, labels, jax.device_put(categories.astype(np.int32)))
 
 
 @functools.partial(jax.jit, static_argnames=("num_images", "side"))

@@ -204,6 +204,6 @@ def rotation(key: Array, num_units: int, power: float = 1.0) -> Array:
     orthogonal *= np.sign(np.diagonal(triangle))  # without which it is not Haar's
     if np.linalg.det(orthogonal) < 0:
         orthogonal[:, 0] *= -1
-    diagonal, vectors = schur(orthogonal, output="complex")
+    diagonal, vectors = schur(orthogonal, output="complex")[:2]
     phases = np.exp(1j * exponent * np.angle(np.diagonal(diagonal)))
     return as_result(((vectors * phases) @ vectors.conj().T).real)
