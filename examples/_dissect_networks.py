@@ -26,23 +26,36 @@ class Convolution(NamedTuple):
     stride: int
 
 
+def neighbourhoods(maps: jax.Array, layer: Convolution, is_periodic: bool) -> jax.Array:
+    """What each position of a layer sees, along the last axis: on a CPU, one product is faster than a convolution."""
+    rim, mode = layer.size // 2, "wrap" if is_periodic else "constant"
+    wide = jnp.pad(maps, ((0, 0), (rim, rim), (rim, rim), (0, 0)), mode=mode)
+    rows, columns = ((side - 1) // layer.stride * layer.stride + 1 for side in maps.shape[1:3])
+    return jnp.concatenate(
+        [
+            wide[:, y : y + rows : layer.stride, x : x + columns : layer.stride]
+            for y in range(layer.size)
+            for x in range(layer.size)
+        ],
+        axis=-1,
+    )
+
+
 class Layers(linen.Module):
     """Convolutions with ReLU, then one linear layer on the mean and the largest value of every unit of the last."""
 
     layers: tuple[Convolution, ...]
     num_outputs: int
     is_periodic: bool
+    centre: float = 0.0  # of what comes in
+    scale: float = 1.0
 
     @linen.compact
     def __call__(self, images: jax.Array, depth: int | None = None) -> jax.Array:
         """The outputs, or the maps after so many layers."""
-        hidden = images
+        hidden = (images.astype(jnp.float32) - self.centre) * self.scale
         for layer in self.layers[:depth]:
-            rim = layer.size // 2
-            mode = "wrap" if self.is_periodic else "constant"
-            hidden = jnp.pad(hidden, ((0, 0), (rim, rim), (rim, rim), (0, 0)), mode=mode)
-            window, steps = (layer.size, layer.size), (layer.stride, layer.stride)
-            hidden = jax.nn.relu(linen.Conv(layer.num_units, window, steps, padding="VALID")(hidden))
+            hidden = jax.nn.relu(linen.Dense(layer.num_units)(neighbourhoods(hidden, layer, self.is_periodic)))
         if depth is not None:
             return hidden
         pooled = [jnp.mean(hidden, axis=(1, 2)), jnp.max(hidden, axis=(1, 2))]

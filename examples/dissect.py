@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxrg import datasets
@@ -50,7 +49,7 @@ class Scale(NamedTuple):
 
 
 FULL = Scale(
-    64, 3_000, 20, 2_000, (Convolution(24, 5, 2), Convolution(32, 3, 2), Convolution(48, 3, 1)),
+    64, 6_000, 10, 1_500, (Convolution(16, 5, 2), Convolution(24, 3, 2), Convolution(48, 3, 1)),
     (0.0, 0.25, 0.5, 0.75, 1.0), 50, 3, 32, 26, 60,
     (Convolution(16, 3, 1), Convolution(24, 3, 2), Convolution(32, 3, 1)),
 )  # fmt: skip
@@ -92,10 +91,6 @@ class Data(NamedTuple):
 
 
 # %%
-def scene_images(scenes: datasets.Scenes) -> jax.Array:
-    return scenes.images.astype(jnp.float32) / 255 - 0.5
-
-
 def questions(scenes: datasets.Scenes) -> np.ndarray:
     """Whether each colour, shape and texture is in each scene, ``[scenes, 21]``."""
     labels, categories = np.asarray(scenes.labels), np.asarray(scenes.categories)
@@ -235,12 +230,12 @@ def layer_claims(data: Data, results: list[Result], size: int, published: str, w
 def scenes_part(scale: Scale) -> tuple[list[Claim], dict[str, Any]]:
     draw = functools.partial(datasets.scenes, side=scale.side)
     train, probe = draw(jax.random.key(0), scale.num_train), draw(jax.random.key(1), scale.num_probe)
-    module = Layers(scale.layers, 21, False)
-    data = Data(module, np.asarray(scene_images(probe)), np.asarray(probe.labels), np.asarray(probe.categories))
+    module = Layers(scale.layers, 21, False, 127.5, 1 / 127.5)
+    data = Data(module, np.asarray(probe.images), np.asarray(probe.labels), np.asarray(probe.categories))
     results = []
     for seed in range(scale.num_seeds):
         key = jax.random.key(10 + seed)
-        results.append(study(key, data, scene_images(train), (questions(train), questions(probe)), scale))
+        results.append(study(key, data, train.images, (questions(train), questions(probe)), scale))
         groups = np.split(results[-1].accuracy, [8, 15])
         print(f"scenes, network {seed}: balanced accuracy of", *(
             f"{name} {part.mean():.3f}" for name, part in zip(datasets.SCENE_CATEGORIES[:3], groups, strict=True)
