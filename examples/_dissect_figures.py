@@ -68,10 +68,9 @@ def _bars(axes: Any, data: Any, results: list) -> None:
     axes.legend()
 
 
-def draw_units(data: Any, result: Any, names: tuple[str, ...], pictures: np.ndarray) -> Figure:
+def draw_units(data: Any, result: Any, best: Any, names: tuple[str, ...], pictures: np.ndarray) -> Figure:
     """The best units of the last layer, each on the images where it is most active, its active pixels outlined."""
     depth, found = len(data.module.layers), result.found[TRAINED][-1]
-    best = data.detectors(found)
     maps_fn = jax.jit(layer_of(data.module, result.params[TRAINED], depth))
     parts = [np.asarray(maps_fn(data.images[start : start + 100])) for start in range(0, len(data.images), 100)]
     maps = np.concatenate(parts)
@@ -90,7 +89,7 @@ def draw_units(data: Any, result: Any, names: tuple[str, ...], pictures: np.ndar
             axes.set_xticks([])
             axes.set_yticks([])
             axes.grid(False)
-        row[0].set_ylabel(f"unit {unit}\n{names[int(best.concepts[unit])]}\nIoU {best.scores[unit]:.2f}", fontsize=8)
+        row[0].set_ylabel(f"unit {unit}\n{names[int(best.concepts[unit])]}\nscore {best.scores[unit]:.2f}", fontsize=8)
     return figure
 
 

@@ -124,7 +124,7 @@ FIELD_CATEGORIES = ("spin", "local energy", "cluster")
 CATEGORY_OF_FIELD = np.array([0, 0, 1, 1, 1, 1, 1, 2, 2], np.int32)
 
 
-def ising_samples(key: jax.Array, side: int, temperatures: np.ndarray, num_samples: int) -> tuple[Any, Any]:
+def ising_samples(key: jax.Array, *, side: int, temperatures: np.ndarray, num_samples: int) -> tuple[Any, Any]:
     """Configurations ``[samples, side, side, 1]`` and their temperatures, so many of each."""
     square, parts = lattice.hypercubic((side, side)), []
     for temperature in temperatures:
