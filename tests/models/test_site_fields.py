@@ -79,6 +79,7 @@ def test_vortices_are_windings_of_plaquettes(name):
     assert name != "torus" or found.sum() == 0
 
 
+@pytest.mark.slow
 def test_fields_of_a_batch_are_those_of_each():
     geometry = LATTICES["torus"]
     batch = np.stack([spins_of(geometry.shape, seed) for seed in range(3)])
