@@ -9,6 +9,7 @@ from jaxrg.datasets.corruption import (
 )
 from jaxrg.datasets.ellipses import ELLIPSE_LABELS, Ellipses, draw_ellipses, msds1, msds2
 from jaxrg.datasets.folder import image_folder
+from jaxrg.datasets.labelled_scenes import SCENE_CATEGORIES, SCENE_CONCEPTS, Scenes, scenes
 from jaxrg.datasets.loaders import (
     FASHION_MNIST_FOLDER,
     Dataset,
@@ -18,7 +19,6 @@ from jaxrg.datasets.loaders import (
     lfw_faces,
     mnist_5k,
 )
-from jaxrg.datasets.scenes import SCENE_CATEGORIES, SCENE_CONCEPTS, Scenes, scenes
 from jaxrg.datasets.selection import select_classes, split
 
 __all__ = [

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from jaxrg.base import PairModel
-from jaxrg.checks import as_floating, as_spins, check_shape, kind_of
+from jaxrg.checks import as_floating, as_spins, check_shape, is_traced, kind_of
 from jaxrg.lattice import Lattice, inside, lattice_cluster_labels, shift
 from jaxrg.lattice.geometry import check_lattice
 from jaxrg.models.fields import wrap_angles
@@ -70,9 +70,9 @@ def site_energies(model: PairModel, spins: Any) -> Array:
 
     Example:
         >>> from jaxrg import lattice, models
-        >>> ring = models.Ising(lattice.hypercubic((4,)), 0.5)
-        >>> site_energies(ring, jnp.array([1, 1, 1, -1])).tolist()
-        [0.0, -0.5, 0.0, 0.5]
+        >>> chain = models.Ising(lattice.hypercubic((3,), periodic=False), 0.5)
+        >>> site_energies(chain, jnp.array([1, -1, 1])).tolist()
+        [0.25, 0.5, 0.25]
     """
     if not (hasattr(model, "local_field") and hasattr(model, "field_array")):
         raise ValueError(f"model: expected pairs of spins, such as models.Ising, got {kind_of(model)}")
@@ -145,7 +145,7 @@ def vortices(lattice: Lattice, angles: Any) -> Array:
         raise ValueError(f"lattice: expected two axes, got {geometry.ndim}")
     field = as_floating("angles", angles)
     check_shape("angles", field, geometry.shape)
-    if not isinstance(field, jax.core.Tracer) and not np.all(np.isfinite(field)):
+    if not is_traced(field) and not np.all(np.isfinite(field)):
         raise ValueError("angles: expected finite numbers, got NaN or infinite entries")
     return _vortices(geometry, field)
 

@@ -199,13 +199,11 @@ def rotation(key: Array, num_units: int, power: float = 1.0) -> Array:
     size = as_count("num_units", num_units)
     check_number("power", power)
     exponent = float(as_floating("power", power))
-    if not np.isfinite(exponent):
-        raise ValueError(f"power: expected a finite number, got {exponent}")
     normal = np.asarray(jax.random.normal(key, (size, size), jnp.float32), np.float64)
     orthogonal, triangle = np.linalg.qr(normal)
     orthogonal *= np.sign(np.diagonal(triangle))  # without which it is not Haar's
     if np.linalg.det(orthogonal) < 0:
         orthogonal[:, 0] *= -1
-    diagonal, vectors = schur(orthogonal, output="complex")
+    diagonal, vectors = schur(orthogonal, output="complex")[:2]
     phases = np.exp(1j * exponent * np.angle(np.diagonal(diagonal)))
     return as_result(((vectors * phases) @ vectors.conj().T).real)

@@ -96,8 +96,8 @@ def dissect(
         >>> images = jnp.zeros((2, 4, 4)).at[0, :2].set(1.0).at[1, 0].set(1.0)
         >>> masks = (images > 0)[:, None].at[:, :, 0, 0].set(False)
         >>> found = dissect(lambda images: images[..., None], images, masks, [0], [0.5])
-        >>> found.intersections.tolist(), found.unit_pixels.tolist(), iou(found).tolist()
-        ([[10]], [12], [[0.8333333134651184]])
+        >>> found.intersections.tolist(), found.unit_pixels.tolist(), found.concept_pixels.tolist()
+        ([[10]], [12], [10])
 
     Reference:
         Bau, Zhou, Khosla, Oliva & Torralba, CVPR 2017.
@@ -143,7 +143,7 @@ def add(total: Any, part: Any, dtype: Any) -> Any:
         return jax.tree.map(np.add, total, values)
 
 
-def _pearson(sums: Moments, concept_pixels: np.ndarray, num_pixels: int) -> np.ndarray:
+def _pearson(sums: Any, concept_pixels: np.ndarray, num_pixels: int) -> np.ndarray:
     mean, share = sums.values / num_pixels, concept_pixels / num_pixels
     with np.errstate(invalid="ignore", divide="ignore"):  # of what does not vary, or is infinite
         variance = np.maximum(sums.squares / num_pixels - mean**2, 0)

@@ -87,7 +87,7 @@ def taps_of(anchor: Anchor | None, maps_shape: Sequence[int], image_shape: Seque
     return taps[0], taps[1]
 
 
-def upsample(maps: Array, shape: Sequence[int], *, anchor: Anchor | None = None) -> Array:
+def upsample(maps: Any, shape: Sequence[int], *, anchor: Anchor | None = None) -> Array:
     r"""Maps at the size of the image, by bilinear interpolation between positions.
 
     .. math:: A_k(y, x) = \sum_{ij} w_i(y)\, w_j(x)\, a_k(i, j)

@@ -29,7 +29,9 @@ def iou(found: Dissection) -> Array:
         {\sum_{x \in X_{\kappa(c)}} |M_k(x)| + \sum_x |L_c(x)| - \sum_x |M_k(x) \cap L_c(x)|}
 
     This is the published rule: of data sets that are each labelled in some categories only, an image without labels of
-    the category says nothing about its concepts.
+    the category says nothing about its concepts. An IoU is at most the ratio of the two areas: of a unit that is active
+    at a share 1 - q of all pixels and a concept that covers a share s of them, (1 - q)/s where s is the larger; and
+    where both cover much, chance alone is far above 0.04: see `shuffled_iou`.
 
     Returns:
         ``[units, concepts]``; zero where there is nothing to overlap with, NaN for a unit with a NaN.

@@ -28,8 +28,8 @@ _NAMES = (tuple(COLOURS), SHAPES, TEXTURES, POSITIONS)
 SCENE_CONCEPTS = tuple(name for names in _NAMES for name in names)
 _FIRST = np.cumsum([0, *map(len, _NAMES)])  # concept of each category's first name
 
-NUM_OBJECTS = 4  # at most, in a scene
-SHADE, GREY, NOISE = 0.35, 0.55, 0.04  # of the dark parts of a texture, of objects without a colour, of every pixel
+NUM_OBJECTS, NUM_DRAWS = 4, 10  # objects in a scene, at most, and random numbers of each
+SHADE, GREY, NOISE = 0.35, 0.55, 0.07  # of the dark parts of a texture, of objects without a colour, of every pixel
 CHUNK = 64  # scenes drawn at once
 
 
@@ -84,18 +84,18 @@ def scenes(key: Array, num_images: int, *, side: int = 64) -> Scenes:
     """
     check_key("key", key)
     num_images, side = as_count("num_images", num_images), as_count("side", side, minimum=8)
-    return Scenes(*_scenes(key, num_images=num_images, side=side), _categories())
-
-
-def _categories() -> Array:
-    return jnp.asarray(np.repeat(np.arange(len(_NAMES)), [len(names) for names in _NAMES]).astype(np.int32))
+    images, labels = _scenes(key, num_images=num_images, side=side)
+    categories = np.repeat(np.arange(len(_NAMES)), np.diff(_FIRST))
+    return Scenes(images, labels, jax.device_put(categories.astype(np.int32)))
 
 
 @functools.partial(jax.jit, static_argnames=("num_images", "side"))
 def _scenes(key: Array, *, num_images: int, side: int) -> tuple[Array, Array]:
     def draw(number: Array) -> tuple[Array, Array]:
-        objects_key, noise_key = jax.random.split(jax.random.fold_in(key, number))
-        return _draw(noise_key, _objects(objects_key), side)
+        # All numbers of a scene at once: every call of the generator takes seconds to compile.
+        uniform = jax.random.uniform(jax.random.fold_in(key, number), (4 * side**2 + NUM_DRAWS * NUM_OBJECTS + 3,))
+        pixels, objects, ground = jnp.split(uniform, [4 * side**2, len(uniform) - 3])
+        return _draw(pixels.reshape(side, side, 4), _objects(objects.reshape(NUM_DRAWS, NUM_OBJECTS)), ground)
 
     chunk = min(CHUNK, num_images)
     numbers = jnp.arange(-(-num_images // chunk) * chunk, dtype=jnp.uint32)  # a rest would be compiled once more
@@ -103,8 +103,7 @@ def _scenes(key: Array, *, num_images: int, side: int) -> tuple[Array, Array]:
     return images[:num_images], labels[:num_images]
 
 
-def _objects(key: Array) -> _Objects:
-    uniform = jax.random.uniform(key, (10, NUM_OBJECTS))
+def _objects(uniform: Array) -> _Objects:
     there, colour, is_grey, shape, texture, is_plain, row, column, size, turn = uniform
     kinds = [
         jnp.where(is_missing < share, len(names), jnp.floor(draw * len(names))).astype(jnp.int32)
@@ -117,14 +116,13 @@ def _objects(key: Array) -> _Objects:
     return _Objects(there >= 0.3, jnp.stack(kinds, axis=-1), centre, 0.11 + 0.11 * size, (turn - 0.5), period)
 
 
-def _draw(key: Array, objects: _Objects, side: int) -> tuple[Array, Array]:
-    """The image and the labels of a scene."""
+def _draw(pixels: Array, objects: _Objects, ground: Array) -> tuple[Array, Array]:
+    """The image and the labels of a scene from uniform numbers, four for each pixel and three for the ground."""
+    side = len(pixels)
     place = (jnp.arange(side, dtype=jnp.float32) + 0.5) / side
     rows, columns = jnp.broadcast_arrays(place[:, None], place[None, :])
-    ground_key, noise_key, grain_key = jax.random.split(key, 3)
-    ground = 0.25 + 0.5 * jax.random.uniform(ground_key, (3,))
-    ground = jnp.broadcast_to((0.3 * ground + 0.7 * jnp.mean(ground)), (side, side, 3))  # nearly grey
-    grain = jax.random.uniform(grain_key, (side, side)) < 0.5
+    grey = 0.25 + 0.5 * (0.3 * ground + 0.7 * jnp.mean(ground))  # nearly
+    ground, grain = jnp.broadcast_to(grey, (side, side, 3)), pixels[..., 3] < 0.5
     palette = jnp.asarray([*COLOURS.values(), (GREY,) * 3], jnp.float32)
 
     def paint(canvas: tuple[Array, Array], thing: _Objects) -> tuple[tuple[Array, Array], None]:
@@ -144,7 +142,7 @@ def _draw(key: Array, objects: _Objects, side: int) -> tuple[Array, Array]:
 
     start = ground, jnp.full((len(_NAMES), side, side), -1, jnp.int8)
     (image, labels), _ = lax.scan(paint, start, objects)
-    noisy = image + NOISE * jax.random.normal(noise_key, image.shape)
+    noisy = image + NOISE * (2 * pixels[..., :3] - 1)
     return jnp.round(255 * jnp.clip(noisy, 0, 1)).astype(jnp.uint8), labels
 
 
