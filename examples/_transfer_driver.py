@@ -78,10 +78,13 @@ def network(architecture: Architecture) -> nets.Net:
             (side, side, few, many) for side, few, many in zip(kernels, before, channels, strict=True)
         ]
         shapes += [(features, width), (width, width), (width, num_classes)]
+        sizes = [int(np.prod(shape)) for shape in shapes]
+        # One draw, cut up: XLA takes seconds to compile eight.
+        parts = jnp.split(jax.random.normal(key, (sum(sizes),)), np.cumsum(sizes)[:-1])
         params = {}
-        for name, shape, layer_key in zip(LAYERS, shapes, jax.random.split(key, len(LAYERS)), strict=True):
+        for name, shape, part in zip(LAYERS, shapes, parts, strict=True):
             scale = np.sqrt(2 / np.prod(shape[:-1])).astype(np.float32)  # He et al., 2015
-            params[name] = {"kernel": scale * jax.random.normal(layer_key, shape), "bias": jnp.zeros(shape[-1])}
+            params[name] = {"kernel": scale * part.reshape(shape), "bias": jnp.zeros(shape[-1])}
         return params
 
     def apply(params: dict[str, Any], inputs: jax.Array) -> jax.Array:

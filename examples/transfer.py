@@ -13,8 +13,9 @@
 import argparse
 import functools
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from jaxrg.plot import style
 sys.path.insert(0, str(Path(__file__).parent))
 from _study import HEADER, Claim, band, print_claims, save, write_results
 from _transfer_driver import CONTROL, LAYERS, SOURCE, Architecture, study
-from _transfer_tasks import ceiling, halves, installed, lattices
+from _transfer_tasks import SOURCES, ceiling, halves, installed, lattices
 
 DEPTHS = np.arange(1, len(LAYERS))
 MIDDLE = slice(3, 5)  # n = 4 and 5, where the dip was published
@@ -49,19 +50,32 @@ class Scale(NamedTuple):
     num_test: int
     num_epochs: int
     rate: float
-    channels: tuple[int, ...]
-    width: int
+    kernels: tuple[int, ...] = (5, 3, 3, 3, 3)
+    channels: tuple[int, ...] = (8, 16, 16, 16, 16)
+    width: int = 32
     side: int = 0  # of a lattice
+    num_sources: int = 1
 
 
-CHANNELS = (8, 16, 16, 16, 16)
-IMAGES = {
-    "fashion": Scale(8, 2_000, 5_000, 15, 2e-3, CHANNELS, 32),
-    "digits": Scale(8, 1_000, 1_000, 30, 2e-3, CHANNELS, 32),
-}
-LATTICES = Scale(5, 1_500, 3_000, 15, 2e-3, CHANNELS, 32, side=16)
-SMOKE = Scale(2, 100, 300, 1, 2e-3, (2, 2, 2, 2, 2), 4, side=8)
+IMAGES = {"fashion": Scale(8, 2_000, 5_000, 15, 2e-3), "digits": Scale(8, 1_000, 1_000, 30, 2e-3)}
+LATTICES = Scale(5, 1_500, 3_000, 15, 2e-3, kernels=(3, 3, 3, 3, 3), side=16, num_sources=len(SOURCES))
+SMOKE = Scale(2, 60, 300, 1, 2e-3, (3, 1, 1, 1, 1), (2, 2, 2, 2, 2), 4, side=8)
 Scores = Mapping[tuple[str, str], np.ndarray]
+
+
+class Both(NamedTuple):
+    """The two studies."""
+
+    images: Scale
+    lattices: Scale
+
+    def with_seeds(self, num_seeds: int) -> "Both":
+        return Both(*(scale._replace(num_seeds=num_seeds or scale.num_seeds) for scale in self))
+
+
+def settings_of(scale: Scale, **more: Any) -> dict[str, Any]:
+    """What scores depend on; seeds may be added to them."""
+    return {name: value for name, value in scale._asdict().items() if name != "num_seeds" and value} | more
 
 
 # %%
@@ -160,7 +174,7 @@ def verdict(found: Found) -> str:
     return f"{answer}; BnB is below the base for certain at n = {', '.join(below) or 'none'}."
 
 
-def lattice_claims(found: Found, sources: list[str], best: float) -> list[Claim]:
+def lattice_claims(found: Found, sources: Sequence[str], best: float) -> list[Claim]:
     base = f"base {100 * found.base.mean():.1f}, best possible {100 * best:.1f}"
     own, random = found.differences["", "BnB"], found.differences["", "random"]
     rows = [Claim("BnB, n = 4", f"{published('BnB')[3]:+.1f}", interval(own, 3), base)]
@@ -201,7 +215,7 @@ def draw_images(found: Found, source: str, title: str) -> Figure:
     return figure
 
 
-def draw_lattices(found: Found, sources: list[str]) -> Figure:
+def draw_lattices(found: Found, sources: Sequence[str]) -> Figure:
     """One panel for each source of layers; bands are 95 % intervals at one depth."""
     figure, panels = style.new_figure(2, (len(sources) + 1) // 2, size=(11, 6.4), sharex=True, sharey=True)
     for axes, source in zip(panels.flat, sources, strict=False):
@@ -232,53 +246,54 @@ def as_records(name: str, found: Found, bases: Mapping[str, np.ndarray]) -> dict
 
 
 # %%
-def main(
-    smoke: bool = False, out: str = "out/transfer", data: str = "", folder: str = "", only: str = "", json_file: str = ""
-) -> None:
-    results, figures = {}, {}
-    name = data or installed(folder)
-    scale = SMOKE if smoke else IMAGES[name]
+class Results(NamedTuple):
+    """Of one study."""
+
+    records: dict[str, Any]
+    figure: Figure
+
+
+def study_images(name: str, folder: str, scale: Scale, out: Path) -> Results:
+    print(f"images: {name}, five of ten classes to each task, {scale.num_train} images of each to train on")
+    architecture = Architecture(scale.kernels, scale.channels, scale.width, 5, is_periodic=False)
+    tasks_of = functools.partial(halves, name=name, folder=folder, num_train=scale.num_train, num_test=scale.num_test)
+    scores, bases = study(architecture, tasks_of, scale, out / f"scores_{name}.jsonl", settings_of(scale, data=name))
+    found = differences_of(scores, bases)
+    source = next(source for source, _ in scores if source)
+    print_table(name, found, bases)
+    print("\ndifferences in points, with intervals that hold at all seven depths at once with 95 %")
+    print_claims(image_claims(found, source))
+    print(f"\n{verdict(found)}")
+    return Results(as_records(name, found, bases), draw_images(found, source, f"{name}, {len(found.base)} seeds"))
+
+
+def study_lattices(scale: Scale, out: Path) -> Results:
+    print(f"\nlattices: five couplings of Ising configurations of {scale.side} x {scale.side} to be told apart")
+    architecture = Architecture(scale.kernels, scale.channels, scale.width, 5, is_periodic=True)
+    sources = SOURCES[: scale.num_sources]
+    sizes = {"side": scale.side, "num_train": scale.num_train, "num_test": scale.num_test}
+    tasks_of = functools.partial(lattices, sources=sources, **sizes)
+    scores, bases = study(architecture, tasks_of, scale, out / "scores_lattices.jsonl", settings_of(scale))
+    found = differences_of(scores, bases)
+    print_table("lattices", found, bases)
+    print("\ndifferences in points, with 95 % intervals of each")
+    print_claims(lattice_claims(found, sources, ceiling(scale.side, tasks_of(0).target[1])))
+    return Results(as_records("lattices", found, bases), draw_lattices(found, sources))
+
+
+def main(smoke: bool = False, out: str = "out/transfer", given: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Both studies, or ``given["only"]`` one; see the command line for what else may be given."""
+    folder, only = given.get("folder") or "", given.get("only") or ""
+    name = given.get("data") or installed(folder)
+    scales = (Both(SMOKE, SMOKE) if smoke else Both(IMAGES[name], LATTICES)).with_seeds(given.get("seeds") or 0)
+    found = {}
     if only != "lattices":
-        print(f"images: {name}, five of ten classes to each task, {scale.num_train} images of each to train on")
-        architecture = Architecture((5, 3, 3, 3, 3), scale.channels, scale.width, 5, is_periodic=False)
-        tasks_of = functools.partial(
-            halves, name=name, folder=folder, num_train=scale.num_train, num_test=scale.num_test
-        )
-        settings = scale._asdict() | {"data": name}
-        scores, bases = study(architecture, tasks_of, scale, Path(out) / f"scores_{name}.jsonl", settings)
-        found = differences_of(scores, bases)
-        source = next(source for source, _ in scores if source)
-        print_table(name, found, bases)
-        print("\ndifferences in points, with intervals that hold at all seven depths at once with 95 %")
-        print_claims(image_claims(found, source))
-        print(f"\n{verdict(found)}")
-        figures["transfer_images"] = draw_images(found, source, f"{name}, {len(found.base)} seeds")
-        results |= as_records(name, found, bases)
-    lattice_scale = SMOKE if smoke else LATTICES
+        found["transfer_images"] = study_images(name, folder, scales.images, Path(out))
     if only != "images":
-        size = {name: getattr(lattice_scale, name) for name in ("side", "num_train", "num_test")}
-        print(f"\nlattices: five couplings of Ising configurations of {size['side']} x {size['side']} to be told apart")
-        architecture = Architecture((3,) * 5, lattice_scale.channels, lattice_scale.width, 5, is_periodic=True)
-        tasks_of = functools.partial(lattices, **size)
-        file = Path(out) / "scores_lattices.jsonl"
-        scores, bases = study(architecture, tasks_of, lattice_scale, file, lattice_scale._asdict())
-        found = differences_of(scores, bases)
-        sources = list(dict.fromkeys(source for source, _ in sorted(scores) if source))
-        print_table("lattices", found, bases)
-        print()
-        print_claims(lattice_claims(found, sources, ceiling(size["side"], tasks_of(0).target[1])))
-        figures["transfer_lattices"] = draw_lattices(found, sources)
-        results |= as_records("lattices", found, bases)
-    save(figures, out)
-    both = {"images": scale._asdict(), "lattices": lattice_scale._asdict()}
-    write_results(json_file, "python examples/transfer.py", Both(**both), results)
-
-
-class Both(NamedTuple):
-    """Sizes of the two studies."""
-
-    images: dict[str, Any]
-    lattices: dict[str, Any]
+        found["transfer_lattices"] = study_lattices(scales.lattices, Path(out))
+    save({figure: results.figure for figure, results in found.items()}, out)
+    records = {study: record for results in found.values() for study, record in results.records.items()}
+    write_results(given.get("json") or "", "python examples/transfer.py", scales, records)
 
 
 # %%
@@ -287,8 +302,9 @@ if __name__ == "__main__":
     parser.add_argument("--smoke", action="store_true", help="tiny sizes")
     parser.add_argument("--out", default="out/transfer", help="folder of figures and scores")
     parser.add_argument("--data", choices=tuple(IMAGES), help="images; by default fashion where installed")
-    parser.add_argument("--folder", default="", help="of Fashion-MNIST, if not where Debian puts it")
+    parser.add_argument("--folder", help="of Fashion-MNIST, if not where Debian puts it")
     parser.add_argument("--only", choices=("images", "lattices"), help="one of the two studies")
-    parser.add_argument("--json", dest="json_file", default="", help="file for the figures")
-    given = parser.parse_args()
-    main(given.smoke, given.out, given.data or "", given.folder, given.only or "", given.json_file)
+    parser.add_argument("--seeds", type=int, help="of each study; a larger number goes on from the scores kept")
+    parser.add_argument("--json", help="file for the figures")
+    arguments = parser.parse_args()
+    main(arguments.smoke, arguments.out, vars(arguments))

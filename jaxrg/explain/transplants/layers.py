@@ -159,7 +159,13 @@ def freeze_first(
 
 
 def _update(
-    inner: Optimizer, layers: PyTree, number: Array, gradients: PyTree, state: PyTree, params: PyTree = None, **extra: Any
+    inner: Optimizer,
+    layers: PyTree,
+    number: Array,
+    gradients: PyTree,
+    state: PyTree,
+    params: PyTree = None,
+    **extra: Any,
 ) -> tuple[PyTree, PyTree]:
     _check_structure("params", gradients, layers)
 
