@@ -45,7 +45,7 @@ def convolution(inputs: jax.Array, kernel: jax.Array, stride: int, is_periodic: 
     side = kernel.shape[0]
     edge = ((0, 0), (side // 2, side // 2), (side // 2, side // 2), (0, 0))
     padded = jnp.pad(inputs, edge, mode="wrap" if is_periodic else "constant")
-    rows, columns = (range_of(inputs.shape[axis], stride) for axis in (1, 2))
+    rows, columns = (span_of(inputs.shape[axis], stride) for axis in (1, 2))
     shifted = [
         padded[:, down : down + rows : stride, right : right + columns : stride]
         for down in range(side)
@@ -54,7 +54,8 @@ def convolution(inputs: jax.Array, kernel: jax.Array, stride: int, is_periodic: 
     return jnp.concatenate(shifted, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
-def range_of(side: int, stride: int) -> int:
+def span_of(side: int, stride: int) -> int:
+    """Sites from the first to the last one that a stride takes."""
     return (side - 1) // stride * stride + 1
 
 
@@ -170,13 +171,7 @@ class Ledger:
             stream.write(json.dumps([seed, source, name, number, score]) + "\n")
 
 
-def study_seed(
-    seed: int,
-    architecture: Architecture,
-    tasks: Tasks,
-    scale: Any,
-    ledger: Ledger,
-) -> None:
+def study_seed(seed: int, architecture: Architecture, tasks: Tasks, scale: Any, ledger: Ledger) -> None:
     """All trainings of one seed: the bases, and every treatment at every depth.
 
     What needs no other task is done once, with the first source: the treatments that transplant from B or from nothing.
