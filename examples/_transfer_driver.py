@@ -231,8 +231,8 @@ def study(
     for seed in range(scale.num_seeds):
         study_seed(seed, architecture, tasks_of(seed), scale, ledger)
     seeds = range(scale.num_seeds)
-    rows = {key[1:3] for key in ledger.scores if key[3]}
-    bases = {key[2] for key in ledger.scores if not key[3]}
+    rows = sorted({key[1:3] for key in ledger.scores if key[3]})
+    bases = sorted({key[2] for key in ledger.scores if not key[3]})
     depths = range(1, len(LAYERS))
     scores = {row: np.array([[ledger.scores[seed, *row, n] for n in depths] for seed in seeds]) for row in rows}
     return scores, {name: np.array([ledger.scores[seed, "", name, 0] for seed in seeds]) for name in bases}

@@ -282,7 +282,7 @@ def main(smoke: bool = False, out: str = "out/transfer", given: Mapping[str, Any
         found["transfer_lattices"] = study_lattices(scales.lattices, Path(out))
     save({figure: results.figure for figure, results in found.items()}, out)
     records = {study: record for results in found.values() for study, record in results.records.items()}
-    write_results(given.get("json") or "", "python examples/transfer.py", scales, records)
+    write_results(given.get("json") or "", "examples/transfer.py", scales, records)
 
 
 # %%
