@@ -45,7 +45,7 @@ def convolution(inputs: jax.Array, kernel: jax.Array, stride: int, is_periodic: 
     side = kernel.shape[0]
     edge = ((0, 0), (side // 2, side // 2), (side // 2, side // 2), (0, 0))
     padded = jnp.pad(inputs, edge, mode="wrap" if is_periodic else "constant")
-    rows, columns = (range_of(inputs.shape[axis], stride) for axis in (1, 2))
+    rows, columns = (span_of(inputs.shape[axis], stride) for axis in (1, 2))
     shifted = [
         padded[:, down : down + rows : stride, right : right + columns : stride]
         for down in range(side)
@@ -54,7 +54,8 @@ def convolution(inputs: jax.Array, kernel: jax.Array, stride: int, is_periodic: 
     return jnp.concatenate(shifted, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
-def range_of(side: int, stride: int) -> int:
+def span_of(side: int, stride: int) -> int:
+    """Sites from the first to the last one that a stride takes."""
     return (side - 1) // stride * stride + 1
 
 
@@ -78,10 +79,13 @@ def network(architecture: Architecture) -> nets.Net:
             (side, side, few, many) for side, few, many in zip(kernels, before, channels, strict=True)
         ]
         shapes += [(features, width), (width, width), (width, num_classes)]
+        sizes = [int(np.prod(shape)) for shape in shapes]
+        # One draw, cut up: XLA takes seconds to compile eight.
+        parts = jnp.split(jax.random.normal(key, (sum(sizes),)), np.cumsum(sizes)[:-1])
         params = {}
-        for name, shape, layer_key in zip(LAYERS, shapes, jax.random.split(key, len(LAYERS)), strict=True):
+        for name, shape, part in zip(LAYERS, shapes, parts, strict=True):
             scale = np.sqrt(2 / np.prod(shape[:-1])).astype(np.float32)  # He et al., 2015
-            params[name] = {"kernel": scale * jax.random.normal(layer_key, shape), "bias": jnp.zeros(shape[-1])}
+            params[name] = {"kernel": scale * part.reshape(shape), "bias": jnp.zeros(shape[-1])}
         return params
 
     def apply(params: dict[str, Any], inputs: jax.Array) -> jax.Array:
@@ -167,13 +171,7 @@ class Ledger:
             stream.write(json.dumps([seed, source, name, number, score]) + "\n")
 
 
-def study_seed(
-    seed: int,
-    architecture: Architecture,
-    tasks: Tasks,
-    scale: Any,
-    ledger: Ledger,
-) -> None:
+def study_seed(seed: int, architecture: Architecture, tasks: Tasks, scale: Any, ledger: Ledger) -> None:
     """All trainings of one seed: the bases, and every treatment at every depth.
 
     What needs no other task is done once, with the first source: the treatments that transplant from B or from nothing.
@@ -233,8 +231,8 @@ def study(
     for seed in range(scale.num_seeds):
         study_seed(seed, architecture, tasks_of(seed), scale, ledger)
     seeds = range(scale.num_seeds)
-    rows = {key[1:3] for key in ledger.scores if key[3]}
-    bases = {key[2] for key in ledger.scores if not key[3]}
+    rows = sorted({key[1:3] for key in ledger.scores if key[3]})
+    bases = sorted({key[2] for key in ledger.scores if not key[3]})
     depths = range(1, len(LAYERS))
     scores = {row: np.array([[ledger.scores[seed, *row, n] for n in depths] for seed in seeds]) for row in rows}
     return scores, {name: np.array([ledger.scores[seed, "", name, 0] for seed in seeds]) for name in bases}

@@ -1,7 +1,7 @@
 """What the studies of transfer are trained on: halves of the classes of images, and temperatures of spins."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,25 +33,32 @@ def images(name: str, folder: str) -> tuple[datasets.Dataset, datasets.Dataset]:
         where = folder or datasets.FASHION_MNIST_FOLDER
         train, test = (datasets.fashion_mnist(where, is_train=is_train) for is_train in (True, False))
     else:
-        train, test = datasets.split(jax.random.key(0), datasets.mnist_5k(), 2_500)
-    mean, spread = jnp.mean(train.inputs), jnp.std(train.inputs)
+        both = datasets.mnist_5k()
+        order = np.random.default_rng(0).permutation(len(both.labels))
+        train, test = (chosen(both, rows) for rows in np.split(order, 2))
+    mean, spread = np.mean(train.inputs), np.std(train.inputs)
     train, test = (part._replace(inputs=(part.inputs - mean) / spread) for part in (train, test))
     return train, test
 
 
+def chosen(data: datasets.Dataset, rows: np.ndarray) -> datasets.Dataset:
+    """Some samples, on the host, where no shape is compiled for."""
+    return data._replace(
+        inputs=jnp.asarray(np.asarray(data.inputs)[rows]), labels=jnp.asarray(np.asarray(data.labels)[rows])
+    )
+
+
 def halves(seed: int, name: str, folder: str, num_train: int, num_test: int) -> Tasks:
-    """Two random halves of the classes, A and B, with so many images of each."""
-    order = np.asarray(jax.random.permutation(jax.random.key(seed), 10))
-    parts = []
-    for classes in (order[:5], order[5:]):
-        chosen = [datasets.select_classes(part, classes) for part in images(name, folder)]
-        sizes = [min(size, len(part.labels)) for size, part in zip((num_train, num_test), chosen, strict=True)]
-        parts.append(tuple(some(jax.random.key(seed), *pair) for pair in zip(chosen, sizes, strict=True)))
+    """Two random halves of the classes, A and B, with so many random images of each."""
+    random, parts = np.random.default_rng(seed), []
+    for classes in random.permutation(10).reshape(2, 5):
+        sets = [datasets.select_classes(part, classes.tolist()) for part in images(name, folder)]
+        rows = [
+            random.permutation(len(part.labels))[:size] for part, size in zip(sets, (num_train, num_test), strict=True)
+        ]
+        train, test = (chosen(part, some) for part, some in zip(sets, rows, strict=True))
+        parts.append((train, test))
     return Tasks({"other classes": parts[0]}, parts[1])
-
-
-def some(key: jax.Array, data: datasets.Dataset, size: int) -> datasets.Dataset:
-    return data if size == len(data.labels) else datasets.split(key, data, size)[0]
 
 
 class Physics(NamedTuple):
@@ -69,16 +76,19 @@ def times(levels: tuple[float, ...], coupling: float) -> tuple[float, ...]:
     return tuple(level * float(coupling) for level in levels)
 
 
+SOURCES = ("antiferromagnet", "hotter", "colder", "half the size", "triangular", "XY")
+
+
 def physics(side: int) -> tuple[Physics, dict[str, Physics]]:
     """Task B, the square Ising model around its critical point, and those that networks come from."""
     target = Physics(models.Ising, times(LEVELS, exact.critical_coupling), side)
     triangular = times(LEVELS, TRIANGULAR_COUPLING)
     return target, {
+        "antiferromagnet": target._replace(couplings=times(LEVELS, -exact.critical_coupling)),
         "hotter": target._replace(couplings=times(HOT, exact.critical_coupling)),
         "colder": target._replace(couplings=times(COLD, exact.critical_coupling)),
         "half the size": target._replace(side=side // 2),
         "triangular": target._replace(couplings=triangular, geometry=lattice.triangular),
-        "antiferromagnet": target._replace(couplings=times(LEVELS, -exact.critical_coupling)),
         "XY": Physics(
             models.XY,
             times(XY_LEVELS, XY_COUPLING),
@@ -102,26 +112,24 @@ def configurations(key: jax.Array, task: Physics, num_train: int, num_test: int)
         found.append(run.trace[:, NUM_SAMPLES:])
     names = tuple(f"K = {coupling:.3f}" for coupling in task.couplings)
     parts = []
-    for chosen in (slice(chains[0]), slice(chains[0], None)):
-        inputs = jnp.concatenate([part[chosen].reshape(-1, *square.shape) for part in found])
+    for some in (slice(chains[0]), slice(chains[0], None)):
+        inputs = jnp.concatenate([part[some].reshape(-1, *square.shape) for part in found])
         labels = jnp.repeat(jnp.arange(len(names)), len(inputs) // len(names))
         parts.append(datasets.Dataset(inputs, labels, names))
     return parts[0], parts[1]
 
 
-def lattices(seed: int, side: int, num_train: int, num_test: int) -> Tasks:
+def lattices(seed: int, sources: Sequence[str], side: int, num_train: int, num_test: int) -> Tasks:
     """Couplings to be told apart, by networks that come from other temperatures, sizes and models."""
-    target, sources = physics(side)
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(11), seed), 1 + len(sources))
-    drawn = [
-        configurations(key, task, num_train, num_test)
-        for key, task in zip(keys, (target, *sources.values()), strict=True)
-    ]
+    target, others = physics(side)
+    tasks = (target, *(others[source] for source in sources))
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(11), seed), len(tasks))
+    drawn = [configurations(key, task, num_train, num_test) for key, task in zip(keys, tasks, strict=True)]
     return Tasks(dict(zip(sources, drawn[1:], strict=True)), drawn[0])
 
 
 def ceiling(side: int, data: datasets.Dataset) -> float:
-    r"""Accuracy of the best classifier there is: the energy is sufficient, and ln P(k|s) = -K_k H(s) - ln Z(K_k) + c."""
+    """Accuracy of the best classifier: the energy is sufficient, and ln P(k|s) = -K_k H(s) - ln Z(K_k) + c."""
     target, _ = physics(side)
     couplings = jnp.asarray(target.couplings)
     energies = jax.vmap(models.Ising(target.geometry((side, side)), 1.0).hamiltonian)(data.inputs)

@@ -3,9 +3,9 @@
 # The first n of eight layers of a trained network are moved into a fresh one, which is then trained: on the task they
 # are from (BnB) or on another one (AnB), with these layers frozen or trained on (+). Published, on ImageNet: frozen
 # layers of the very same task cost 2 to 3 points in the middle of the network, where layers are co-adapted; layers of
-# another task cost more the higher they are; and trained on, they even help. All of it rests on one network each, or
-# on eight for the base. Here every treatment is trained at every depth for several seeds, each with a division of the
-# classes of its own, and what is shown are differences to networks of the same seed with nothing transplanted.
+# another task cost more the higher they are; and trained on, they even help, which rests on one or two networks. Here
+# every treatment is trained at every depth for several seeds, each with a division of the classes of its own, and what
+# is shown are differences to networks of the same seed with nothing transplanted.
 # The same program then moves layers between lattices: networks that tell the temperature of Ising configurations come
 # from other temperatures, another size and other models.
 
@@ -13,8 +13,9 @@
 import argparse
 import functools
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from jaxrg.plot import style
 sys.path.insert(0, str(Path(__file__).parent))
 from _study import HEADER, Claim, band, print_claims, save, write_results
 from _transfer_driver import CONTROL, LAYERS, SOURCE, Architecture, study
-from _transfer_tasks import ceiling, halves, installed, lattices
+from _transfer_tasks import SOURCES, ceiling, halves, installed, lattices
 
 DEPTHS = np.arange(1, len(LAYERS))
 MIDDLE = slice(3, 5)  # n = 4 and 5, where the dip was published
@@ -49,19 +50,34 @@ class Scale(NamedTuple):
     num_test: int
     num_epochs: int
     rate: float
-    channels: tuple[int, ...]
-    width: int
+    kernels: tuple[int, ...] = (5, 3, 3, 3, 3)
+    channels: tuple[int, ...] = (8, 16, 16, 16, 16)
+    width: int = 32
+    is_periodic: bool = False
     side: int = 0  # of a lattice
+    num_sources: int = 1
 
 
-CHANNELS = (8, 16, 16, 16, 16)
-IMAGES = {
-    "fashion": Scale(8, 2_000, 5_000, 15, 2e-3, CHANNELS, 32),
-    "digits": Scale(8, 1_000, 1_000, 30, 2e-3, CHANNELS, 32),
-}
-LATTICES = Scale(5, 1_500, 3_000, 15, 2e-3, CHANNELS, 32, side=16)
-SMOKE = Scale(2, 100, 300, 1, 2e-3, (2, 2, 2, 2, 2), 4, side=8)
+IMAGES = {"fashion": Scale(8, 2_000, 5_000, 15, 2e-3), "digits": Scale(8, 1_000, 1_000, 30, 2e-3)}
+LATTICES = Scale(5, 1_500, 3_000, 15, 2e-3, (3, 3, 3, 3, 3), is_periodic=True, side=16, num_sources=len(SOURCES))
+# Lattices as large as images, and one network for both: one program to compile.
+SMOKE = Scale(2, 60, 150, 1, 2e-3, (3, 1, 1, 1, 1), (2, 2, 2, 2, 2), 4, is_periodic=True, side=28)
 Scores = Mapping[tuple[str, str], np.ndarray]
+
+
+class Both(NamedTuple):
+    """The two studies."""
+
+    images: Scale
+    lattices: Scale
+
+    def with_seeds(self, num_seeds: int) -> "Both":
+        return Both(*(scale._replace(num_seeds=num_seeds or scale.num_seeds) for scale in self))
+
+
+def settings_of(scale: Scale, **more: Any) -> dict[str, Any]:
+    """What scores depend on; seeds may be added to them."""
+    return {name: value for name, value in scale._asdict().items() if name != "num_seeds" and value} | more
 
 
 # %%
@@ -110,67 +126,54 @@ def print_table(title: str, found: Found, bases: Mapping[str, np.ndarray]) -> No
 
 # %%
 def image_claims(found: Found, source: str) -> list[Claim]:
-    own, other = ("", "BnB"), (source, "AnB")
-    frozen, trained_on, random = found.together[own], found.together["", "BnB+"], found.together["", "random"]
-    control = f"base again {interval(found.control)}"
+    """With intervals that hold at all seven depths together."""
+    again = f"base again {interval(found.control)}"
 
-    def at(name: str, *numbers: int) -> str:
-        return ", ".join(f"{published(name)[n - 1]:+.1f}" for n in numbers)
+    def measured(name: str, n: int) -> str:
+        return interval(found.together[source if name.startswith("A") else "", name], n - 1)
+
+    def claim(text: str, name: str, n: int, peer: str = "") -> Claim:
+        control = f"{peer} {measured(peer, n)}" if peer else again
+        return Claim(f"{text}: {name}, n = {n}", f"{published(name)[n - 1]:+.1f}", measured(name, n), control)
 
     return [
         HEADER,
-        Claim(
-            "BnB dips at n = 4",
-            at("BnB", 4),
-            interval(frozen, 3),
-            control,
-        ),
-        Claim("BnB dips at n = 5", at("BnB", 5), interval(frozen, 4), control),
-        Claim("BnB is back at n = 7", at("BnB", 7), interval(frozen, 6), f"random {interval(random, 6)}"),
-        Claim("BnB+ does not dip (n = 5)", at("BnB+", 5), interval(trained_on, 4), control),
-        Claim(
-            "AnB costs more the higher: n = 3",
-            at("AnB", 3),
-            interval(found.together[other], 2),
-            f"BnB {interval(frozen, 2)}",
-        ),
-        Claim("... and n = 7", at("AnB", 7), interval(found.together[other], 6), f"BnB {interval(frozen, 6)}"),
-        Claim(
-            "AnB+ helps (n = 7)",
-            at("AnB+", 7),
-            interval(found.together[source, "AnB+"], 6),
-            f"BnB+ {interval(trained_on, 6)}",
-        ),
-        Claim("random layers frozen (n = 3)", at("random", 3), interval(random, 2), f"BnB {interval(frozen, 2)}"),
+        claim("dips in the middle", "BnB", 4),
+        claim("dips in the middle", "BnB", 5),
+        claim("is back at the top", "BnB", 7, "random"),
+        claim("trained on, does not dip", "BnB+", 5),
+        claim("costs more the higher", "AnB", 3, "BnB"),
+        claim("costs more the higher", "AnB", 7, "BnB"),
+        claim("trained on, helps", "AnB+", 7, "BnB+"),
+        claim("random layers cost most", "random", 3, "AnB"),
     ]
 
 
 def verdict(found: Found) -> str:
     """Whether the published dip is there, by intervals that hold at all seven depths."""
     dip = found.together["", "BnB"]
-    low, high = np.asarray(dip.low)[MIDDLE], np.asarray(dip.high)[MIDDLE]
-    smallest, largest = -published("BnB")[MIDDLE].min(), -published("BnB")[MIDDLE].max()
-    if np.all(low > -largest):
-        answer = f"no dip of {largest:.1f} to {smallest:.1f} points: the intervals at n = 4, 5 exclude it"
+    low, high, expected = np.asarray(dip.low)[MIDDLE], np.asarray(dip.high)[MIDDLE], published("BnB")[MIDDLE]
+    if np.all(low > expected):
+        answer = "the published dip is not there: the intervals at n = 4 and 5 exclude its size"
     elif np.all(high < 0):
-        answer = "BnB is below the base at n = 4 and 5, and the published size is not excluded"
+        answer = "BnB dips at n = 4 and 5, and the published size is not excluded"
     else:
-        answer = "undecided: the intervals at n = 4, 5 hold both zero and the published dip"
+        answer = "undecided at n = 4 and 5"
     below = [str(n) for n, top in zip(DEPTHS, np.asarray(dip.high), strict=True) if top < 0]
-    return f"{answer}; BnB is below the base for certain at n = {', '.join(below) or 'none'}."
+    return f"{answer}; intervals that hold together are below zero at n = {', '.join(below) or 'none'}."
 
 
-def lattice_claims(found: Found, sources: list[str], best: float) -> list[Claim]:
+def lattice_claims(found: Found, sources: Sequence[str], best: float) -> list[Claim]:
     base = f"base {100 * found.base.mean():.1f}, best possible {100 * best:.1f}"
     own, random = found.differences["", "BnB"], found.differences["", "random"]
-    rows = [Claim("BnB, n = 4", f"{published('BnB')[3]:+.1f}", interval(own, 3), base)]
+    rows = [Claim("BnB, n = 4", f"images {published('BnB')[3]:+.1f}", interval(own, 3), base)]
     for source in sources:
         for name, number in (("AnB", 3), ("AnB", 7), ("AnB+", 7)):
             peer = own if name == "AnB" else found.differences["", "BnB+"]
             rows.append(
                 Claim(
                     f"{source}: {name}, n = {number}",
-                    f"{published(name)[number - 1]:+.1f}",
+                    f"images {published(name)[number - 1]:+.1f}",
                     interval(found.differences[source, name], number - 1),
                     f"BnB{name[3:]} {interval(peer, number - 1)}; random {interval(random, number - 1)}",
                 )
@@ -193,7 +196,7 @@ def draw_images(found: Found, source: str, title: str) -> Figure:
         right.plot(DEPTHS, published(name), color=COLOURS[name], marker="o", label=name)
     for axes, where in ((left, title), (right, "ImageNet, Yosinski et al. (2014)")):
         axes.axhline(0, color=style.GREY, linewidth=1)
-        axes.set(xlabel="layers transplanted $n$", ylabel="accuracy − base / points", title=where)
+        axes.set(xlabel="layers transplanted $n$", ylabel="accuracy − base / points (log beyond ±4)", title=where)
         axes.set_yscale("symlog", linthresh=4)
         axes.set_yticks([-50, -20, -10, -4, -2, 0, 2, 4], ["-50", "-20", "-10", "-4", "-2", "0", "2", "4"])
         axes.set_ylim(-80, 6)
@@ -201,7 +204,7 @@ def draw_images(found: Found, source: str, title: str) -> Figure:
     return figure
 
 
-def draw_lattices(found: Found, sources: list[str]) -> Figure:
+def draw_lattices(found: Found, sources: Sequence[str]) -> Figure:
     """One panel for each source of layers; bands are 95 % intervals at one depth."""
     figure, panels = style.new_figure(2, (len(sources) + 1) // 2, size=(11, 6.4), sharex=True, sharey=True)
     for axes, source in zip(panels.flat, sources, strict=False):
@@ -232,58 +235,54 @@ def as_records(name: str, found: Found, bases: Mapping[str, np.ndarray]) -> dict
 
 
 # %%
-def main(
-    smoke: bool = False,
-    out: str = "out/transfer",
-    data: str = "",
-    folder: str = "",
-    only: str = "",
-    json_file: str = "",
-) -> None:
-    results, figures = {}, {}
-    name = data or installed(folder)
-    scale = SMOKE if smoke else IMAGES[name]
+class Results(NamedTuple):
+    """Of one study."""
+
+    records: dict[str, Any]
+    figure: Figure
+
+
+def study_images(name: str, folder: str, scale: Scale, out: Path) -> Results:
+    print(f"images: {name}, five of ten classes to each task, {scale.num_train} images of each to train on")
+    architecture = Architecture(scale.kernels, scale.channels, scale.width, 5, scale.is_periodic)
+    tasks_of = functools.partial(halves, name=name, folder=folder, num_train=scale.num_train, num_test=scale.num_test)
+    scores, bases = study(architecture, tasks_of, scale, out / f"scores_{name}.jsonl", settings_of(scale, data=name))
+    found = differences_of(scores, bases)
+    source = next(source for source, _ in scores if source)
+    print_table(name, found, bases)
+    print("\ndifferences in points, with intervals that hold at all seven depths at once with 95 %")
+    print_claims(image_claims(found, source))
+    print(f"\n{verdict(found)}")
+    return Results(as_records(name, found, bases), draw_images(found, source, f"{name}, {len(found.base)} seeds"))
+
+
+def study_lattices(scale: Scale, out: Path) -> Results:
+    print(f"\nlattices: five couplings of Ising configurations of {scale.side} x {scale.side} to be told apart")
+    architecture = Architecture(scale.kernels, scale.channels, scale.width, 5, scale.is_periodic)
+    sources = SOURCES[: scale.num_sources]
+    sizes = {"side": scale.side, "num_train": scale.num_train, "num_test": scale.num_test}
+    tasks_of = functools.partial(lattices, sources=sources, **sizes)
+    scores, bases = study(architecture, tasks_of, scale, out / "scores_lattices.jsonl", settings_of(scale))
+    found = differences_of(scores, bases)
+    print_table("lattices", found, bases)
+    print("\ndifferences in points, with 95 % intervals of each")
+    print_claims(lattice_claims(found, sources, ceiling(scale.side, tasks_of(0).target[1])))
+    return Results(as_records("lattices", found, bases), draw_lattices(found, sources))
+
+
+def main(smoke: bool = False, out: str = "out/transfer", given: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Both studies, or ``given["only"]`` one; see the command line for what else may be given."""
+    folder, only = given.get("folder") or "", given.get("only") or ""
+    name = given.get("data") or installed(folder)
+    scales = (Both(SMOKE, SMOKE) if smoke else Both(IMAGES[name], LATTICES)).with_seeds(given.get("seeds") or 0)
+    found = {}
     if only != "lattices":
-        print(f"images: {name}, five of ten classes to each task, {scale.num_train} images of each to train on")
-        architecture = Architecture((5, 3, 3, 3, 3), scale.channels, scale.width, 5, is_periodic=False)
-        tasks_of = functools.partial(
-            halves, name=name, folder=folder, num_train=scale.num_train, num_test=scale.num_test
-        )
-        settings = scale._asdict() | {"data": name}
-        scores, bases = study(architecture, tasks_of, scale, Path(out) / f"scores_{name}.jsonl", settings)
-        found = differences_of(scores, bases)
-        source = next(source for source, _ in scores if source)
-        print_table(name, found, bases)
-        print("\ndifferences in points, with intervals that hold at all seven depths at once with 95 %")
-        print_claims(image_claims(found, source))
-        print(f"\n{verdict(found)}")
-        figures["transfer_images"] = draw_images(found, source, f"{name}, {len(found.base)} seeds")
-        results |= as_records(name, found, bases)
-    lattice_scale = SMOKE if smoke else LATTICES
+        found["transfer_images"] = study_images(name, folder, scales.images, Path(out))
     if only != "images":
-        size = {name: getattr(lattice_scale, name) for name in ("side", "num_train", "num_test")}
-        print(f"\nlattices: five couplings of Ising configurations of {size['side']} x {size['side']} to be told apart")
-        architecture = Architecture((3,) * 5, lattice_scale.channels, lattice_scale.width, 5, is_periodic=True)
-        tasks_of = functools.partial(lattices, **size)
-        file = Path(out) / "scores_lattices.jsonl"
-        scores, bases = study(architecture, tasks_of, lattice_scale, file, lattice_scale._asdict())
-        found = differences_of(scores, bases)
-        sources = list(dict.fromkeys(source for source, _ in sorted(scores) if source))
-        print_table("lattices", found, bases)
-        print()
-        print_claims(lattice_claims(found, sources, ceiling(size["side"], tasks_of(0).target[1])))
-        figures["transfer_lattices"] = draw_lattices(found, sources)
-        results |= as_records("lattices", found, bases)
-    save(figures, out)
-    both = {"images": scale._asdict(), "lattices": lattice_scale._asdict()}
-    write_results(json_file, "python examples/transfer.py", Both(**both), results)
-
-
-class Both(NamedTuple):
-    """Sizes of the two studies."""
-
-    images: dict[str, Any]
-    lattices: dict[str, Any]
+        found["transfer_lattices"] = study_lattices(scales.lattices, Path(out))
+    save({figure: results.figure for figure, results in found.items()}, out)
+    records = {study: record for results in found.values() for study, record in results.records.items()}
+    write_results(given.get("json") or "", "examples/transfer.py", scales, records)
 
 
 # %%
@@ -292,8 +291,9 @@ if __name__ == "__main__":
     parser.add_argument("--smoke", action="store_true", help="tiny sizes")
     parser.add_argument("--out", default="out/transfer", help="folder of figures and scores")
     parser.add_argument("--data", choices=tuple(IMAGES), help="images; by default fashion where installed")
-    parser.add_argument("--folder", default="", help="of Fashion-MNIST, if not where Debian puts it")
+    parser.add_argument("--folder", help="of Fashion-MNIST, if not where Debian puts it")
     parser.add_argument("--only", choices=("images", "lattices"), help="one of the two studies")
-    parser.add_argument("--json", dest="json_file", default="", help="file for the figures")
-    given = parser.parse_args()
-    main(given.smoke, given.out, given.data or "", given.folder, given.only or "", given.json_file)
+    parser.add_argument("--seeds", type=int, help="of each study; a larger number goes on from the scores kept")
+    parser.add_argument("--json", help="file for the figures")
+    arguments = parser.parse_args()
+    main(arguments.smoke, arguments.out, vars(arguments))

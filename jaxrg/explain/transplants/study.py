@@ -93,10 +93,9 @@ def transfer_scores(
 
 
 def _as_score(value: Any) -> float:
-    score = as_floating("train_fn", value)
-    if score.ndim:
+    if as_floating("train_fn", value).ndim:
         raise ValueError(f"train_fn: expected one number, got {kind_of(value)}")
-    return float(score)
+    return float(value)
 
 
 class PairedDifference(NamedTuple):
