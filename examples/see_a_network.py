@@ -151,9 +151,14 @@ def check(name: str, images: jax.Array, classes: jax.Array, networks: dict[str, 
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's, of absolute values."""
+    """Spearman's, of absolute values; NaN if one is the same everywhere, as a heat map may be zero."""
     ranks = [rankdata(np.abs(picture).ravel()) for picture in (first, second)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(*ranks)[0, 1]) if min(map(np.std, ranks)) > 0 else np.nan
+
+
+def of_images(values: np.ndarray, sign: str = "") -> str:
+    """Mean and error over the images that have a value."""
+    return plus_minus(values[np.isfinite(values)], sign=sign)
 
 
 def convergence(params: Any, images: jax.Array) -> dict[str, np.ndarray]:
@@ -240,7 +245,7 @@ def figures_of(
     for name, colour in zip(scale.names, style.series_colours(len(scale.names)), strict=True):
         means, errors = mean_and_error(checks[name].alike)
         left.errorbar(range(len(stages)), means, errors, color=colour, marker="o", capsize=2, label=name)
-        left.axhline(checks[name].others.mean(), color=colour, linestyle=":", linewidth=1)
+        left.axhline(np.nanmean(checks[name].others), color=colour, linestyle=":", linewidth=1)
     left.set_xticks(range(len(stages)), stages, rotation=30)
     left.set_ylabel("absolute rank correlation with the first")
     left.set_title("layers replaced from the output down (dotted: of two images)", fontsize=10)
