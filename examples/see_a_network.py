@@ -242,7 +242,9 @@ def figures_of(
         axis.grid(visible=False)
     curves, axes = style.new_figure(1, 2, size=(11, 4))
     left, right = axes[0]
-    for name, colour in zip(scale.names, style.series_colours(len(scale.names)), strict=True):
+    colours = dict(zip(NAMES, style.series_colours(len(NAMES)), strict=True))
+    for name in scale.names:
+        colour = colours[name]
         means, errors = mean_and_error(checks[name].alike)
         left.errorbar(range(len(stages)), means, errors, color=colour, marker="o", capsize=2, label=name)
         left.axhline(np.nanmean(checks[name].others), color=colour, linestyle=":", linewidth=1)
@@ -250,7 +252,8 @@ def figures_of(
     left.set_ylabel("absolute rank correlation with the first")
     left.set_title("layers replaced from the output down (dotted: of two images)", fontsize=10)
     left.legend(fontsize=8)
-    for name, colour in zip(converged, style.series_colours(len(converged)), strict=True):
+    for name in RULES:
+        colour = colours[name]
         means, errors = mean_and_error(converged[name])
         right.errorbar(range(len(SITES) + 1), means, errors, color=colour, marker="o", capsize=2, label=name)
     right.set_xticks(range(len(SITES) + 1), ["dense", "conv 3", "conv 2", "conv 1", "image"])
