@@ -48,7 +48,7 @@ class Scale(NamedTuple):
 
 
 FULL = Scale(2_000, 15, 60, 40, 20, NAMES)
-SMOKE = Scale(100, 1, 1, 2, 2, ("gradient", "guided"))
+SMOKE = Scale(100, 1, 1, 2, 2, ("guided",))
 
 
 # %%
@@ -161,7 +161,7 @@ def of_images(values: np.ndarray, sign: str = "") -> str:
     return plus_minus(values[np.isfinite(values)], sign=sign)
 
 
-def convergence(params: Any, images: jax.Array) -> dict[str, np.ndarray]:
+def convergence(params: Any, images: jax.Array, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Cosine similarity of random signals ``[images, sites + 1]`` by each rule, from the top down to the image."""
 
     @jax.jit
@@ -171,6 +171,7 @@ def convergence(params: Any, images: jax.Array) -> dict[str, np.ndarray]:
             return {
                 name: hidden.cosine_convergence(jax.random.key(3), function, image, SITES, rule)
                 for name, rule in RULES.items()
+                if name in names
             }
 
         return jax.lax.map(one, images)
@@ -252,7 +253,7 @@ def figures_of(
     left.set_ylabel("absolute rank correlation with the first")
     left.set_title("layers replaced from the output down (dotted: of two images)", fontsize=10)
     left.legend(fontsize=8)
-    for name in RULES:
+    for name in converged:
         colour = colours[name]
         means, errors = mean_and_error(converged[name])
         right.errorbar(range(len(SITES) + 1), means, errors, color=colour, marker="o", capsize=2, label=name)
@@ -308,7 +309,7 @@ def main(smoke: bool = False, out: str = "out/see_a_network") -> None:
     fresh = NET.init(jax.random.key(9), inputs[:1])
     networks = {"trained": trained, "fresh": fresh, "shuffled": shuffled}
     checks = {name: check(name, images, classes, networks, scale.num_draws) for name in scale.names}
-    converged = convergence(trained, images)
+    converged = convergence(trained, images, scale.names)
     print_claims([HEADER, *claims_of(scale, checks, converged)])
     figures = figures_of(scale, images, checks, converged)
     save(figures | {"units": units_figure(trained, test_set.inputs[: 20 * scale.num_images])}, out)
