@@ -43,19 +43,21 @@ def _plane_seconds(plane: Any, activation: str, num_epochs: int) -> dict[str, fl
     def look(state: Any) -> None:
         jax.block_until_ready(plane.measure(state[0], labels, kind=kind))
 
-    found = {}
-    for name, clock in (("seconds", time.perf_counter), ("processor_seconds", time.process_time)):
-        begun = time.perf_counter()
-        state = train(state, 0, 1)
-        look(state)
-        found.setdefault("compile_seconds", time.perf_counter() - begun)
-        times = [clock()]
-        state = train(state, 1, 1 + num_epochs)
-        times.append(clock())
-        look(state)
-        epoch, glance = (times[1] - times[0]) / num_epochs, clock() - times[1]
-        found[name] = NUM_EPOCHS * epoch + NUM_CHECKPOINTS * glance
-    return found
+    def clocks() -> np.ndarray:
+        return np.array([time.perf_counter(), time.process_time()])
+
+    begun = clocks()
+    state = train(state, 0, 1)
+    look(state)
+    times = [clocks()]
+    state = train(state, 1, 1 + num_epochs)
+    times.append(clocks())
+    look(state)
+    times.append(clocks())
+    training, looking = np.diff(times, axis=0)
+    seconds, processor_seconds = (NUM_EPOCHS * training / num_epochs + NUM_CHECKPOINTS * looking).tolist()
+    compiling = float(times[0][0] - begun[0])
+    return {"seconds": seconds, "processor_seconds": processor_seconds, "compile_seconds": compiling}
 
 
 def _numpy_entropy(rows: np.ndarray) -> float:

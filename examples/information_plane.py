@@ -41,7 +41,7 @@ class Scale(NamedTuple):
     num_bits: tuple[int, ...]  # 32 first
 
 
-FULL = Scale(8_000, 10, 3, (32, 8, 4))
+FULL = Scale(8_000, 8, 2, (32, 8, 4))
 SMOKE = Scale(20, 3, 2, (32,))
 
 
@@ -93,18 +93,18 @@ def claims_of(runs: dict[Kind, Runs]) -> list[Claim]:
     lines = []
     for kind, (trained, control) in runs.items():
         name = f"{kind.activation}, {kind.num_bits} bits"
-        says = "yes" if kind.activation == TANH else "no"
+        says = "yes (Shwartz-Ziv & Tishby 2017)" if kind.activation == TANH else "no (Saxe et al. 2018)"
         if kind.num_bits == 32:
             lines += [
                 Claim(
                     f"{name}: hidden layers compress, {NUM_BINS} bins",
-                    f"{says} (Saxe et al. 2018)",
+                    says,
                     shown(trained.binned, HIDDEN),
                     f"counted: {shown(trained.exact, HIDDEN)}",
                 ),
                 Claim(
                     f"{name}: the same of 3 units",
-                    f"{says} (Saxe et al. 2018)",
+                    says,
                     shown(trained.binned, [4]),
                     f"labels shuffled: {shown(control.binned, [4])}",
                 ),
@@ -178,7 +178,7 @@ def draw(epochs: np.ndarray, runs: dict[Kind, Runs]) -> Figure:
         column[1].set_xlabel("epoch")
     grid[0, 0].set_ylabel("$I(X;T)$ counted / bits")
     grid[1, 0].set_ylabel(f"entropy of {NUM_BINS} bins / bits")
-    grid[1, -1].legend(fontsize=7, loc="lower left")
+    grid[0, 0].legend(fontsize=7, loc="lower left")
     return figure
 
 
@@ -219,8 +219,8 @@ if __name__ == "__main__":
     parser.add_argument("--smoke", action="store_true", help="tiny sizes")
     parser.add_argument("--out", default="out/information_plane", help="folder of the figure")
     parser.add_argument("--epochs", dest="num_epochs", type=int, default=0, help="of training; 8000 unless given")
-    parser.add_argument("--runs", dest="num_runs", type=int, default=0, help="repeats; 10 unless given, published 50")
-    parser.add_argument("--controls", dest="num_controls", type=int, default=0, help="runs on shuffled labels; 3")
+    parser.add_argument("--runs", dest="num_runs", type=int, default=0, help="repeats; 8 unless given, published 50")
+    parser.add_argument("--controls", dest="num_controls", type=int, default=0, help="runs on shuffled labels; 2")
     parser.add_argument("--bits", dest="num_bits", type=int, nargs="*", help="of activations; 32 8 4 unless given")
     parser.add_argument("--json", dest="json_file", default="", help="file for the figures")
     main(**vars(parser.parse_args()))
