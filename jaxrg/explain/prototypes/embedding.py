@@ -124,33 +124,47 @@ def _mean_embedding(points: Array, kernel: Partial) -> MeanEmbedding:
 
     diagonal = jax.lax.map(own, jnp.arange(n), batch_size=min(n, TILE))
     if n <= MAX_HELD:
-        matrix = kernel(points, points)
+        matrix = _over_tiles(points, kernel, _fill, jnp.zeros((n, n), dtype))
         means = jnp.mean(matrix, axis=1)
     else:
-        matrix, means = jnp.zeros((0, 0), dtype), _streamed_means(points, kernel, dtype)
+        matrix, means = jnp.zeros((0, 0), dtype), _over_tiles(points, kernel, _sum, jnp.zeros(n, dtype)) / n
     return MeanEmbedding(points, kernel, means, diagonal, jnp.mean(means), matrix)
 
 
-def _streamed_means(points: Array, kernel: Partial, dtype: Any) -> Array:
+class _Tile(NamedTuple):
+    start: Array  # int, its first row
+    points: Array  # [size, ...]
+    is_own: Array  # [size] ones at the rows that no tile before it has
+
+
+def _over_tiles(points: Array, kernel: Partial, take: Callable, state: Array) -> Array:
+    """The state after ``take(state, first, second, values)`` of every pair of tiles, each pair once."""
     n = len(points)
     size = min(n, TILE)
-    num_tiles = -(-n // size)
-    pairs = jnp.asarray(np.stack(np.triu_indices(num_tiles), axis=1).astype(np.int32))
+    pairs = jnp.asarray(np.stack(np.triu_indices(-(-n // size)), axis=1).astype(np.int32))
 
-    def tile(number: Array) -> tuple[Array, Array, Array]:
-        """First row, rows, and ones at those of this tile: the last begins early, to be as long as the others."""
-        start = jnp.minimum(number * size, n - size)
+    def tile(number: Array) -> _Tile:
+        start = jnp.minimum(number * size, n - size)  # the last one begins early, to be as long as the others
         is_own = start + jnp.arange(size, dtype=jnp.int32) >= number * size
-        return start, jax.lax.dynamic_slice_in_dim(points, start, size), is_own.astype(dtype)
+        return _Tile(start, jax.lax.dynamic_slice_in_dim(points, start, size), is_own.astype(state.dtype))
 
-    def add(index: Array, sums: Array) -> Array:
-        (first, x, is_first), (second, y, is_second) = tile(pairs[index, 0]), tile(pairs[index, 1])
-        values = kernel(x, y)
-        sums = _added(sums, first, is_first * jnp.matmul(values, is_second, precision="highest"))
-        columns = is_second * jnp.matmul(is_first, values, precision="highest")
-        return _added(sums, second, jnp.where(first == second, 0, columns))
+    def step(index: Array, state: Array) -> Array:
+        first, second = tile(pairs[index, 0]), tile(pairs[index, 1])
+        return take(state, first, second, kernel(first.points, second.points))
 
-    return jax.lax.fori_loop(0, len(pairs), add, jnp.zeros(n, dtype)) / n
+    return jax.lax.fori_loop(0, len(pairs), step, state)
+
+
+def _fill(matrix: Array, first: _Tile, second: _Tile, values: Array) -> Array:
+    matrix = jax.lax.dynamic_update_slice(matrix, values, (first.start, second.start))
+    return jax.lax.dynamic_update_slice(matrix, values.T, (second.start, first.start))
+
+
+def _sum(sums: Array, first: _Tile, second: _Tile, values: Array) -> Array:
+    """Row sums, of both tiles where they are two."""
+    sums = _added(sums, first.start, first.is_own * jnp.matmul(values, second.is_own, precision="highest"))
+    columns = second.is_own * jnp.matmul(first.is_own, values, precision="highest")
+    return _added(sums, second.start, jnp.where(first.start == second.start, 0, columns))
 
 
 def _added(sums: Array, start: Array, values: Array) -> Array:
