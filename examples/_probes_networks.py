@@ -158,7 +158,7 @@ def interventions(model: Trained, data: Data, layer: int, num_random: int) -> Us
     tail = lambda values: mlp_tail(model.last, layer, values)  # noqa: E731
     digit, mark = read(hidden, data.labels, data), read(hidden, data.tags, data)
     spread = hidden[data.fit] - jnp.mean(hidden[data.fit], axis=0, keepdims=True)
-    length = jnp.sqrt(jnp.mean(jnp.sum(spread**2, axis=1)))
+    length = 0.5 * jnp.sqrt(jnp.mean(jnp.sum(spread**2, axis=1)))
     noise = jax.random.normal(jax.random.key(5), (num_random, len(spread)))
     directions = {
         "digit": jnp.asarray(digit.probe.weights[0].T, jnp.float32),

@@ -47,7 +47,7 @@ def ising_samples(side: int, couplings: np.ndarray, num_each: int, num_steps: in
 
 
 def ceiling(samples: Samples) -> float:
-    """R^2 of the best reader of the coupling there can be: its mean given the energy, by Kaufman's partition function."""
+    """R^2 of the best reader of the coupling: its mean given the energy, by Kaufman's partition function."""
     side = samples.spins.shape[1]
     with jax.enable_x64(True):
         log_partition = [float(exact.torus_log_partition(jnp.float64(K), (side, side))) for K in samples.couplings]
