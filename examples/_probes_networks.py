@@ -99,7 +99,7 @@ def train(net: nets.Net, layers: Callable, data: Data, num_epochs: int, seed: in
     run = training.fit(train_key, training.gradient_of(loss_fn), optax.adam(1e-3), first, batches, **options)
     some = data.images[:20]
     np.testing.assert_allclose(layers(run.params, some)[-1], net.apply(run.params, some), atol=1e-3)
-    return Trained(layers, first, run.params)
+    return Trained(jax.jit(layers), first, run.params)
 
 
 # What can be read

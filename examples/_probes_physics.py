@@ -121,15 +121,10 @@ def known_by_machine(samples: Samples, stack: tuple[rbm.RBM, ...]) -> list[dict[
 
 
 def dual_fields(samples: Samples) -> np.ndarray:
-    """A field of the dual for each configuration, drawn at its coupling."""
-    square = lattice.hypercubic(samples.spins.shape[1:])
-
-    @jax.jit
-    def draw(key, coupling, spins):
-        return models.IsingDual(square, coupling, jnp.float32(0.1)).field_given_spins(key, spins)
-
+    """A field of the dual for each configuration, all at the critical coupling: of their own they know by the spins."""
+    dual = models.IsingDual(lattice.hypercubic(samples.spins.shape[1:]), exact.critical_coupling)
     keys = jax.random.split(jax.random.key(13), len(samples.spins))
-    return np.asarray(jax.vmap(draw)(keys, jnp.asarray(samples.targets[:, 0]), jnp.asarray(samples.spins)))
+    return np.asarray(jax.jit(jax.vmap(dual.field_given_spins))(keys, jnp.asarray(samples.spins)))
 
 
 def known_by_flow(samples: Samples, num_features: int, num_epochs: int) -> dict[str, list[dict[str, Known]]]:

@@ -64,7 +64,7 @@ class Scale(NamedTuple):
     sizes: tuple[int, int, int]  # digits to learn from, to fit probes to, to choose by; twice the last to test
     num_epochs: int
     widths: tuple[int, ...]
-    channels: tuple[int, ...]
+    channels: tuple[int, ...]  # none for no convolutions
     num_seeds: int
     layer: int  # of the perceptron that is intervened on
     num_random: int  # directions
@@ -82,7 +82,7 @@ class Scale(NamedTuple):
 
 FULL = Scale((2_000, 1_500, 500), 30, (128, 128, 128, 128, 10), (8, 16, 16), 4, 2, 40, (1, 2, 4, 9), 16, 8, 11, 480, 60,
              (128, 64, 32), 30, 16, 8)  # fmt: skip
-SMOKE = Scale((200, 150, 100), 3, (16, 16, 10), (2,), 1, 1, 4, (1,), 4, 4, 3, 48, 10, (8, 4), 1, 2, 1)
+SMOKE = Scale((200, 150, 100), 3, (16, 10), (), 1, 1, 4, (1,), 4, 4, 3, 48, 10, (8,), 1, 2, 1)
 
 
 # %% [markdown]
@@ -295,10 +295,9 @@ def main(smoke: bool = False, out: str = "out/probes") -> None:
         print(f"{time.process_time():5.0f} s of processor time: {what}", flush=True)
 
     data = data_of(scale.sizes)
-    kinds: dict[str, Any] = {
-        MLP: (nets.mlp(scale.widths), mlp_layers),
-        CNN: (nets.cnn(scale.channels, NUM_CLASSES), cnn_layers),
-    }
+    kinds: dict[str, Any] = {MLP: (nets.mlp(scale.widths), mlp_layers)}
+    if scale.channels:
+        kinds[CNN] = nets.cnn(scale.channels, NUM_CLASSES), cnn_layers
     models = {
         name: [train(net, layers, data, scale.num_epochs, seed) for seed in range(scale.num_seeds)]
         for name, (net, layers) in kinds.items()
