@@ -99,7 +99,7 @@ def train(net: nets.Net, layers: Callable, data: Data, num_epochs: int, seed: in
     run = training.fit(train_key, training.gradient_of(loss_fn), optax.adam(1e-3), first, batches, **options)
     some = data.images[:20]
     np.testing.assert_allclose(layers(run.params, some)[-1], net.apply(run.params, some), atol=1e-3)
-    return Trained(layers, first, run.params)
+    return Trained(jax.jit(layers), first, run.params)
 
 
 # What can be read
@@ -158,7 +158,7 @@ def interventions(model: Trained, data: Data, layer: int, num_random: int) -> Us
     tail = lambda values: mlp_tail(model.last, layer, values)  # noqa: E731
     digit, mark = read(hidden, data.labels, data), read(hidden, data.tags, data)
     spread = hidden[data.fit] - jnp.mean(hidden[data.fit], axis=0, keepdims=True)
-    length = jnp.sqrt(jnp.mean(jnp.sum(spread**2, axis=1)))
+    length = 0.5 * jnp.sqrt(jnp.mean(jnp.sum(spread**2, axis=1)))
     noise = jax.random.normal(jax.random.key(5), (num_random, len(spread)))
     directions = {
         "digit": jnp.asarray(digit.probe.weights[0].T, jnp.float32),

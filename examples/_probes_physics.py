@@ -47,7 +47,7 @@ def ising_samples(side: int, couplings: np.ndarray, num_each: int, num_steps: in
 
 
 def ceiling(samples: Samples) -> float:
-    """R^2 of the best reader of the coupling there can be: its mean given the energy, by Kaufman's partition function."""
+    """R^2 of the best reader of the coupling: its mean given the energy, by Kaufman's partition function."""
     side = samples.spins.shape[1]
     with jax.enable_x64(True):
         log_partition = [float(exact.torus_log_partition(jnp.float64(K), (side, side))) for K in samples.couplings]
@@ -121,15 +121,10 @@ def known_by_machine(samples: Samples, stack: tuple[rbm.RBM, ...]) -> list[dict[
 
 
 def dual_fields(samples: Samples) -> np.ndarray:
-    """A field of the dual for each configuration, drawn at its coupling."""
-    square = lattice.hypercubic(samples.spins.shape[1:])
-
-    @jax.jit
-    def draw(key, coupling, spins):
-        return models.IsingDual(square, coupling, jnp.float32(0.1)).field_given_spins(key, spins)
-
+    """A field of the dual for each configuration, all at the critical coupling: of their own they know by the spins."""
+    dual = models.IsingDual(lattice.hypercubic(samples.spins.shape[1:]), exact.critical_coupling)
     keys = jax.random.split(jax.random.key(13), len(samples.spins))
-    return np.asarray(jax.vmap(draw)(keys, jnp.asarray(samples.targets[:, 0]), jnp.asarray(samples.spins)))
+    return np.asarray(jax.jit(jax.vmap(dual.field_given_spins))(keys, jnp.asarray(samples.spins)))
 
 
 def known_by_flow(samples: Samples, num_features: int, num_epochs: int) -> dict[str, list[dict[str, Known]]]:

@@ -64,12 +64,13 @@ class Scale(NamedTuple):
     sizes: tuple[int, int, int]  # digits to learn from, to fit probes to, to choose by; twice the last to test
     num_epochs: int
     widths: tuple[int, ...]
-    channels: tuple[int, ...]
+    channels: tuple[int, ...]  # none for no convolutions
     num_seeds: int
     layer: int  # of the perceptron that is intervened on
     num_random: int  # directions
     ranks: tuple[int, ...]
-    side: int  # of Ising samples; of a flow and of planar spins half as much
+    side: int  # of the Ising samples of the stack
+    small_side: int  # of those of the flow, and of planar spins
     num_couplings: int
     num_each: int  # samples of a coupling
     num_steps: int  # of Swendsen-Wang before a sample
@@ -79,9 +80,9 @@ class Scale(NamedTuple):
     flow_epochs: int
 
 
-FULL = Scale((2_000, 1_500, 500), 30, (128, 128, 128, 128, 10), (8, 16, 16), 4, 2, 40, (1, 2, 4, 9), 16, 11, 480, 60,
+FULL = Scale((2_000, 1_500, 500), 30, (128, 128, 128, 128, 10), (8, 16, 16), 4, 2, 40, (1, 2, 4, 9), 16, 8, 11, 480, 60,
              (128, 64, 32), 30, 16, 8)  # fmt: skip
-SMOKE = Scale((200, 150, 100), 3, (16, 16, 10), (2,), 1, 1, 4, (1,), 8, 3, 48, 10, (8, 4), 1, 2, 1)
+SMOKE = Scale((200, 150, 100), 3, (16, 10), (), 1, 1, 4, (1,), 4, 4, 3, 48, 10, (8,), 1, 2, 1)
 
 
 # %% [markdown]
@@ -233,8 +234,12 @@ def draw_networks(found: dict[str, Layers], used: Used, data: Data) -> Figure:
     """Accuracy by layer of each network with its controls, and what interventions do."""
     figure, grid = style.new_figure(1, 3, size=(14, 4.2))
     for axes, (name, each) in zip(grid[0], found.items(), strict=False):
-        lines = (("digit, trained", each.trained, style.RED), ("digit, untrained", each.untrained, style.BLUE),
-                 ("control task, trained", each.control, style.ORANGE), ("mark, trained", each.mark, style.GREEN))  # fmt: skip
+        lines = (
+            ("digit, trained", each.trained, style.RED),
+            ("digit, untrained", each.untrained, style.BLUE),
+            ("control task, trained", each.control, style.ORANGE),
+            ("mark, trained", each.mark, style.GREEN),
+        )
         for label, rights, colour in lines:
             mean, error = accuracy(rights)
             axes.errorbar(range(len(mean)), mean, error, fmt="o-", color=colour, label=label, markersize=4, capsize=2)
@@ -284,16 +289,15 @@ def draw_physics(stack: dict[str, list], flow: dict[str, list], best: tuple[floa
 
 
 def main(smoke: bool = False, out: str = "out/probes") -> None:
-    scale, start = SMOKE if smoke else FULL, time.time()
+    scale = SMOKE if smoke else FULL
 
     def done(what: str) -> None:
-        print(f"{time.time() - start:5.0f} s: {what}", flush=True)
+        print(f"{time.process_time():5.0f} s of processor time: {what}", flush=True)
 
     data = data_of(scale.sizes)
-    kinds: dict[str, Any] = {
-        MLP: (nets.mlp(scale.widths), mlp_layers),
-        CNN: (nets.cnn(scale.channels, NUM_CLASSES), cnn_layers),
-    }
+    kinds: dict[str, Any] = {MLP: (nets.mlp(scale.widths), mlp_layers)}
+    if scale.channels:
+        kinds[CNN] = nets.cnn(scale.channels, NUM_CLASSES), cnn_layers
     models = {
         name: [train(net, layers, data, scale.num_epochs, seed) for seed in range(scale.num_seeds)]
         for name, (net, layers) in kinds.items()
@@ -309,10 +313,10 @@ def main(smoke: bool = False, out: str = "out/probes") -> None:
     trained = stacks(samples, scale.layer_sizes, scale.stack_epochs)
     stack = {name: known_by_machine(samples, machines) for name, machines in trained.items()}
     done("stack of Boltzmann machines")
-    small = ising_samples(scale.side // 2, couplings, scale.num_each, scale.num_steps)
+    small = ising_samples(scale.small_side, couplings, scale.num_each, scale.num_steps)
     flow = known_by_flow(small, scale.num_features, scale.flow_epochs)
     done("flow")
-    angles, winding = winding_samples(scale.side // 2, 2 * couplings, scale.num_each, scale.num_steps)
+    angles, winding = winding_samples(scale.small_side, 2 * couplings, scale.num_each, scale.num_steps)
     planar = known_winding(angles, winding)
     done("planar spins")
     best = ceiling(samples), ceiling(small)

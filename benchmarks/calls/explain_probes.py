@@ -56,10 +56,9 @@ def sent(seed: int) -> dict:
     return {"key": jax.random.key(0)} | fitted(seed)
 
 
-BLOCKS = "one product for every number of samples that are sent before a block"
 CALLS = [
     Call("explain.probes.classification_scores", lambda s: {"probes": classifiers(s)} | labelled(s)),
-    Call("explain.probes.code_length", sent, most=(6, 0), why=BLOCKS),
+    Call("explain.probes.code_length", sent),
     Call("explain.probes.concept_eraser", with_targets),
     Call(
         "explain.probes.control_labels",

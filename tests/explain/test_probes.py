@@ -84,7 +84,7 @@ def test_the_bound_holds_anywhere_and_also_where_the_bias_is_not_the_best():
     from jaxrg.explain.probes import logistic
 
     features, labels = clouds(3, 60)
-    problem = logistic._prepare(jnp.asarray(features), labels)
+    problem = logistic._prepare(features, labels)
     best = probes.logistic_probes(features, labels, 0.1).value[0]
     random = np.random.default_rng(0)
     for scale in (1e-3, 1e-2, 0.1):
@@ -119,8 +119,7 @@ def test_an_infinite_penalty_is_chance(fitted):
 def test_shifted_and_turned_features_give_the_same_objective(fitted):
     features, labels, found = fitted
     turn = np.linalg.qr(np.random.default_rng(2).normal(size=(6, 6)))[0]
-    with jax.enable_x64(True):
-        other = probes.logistic_probes(jnp.asarray((features.astype(np.float64) - 30) @ turn), labels, PENALTIES)
+    other = probes.logistic_probes((features.astype(np.float64) - 30) @ turn, labels, PENALTIES)
     np.testing.assert_allclose(other.value, found.value, atol=1e-9)
 
 

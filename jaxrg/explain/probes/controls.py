@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxrg.checks import as_integers, check_key, check_number, check_shape
-from jaxrg.explain.probes.logistic import LogisticProbes, as_classes, as_penalties, as_samples, logistic_probes
+from jaxrg.explain.probes.logistic import LogisticProbes, as_classes, as_penalties, as_samples, fit
 from jaxrg.explain.probes.scores import as_probes
 
 SHARES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)  # of the samples, as published
@@ -109,13 +109,13 @@ def code_length(
     check_number("tolerance", tolerance, above=0.0)
     size, num_classes = len(samples), int(classes.max()) + 1
     order = np.asarray(jax.random.permutation(key, size))
-    samples, classes = np.asarray(samples)[order], classes[order]
+    samples, classes = samples[order], classes[order]
     all_seen = max(int(np.argmax(classes == each)) for each in range(num_classes)) + 1
     ends = np.unique([round(share * size) for share in SHARES])
     ends = ends[ends >= min(all_seen, size)]
     blocks = [np.full(len(strengths), ends[0] * np.log(num_classes))]
     for first, last in itertools.pairwise(ends):
-        probes = logistic_probes(samples[:first], classes[:first], strengths, tolerance=tolerance)
+        probes = fit(samples[:first], classes[:first], strengths, float(tolerance))
         logits = samples[first:last].astype(np.float64) @ probes.weights + probes.bias[:, None, :]
         chosen = np.take_along_axis(logits, classes[None, first:last, None], axis=-1)[..., 0]
         blocks.append((np.logaddexp.reduce(logits, axis=-1) - chosen).sum(axis=-1))
@@ -148,6 +148,7 @@ def rank_limited_probes(
 
     Example:
         >>> features, labels = np.eye(3).repeat(4, axis=0), np.arange(3).repeat(4)
+        >>> from jaxrg.explain.probes import logistic_probes
         >>> limited = rank_limited_probes(logistic_probes(features, labels, 0.1), features, labels, 1)
         >>> int(np.linalg.matrix_rank(limited.weights[0], tol=1e-6))
         1
@@ -161,11 +162,12 @@ def rank_limited_probes(
     as_integers("rank", rank, minimum=1, maximum=weights.shape[-1])
     if not np.isfinite(weights).all() or not np.any(weights, axis=(1, 2)).all():
         raise ValueError("probes: expected finite weights that are not all zero, as those of an infinite penalty are")
-    host = np.asarray(samples).astype(np.float64)
-    found = []
-    for full, penalty in zip(weights, np.asarray(probes.penalties), strict=True):
+    classes, strengths = as_classes("labels", labels, len(samples)), as_penalties("probes.penalties", probes.penalties)
+    check_number("tolerance", tolerance, above=0.0)
+    host, found = samples.astype(np.float64), []
+    for full, penalty in zip(weights, strengths, strict=True):
         _, basis = np.linalg.eigh(np.cov(host @ full, rowvar=False))
         directions = np.linalg.qr(full @ basis[:, ::-1][:, : int(rank)])[0]
-        part = logistic_probes(host @ directions, labels, penalty, tolerance=tolerance)
+        part = fit(host @ directions, classes, penalty[None], float(tolerance))
         found.append(part._replace(weights=directions @ part.weights))
     return LogisticProbes(*(np.concatenate(parts) for parts in zip(*found, strict=True)))

@@ -5,18 +5,15 @@ The objective of a penalty λ is strictly convex in the weights W; the bias b is
 .. math:: F(W, b) = \frac1n \sum_i \bigl[\ln\textstyle\sum_c e^{z_{ic}} - z_{iy_i}\bigr] + \frac\lambda2 \|W\|^2,
     \qquad z_i = W^T (x_i - \bar x) + b
 
-Newton's method minimises it. Products with the Hessian run on the device in the precision of the features, in their
-principal axes; values, gradients and the bound are float64 on the host, so that single precision of the products costs
-steps and no accuracy.
+Newton's method minimises it, on the host. Products with the Hessian are in the precision of the features, in their
+principal axes; values, gradients and the bound are in float64, so that single precision of the products costs steps and
+no accuracy.
 """
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from jax.typing import ArrayLike
 
 from jaxrg.checks import as_floating, as_integers, check_number, check_shape, is_traced
@@ -51,7 +48,7 @@ class _Problem(NamedTuple):
     cross: np.ndarray  # [d, k] covariance of features and classes
     axes: np.ndarray  # [d, r] principal axes over their standard deviations
     spread: np.ndarray  # [r] variances
-    rotated: Array  # [n, r + 1] features along these axes, and ones
+    rotated: np.ndarray  # [n, r + 1] features along these axes, and ones
 
     @property
     def size(self) -> int:
@@ -69,16 +66,18 @@ class _Point(NamedTuple):
     gap: float
 
 
-def as_samples(name: str, value: Any) -> Array:
-    """Finite features ``[num_samples, ...]`` of host code as a floating matrix; events are flattened."""
+def as_samples(name: str, value: Any) -> np.ndarray:
+    """Finite features ``[num_samples, ...]`` as a matrix on the host; float64 of NumPy stays what it is."""
     found = as_floating(name, value)
     if found.ndim < 2 or not found.size:
         raise ValueError(f"{name}: expected [num_samples, num_features] with entries, got shape {tuple(found.shape)}")
     if is_traced(found):
         raise ValueError(f"{name}: expected arrays with values, got tracers: probes are fitted outside of jit")
-    if not np.all(np.isfinite(np.asarray(found))):
+    is_double = isinstance(value, np.ndarray) and value.dtype == np.float64
+    host = np.asarray(value if is_double else found)
+    if not np.all(np.isfinite(host)):
         raise ValueError(f"{name}: expected finite values, got NaN or infinite entries")
-    return found.reshape(len(found), -1)
+    return host.reshape(len(host), -1)
 
 
 def as_classes(name: str, value: Any, num_samples: int) -> np.ndarray:
@@ -147,10 +146,15 @@ def logistic_probes(
     classes = as_classes("labels", labels, len(samples))
     strengths = as_penalties("penalties", penalties)
     check_number("tolerance", tolerance, above=0.0)
-    problem = _prepare(samples, classes)
+    return fit(samples, classes, strengths, float(tolerance))
+
+
+def fit(samples: np.ndarray, labels: np.ndarray, strengths: np.ndarray, tolerance: float) -> LogisticProbes:
+    """`logistic_probes` of arguments that have been checked."""
+    problem = _prepare(samples, labels)
     point, found, products = _start(problem), {}, {}
     for index in np.argsort(-strengths, kind="stable"):
-        point, products[index] = _minimize(problem, point, float(strengths[index]), float(tolerance))
+        point, products[index] = _minimize(problem, point, float(strengths[index]), tolerance)
         found[index] = point
     points = [found[index] for index in range(len(strengths))]
     weights = np.stack([each.weights for each in points])
@@ -178,8 +182,7 @@ def _with_classes(features: np.ndarray, mean: np.ndarray, values: np.ndarray) ->
     return total / len(features)
 
 
-def _prepare(samples: Array, labels: np.ndarray) -> _Problem:
-    features = np.asarray(samples)
+def _prepare(features: np.ndarray, labels: np.ndarray) -> _Problem:
     size, width = features.shape
     mean = features.mean(axis=0, dtype=np.float64)
     is_class = np.eye(labels.max() + 1)[labels]
@@ -196,7 +199,7 @@ def _prepare(samples: Array, labels: np.ndarray) -> _Problem:
     rotated = np.ones((size, len(spread) + 1), features.dtype)
     for rows, block in _blocks(features, mean):
         rotated[rows, :-1] = block @ axes
-    return _Problem(features, mean, is_class, shares, cross, axes, spread, jax.device_put(rotated))
+    return _Problem(features, mean, is_class, shares, cross, axes, spread, rotated)
 
 
 def _start(problem: _Problem) -> _Point:
@@ -292,13 +295,14 @@ def _step(problem: _Problem, point: _Point, direction: np.ndarray, penalty: floa
 
 
 def _direction(problem: _Problem, point: _Point, penalty: float, tolerance: float) -> tuple[np.ndarray, int]:
-    """Newton's direction by conjugate gradients, the more accurate the closer the minimum is; products on the device.
+    """Newton's direction by conjugate gradients, the more accurate the closer the minimum is.
 
     The preconditioner is the Kronecker product of the covariance of the features, one in these axes, and the mean
     covariance of the classes, plus the penalty.
     """
     dtype = problem.rotated.dtype
-    probabilities = jax.device_put(point.probabilities.astype(dtype))
+    probabilities = point.probabilities.astype(dtype)
+    likeliest = np.argmax(probabilities, axis=1)[:, None]
     mean = point.probabilities.mean(axis=0)
     curvature, basis = np.linalg.eigh(
         np.diag(mean) - point.probabilities.T @ point.probabilities / problem.size,
@@ -319,8 +323,8 @@ def _direction(problem: _Problem, point: _Point, penalty: float, tolerance: floa
     while square > enough and count < MAX_PRODUCTS:
         # of order one, whatever the gradient is: single precision has no room for its square
         scale = np.abs(search).max()
-        image = scale * np.asarray(_product(problem.rotated, probabilities, (search / scale).astype(dtype)), np.float64)
-        image += stiffness * search
+        image = _product(problem.rotated, probabilities, likeliest, (search / scale).astype(dtype))
+        image = scale * image.astype(np.float64) + stiffness * search
         count += 1
         curved = float(np.sum(search * image))
         if curved <= 0:  # the precision of the products ends here
@@ -333,12 +337,11 @@ def _direction(problem: _Problem, point: _Point, penalty: float, tolerance: floa
     return problem.axes @ solution[:-1], count
 
 
-@jax.jit
-def _product(rotated: Array, probabilities: Array, vector: Array) -> Array:
+def _product(rotated: np.ndarray, probabilities: np.ndarray, likeliest: np.ndarray, vector: np.ndarray) -> np.ndarray:
     """Product of the Hessian of the mean cross entropy with a vector ``[r + 1, k]``."""
-    scores = jnp.matmul(rotated, vector, precision="highest")
+    scores = rotated @ vector
     # measured from the likeliest class, so that nothing cancels where its probability is nearly one
-    likeliest = jnp.argmax(probabilities, axis=1, keepdims=True)
-    scores = scores - jnp.take_along_axis(scores, likeliest, axis=1)
-    scores = probabilities * (scores - jnp.sum(probabilities * scores, axis=1, keepdims=True))
-    return jnp.matmul(rotated.T, scores, precision="highest") / len(rotated)
+    scores -= np.take_along_axis(scores, likeliest, axis=1)
+    scores -= np.sum(probabilities * scores, axis=1, keepdims=True)
+    scores *= probabilities
+    return rotated.T @ scores / len(rotated)
