@@ -32,7 +32,7 @@ NUM_CLASSES, BATCH_SIZE, NUM_UNITS, NUM_TOP = 10, 50, 6, 6
 LAYERS = ("Conv_0", "Conv_1", "Conv_2", "Dense_0", "Dense_1")
 SITES = ("relu_3", "relu_2", "relu_1", "relu")  # from the top down
 LAST_MAPS = "relu_2"
-NAMES = ("gradient", "Grad-CAM", "deconvnet", "guided", "guided Grad-CAM")
+NAMES: tuple[str, ...] = ("gradient", "Grad-CAM", "deconvnet", "guided", "guided Grad-CAM")
 RULES = {"gradient": hidden.gradient_rule, "deconvnet": hidden.deconvnet_rule, "guided": hidden.guided_rule}
 
 

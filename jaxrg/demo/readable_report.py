@@ -99,7 +99,7 @@ def _readable(chapter: dict[str, Any]) -> Figure:
     right.set_title("dotted: weights shuffled; dashed: exact ceiling of T", fontsize=9)
     right.legend(fontsize=8, loc="lower right")
     for axes in (left, right):
-        axes.set_xticks(places, [_stage(number) for number in places])
+        axes.set_xticks(places, [_stage(number) for number in range(len(places))])
         axes.set_xlim(-0.2, len(places) - 0.8)
     return figure
 
