@@ -19,7 +19,6 @@ import numpy as np
 import optax
 from flax import linen
 from matplotlib.figure import Figure
-from scipy.stats import rankdata
 
 from jaxrg import datasets, nets, training
 from jaxrg.explain import hidden, transplants
@@ -145,15 +144,14 @@ def check(name: str, images: jax.Array, classes: jax.Array, networks: dict[str, 
         plain.absolute_rank_correlation,
         smoothed,
         plain.complexity,
-        np.array([rank_correlation(*pair) for pair in zip(first, shuffled, strict=True)]),
-        np.array([rank_correlation(*pair) for pair in zip(first, np.roll(first, 1, axis=0), strict=True)]),
+        np.array([alike(*pair) for pair in zip(first, shuffled, strict=True)]),
+        np.array([alike(*pair) for pair in zip(first, np.roll(first, 1, axis=0), strict=True)]),
     )
 
 
-def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's, of absolute values; NaN if one is the same everywhere, as a heat map may be zero."""
-    ranks = [rankdata(np.abs(picture).ravel()) for picture in (first, second)]
-    return float(np.corrcoef(*ranks)[0, 1]) if min(map(np.std, ranks)) > 0 else np.nan
+def alike(first: np.ndarray, second: np.ndarray) -> float:
+    """Rank correlation of absolute values; NaN if one is the same everywhere, as a heat map may be zero."""
+    return float(hidden.rank_correlation(np.abs(first), np.abs(second)))
 
 
 def of_images(values: np.ndarray, sign: str = "") -> str:
@@ -192,23 +190,20 @@ def claims_of(scale: Scale, checks: dict[str, Checks], converged: dict[str, np.n
     rows = []
     for name in scale.names:
         found = checks[name]
-        others = plus_minus(found.others)
-        rows += [
-            Claim(
-                f"{name}: alike with the dense layers random", published[name], plus_minus(found.alike[:, 2]), others
-            ),
-            Claim(f"{name}: alike with all layers random", published[name], plus_minus(found.alike[:, -1]), others),
-            Claim(
-                f"{name}: the same, smoothed (sMPRT)", "ranks methods anew", plus_minus(found.smoothed[:, -1]), others
-            ),
-            Claim(f"{name}: labels shuffled", published[name], plus_minus(found.shuffled), others),
-            Claim(
-                f"{name}: rise of complexity (eMPRT)",
+        others = of_images(found.others)
+        before = np.where(found.complexity[:, 0] > 0, found.complexity[:, 0], np.nan)  # zero of a picture of zeros
+        measured = {
+            "alike with the dense layers random": (published[name], of_images(found.alike[:, 2]), others),
+            "alike with all layers random": (published[name], of_images(found.alike[:, -1]), others),
+            "the same, smoothed (sMPRT)": ("ranks methods anew", of_images(found.smoothed[:, -1]), others),
+            "labels shuffled": (published[name], of_images(found.shuffled), others),
+            "rise of complexity (eMPRT)": (
                 "> 0 where it passes",
-                plus_minus(found.complexity[:, -1] / found.complexity[:, 0] - 1, sign="+"),
+                of_images(found.complexity[:, -1] / before - 1, sign="+"),
                 "0",
             ),
-        ]
+        }
+        rows += [Claim(f"{name}: {what}", *texts) for what, texts in measured.items()]
     chance = 0.67 / np.sqrt(28 * 28)
     rows += [
         Claim(
@@ -246,7 +241,8 @@ def figures_of(
     colours = dict(zip(NAMES, style.series_colours(len(NAMES)), strict=True))
     for name in scale.names:
         colour = colours[name]
-        means, errors = mean_and_error(checks[name].alike)
+        values = checks[name].alike
+        means, errors = mean_and_error(values[np.isfinite(values).all(axis=1)])
         left.errorbar(range(len(stages)), means, errors, color=colour, marker="o", capsize=2, label=name)
         left.axhline(np.nanmean(checks[name].others), color=colour, linestyle=":", linewidth=1)
     left.set_xticks(range(len(stages)), stages, rotation=30)

@@ -56,6 +56,7 @@ CALLS = [
     Call("explain.hidden.grad_cam", lambda s: with_sample(s, site="relu")),
     Call("explain.hidden.guided_backpropagation", with_sample),
     Call("explain.hidden.interaction_changes", lambda s: {"before": normal(s, 2, 8), "after": normal(s, 2, 8, of=1)}),
+    Call("explain.hidden.rank_correlation", lambda s: {"first": normal(s, 3, 3), "second": normal(s, 3, 3, of=1)}),
     Call("explain.hidden.run", lambda s: tapped(s, read=["relu"], set={"mul": normal(s, 3, 3, 4, of=3)})),
     Call(
         "explain.hidden.smooth",

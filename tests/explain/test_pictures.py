@@ -5,8 +5,11 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from flax import linen
 
+from jaxrg import datasets, training
 from jaxrg.explain import hidden, transplants
 
 SIDE, CHANNELS, CLASSES = 8, 4, 3
@@ -67,6 +70,17 @@ LAYERS = transplants.layer_numbers(PARAMS, lambda params: [params["first"], para
 def test_without_relu_and_pooling_a_picture_is_the_transposed_jacobian(name):
     linear = functools.partial(score, PARAMS, activation=lambda x: x, pool=unpooled)
     np.testing.assert_array_equal(picture(name, linear, IMAGE), jax.grad(linear)(IMAGE))
+
+
+@pytest.mark.parametrize("layer", [linen.LayerNorm, linen.InstanceNorm, functools.partial(linen.GroupNorm, 2)])
+def test_the_clamp_of_a_variance_is_no_relu(layer):
+    """A normalisation without ReLU goes back by its transposed Jacobian."""
+    module = layer()
+    params = module.init(jax.random.key(0), jnp.ones((1, 3, 3, 4)))
+    maps = jnp.asarray(np.random.default_rng(3).normal(size=(1, 3, 3, 4)), jnp.float32)
+    function = lambda maps: jnp.sum(jnp.sin(module.apply(params, maps)))  # noqa: E731
+    assert "relu" not in {site.kind for site in hidden.taps(function, maps)}
+    np.testing.assert_allclose(hidden.deconvnet(function, maps), jax.grad(function)(maps), atol=1e-5)
 
 
 def test_a_deconvnet_depends_on_the_input_through_the_switches_alone():
@@ -151,6 +165,15 @@ def test_functional_reused_and_nested_relus_agree(name):
         np.testing.assert_allclose(found, expected, atol=1e-7)
 
 
+def test_loops_of_unknown_length_are_left_alone():
+    def function(x):
+        times = jax.lax.while_loop(lambda count: count < 3, lambda count: jnp.maximum(count, 0) + 1, 0.0)
+        return times * jnp.sum(jax.nn.relu(x) - jax.nn.relu(-x))
+
+    np.testing.assert_array_equal(hidden.deconvnet(function, IMAGE), jnp.full_like(IMAGE, 3))
+    np.testing.assert_array_equal(hidden.guided_backpropagation(function, IMAGE), 3 * (np.asarray(IMAGE) > 0))
+
+
 def test_against_the_rules_by_hand():
     """One hidden layer: f = w . relu(U x), whose pictures are sums over units."""
     random = np.random.default_rng(2)
@@ -190,6 +213,8 @@ def test_weights_are_randomised_from_the_output_down():
     for absolute, correlations in ((False, found.rank_correlation), (True, found.absolute_rank_correlation)):
         flat = np.abs(expected).reshape(4, -1) if absolute else expected.reshape(4, -1)
         np.testing.assert_allclose(correlations, [spearmanr(flat[0], row)[0] for row in flat], atol=1e-5)
+    still = hidden.weight_randomization(lambda params, image: 0 * image, PARAMS, fresh, LAYERS, IMAGE)
+    assert np.isnan(still.rank_correlation).all()  # nothing to rank: neither passed nor failed
     counts = [np.histogram(row, bins=100)[0] / row.size for row in expected]
     entropies = [-(share[share > 0] * np.log(share[share > 0])).sum() for share in counts]
     np.testing.assert_allclose(found.complexity, entropies, atol=0.02)  # a value on the edge of a bin may go either way
@@ -204,6 +229,35 @@ def test_a_smoothed_picture_is_the_mean_over_noise():
     assert np.abs((smoothed(jnp.float32(2), IMAGE) - expected) / error).max() < 5
     still = hidden.smooth(jax.random.key(0), linear, num_draws=2, noise=0)
     np.testing.assert_allclose(still(jnp.float32(2), IMAGE), 2 * IMAGE**2, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_guided_backpropagation_survives_random_layers_and_the_gradient_does_not():
+    """The published failure, on digits: layers above the first convolution are replaced."""
+    data = datasets.digits()
+
+    def loss_fn(key, params, batch):
+        outputs = jax.vmap(functools.partial(network, params, pool=unpooled))(batch[0])
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs, batch[1]))
+
+    selected = data.labels < CLASSES
+    images, labels = data.inputs[selected], data.labels[selected]
+    gradient, optimizer = training.gradient_of(loss_fn), optax.adam(1e-2)
+    data = images, labels
+    trained = training.fit(jax.random.key(0), gradient, optimizer, PARAMS, data, num_epochs=40, batch_size=50).params
+    assert float(loss_fn(None, trained, data)) < 0.2
+
+    def kept(name):
+        """Correlation ``[images]`` with the picture of the network whose upper two layers are random."""
+        explain = lambda params, image: picture(name, functools.partial(score, params, pool=unpooled), image)  # noqa: E731
+
+        def one(image):
+            return hidden.weight_randomization(explain, trained, parameters(5), LAYERS, image).absolute_rank_correlation
+
+        return np.asarray(jax.jit(functools.partial(jax.lax.map, one))(images[:40]))[:, 2]
+
+    difference = kept("guided") - kept("gradient")
+    assert difference.mean() > 5 * difference.std(ddof=1) / np.sqrt(len(difference))
 
 
 def test_signals_converge_where_a_rule_forgets_what_set_out():
@@ -227,6 +281,14 @@ def test_refusals():
         hidden.deconvnet(lambda x: jnp.argmax(x).astype(jnp.float32), IMAGE)
     with pytest.raises(ValueError, match="got operations without: round"):
         hidden.guided_backpropagation(lambda x: jnp.sum(jax.jit(jnp.round)(x)), IMAGE)
+    scanned = lambda x: jax.lax.scan(lambda carry, _: (jnp.floor(carry), None), x, length=2)[0].sum()  # noqa: E731
+    branches = lambda x: jax.lax.cond(x[0, 0] > 0, jnp.floor, jnp.ceil, x).sum()  # noqa: E731
+    for function, names in ((scanned, "floor"), (branches, "ceil, floor")):
+        with pytest.raises(ValueError, match=f"got operations without: {names}"):
+            hidden.deconvnet(function, IMAGE)
+    repeated = lambda x: jnp.sum(x) + jax.lax.while_loop(lambda c: c < 3, lambda c: c + 1, x[0, 0])  # noqa: E731
+    with pytest.raises(ValueError, match="got operations without: while"):
+        hidden.deconvnet(repeated, IMAGE)
     straight = lambda x: jnp.sum(x + jax.lax.stop_gradient(jnp.round(x) - x))  # noqa: E731
     np.testing.assert_array_equal(hidden.deconvnet(straight, IMAGE), jnp.ones_like(IMAGE))
     with pytest.raises(ValueError, match=r"function: expected one number of an input, got shape \(3,\)"):

@@ -144,6 +144,48 @@ def test_reading_changes_nothing_and_gives_what_the_layers_compute():
     np.testing.assert_array_equal(reading.values["apply/_Cnn/relu"], np.maximum(found, 0))
 
 
+def test_names_are_the_same_under_transformations_and_never_shared():
+    @jax.custom_jvp
+    def act(x):
+        return jnp.sin(x)
+
+    act.defjvp(lambda primals, tangents: (act(*primals), tangents[0]))
+
+    @jax.custom_jvp
+    def act_1(x):
+        return jnp.cos(x)
+
+    act_1.defjvp(lambda primals, tangents: (act_1(*primals), tangents[0]))
+
+    def net(x):
+        with jax.named_scope("layer"):
+            return jnp.tanh(x)
+
+    inside = jax.vmap(jax.value_and_grad(lambda x: jnp.sum(net(x))))
+    assert "layer/tanh" in names(inside, jnp.ones((2, 3)))
+    assert names(jax.jit(net), 0.5) == ["net/layer/tanh"]
+    assert len(names(lambda x: act(act(act(x))), 0.5)) == 3
+    collided = names(lambda x: act_1(act(act(x))), 0.5)
+    assert len(collided) == len(set(collided)) == 3
+
+
+def test_keys_and_complex_numbers_are_set_as_they_are():
+    def draw(key):
+        first, second = jax.random.split(key)
+        return jax.random.normal(first) + jax.random.normal(second)
+
+    key = jax.random.key(0)
+    (site,) = [site.name for site in hidden.taps(draw, key) if site.kind == "random_split"]
+    held = hidden.run(draw, key, read=[site])
+    assert float(hidden.run(draw, jax.random.key(1), set={site: held.values[site]}).output) == float(held.output)
+    wave = lambda x: jnp.abs(jnp.fft.fft(x))  # noqa: E731
+    site = next(site.name for site in hidden.taps(wave, jnp.ones(4)) if site.kind == "fft")
+    values = hidden.run(wave, jnp.arange(4.0), read=[site]).values[site]
+    np.testing.assert_allclose(
+        hidden.run(wave, jnp.ones(4), set={site: values}).output, wave(jnp.arange(4.0)), rtol=1e-6
+    )
+
+
 def test_a_site_set_to_its_own_value_changes_no_bit():
     with jax.disable_jit():  # operation by operation
         sites = names(CNN, INPUTS)
@@ -288,5 +330,11 @@ def test_refusals_name_what_is_there():
     summed = hidden.with_rules(lambda x: jnp.sum(jnp.sin(x)), {"sin": lambda pullback, g, x: jnp.sum(g)})
     with pytest.raises(ValueError, match=r"rules: expected cotangents of shapes \[\(2,\)\], got \[\(\)\]"):
         jax.grad(summed)(jnp.ones(2))
+    count = lambda x: jnp.sum(x > 0) * 2  # noqa: E731
+    for name, value in (("gt", 0.5), ("mul", 2.7), ("mul", lambda value: value.astype(jnp.float32))):
+        with pytest.raises(ValueError, match=rf"set\['{name}'\]: expected dtype (bool|int32), got float32"):
+            hidden.run(count, jnp.ones(2), set={name: value})
+    with pytest.raises(ValueError, match="set: expected one value for a site, got another one for 'apply/_Cnn/relu'"):
+        hidden.run(CNN, INPUTS, set={"apply/_Cnn/relu": 0.0, "_Cnn/relu": 1.0})
     with pytest.raises(ValueError, match=r"args\[0\]: expected arrays, got"):
         hidden.run(CNN, "image")

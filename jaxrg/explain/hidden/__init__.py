@@ -21,6 +21,7 @@ from jaxrg.explain.hidden.sanity import (
     WeightRandomization,
     complexity,
     cosine_convergence,
+    rank_correlation,
     smooth,
     weight_randomization,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "guided_backpropagation",
     "guided_rule",
     "interaction_changes",
+    "rank_correlation",
     "run",
     "smooth",
     "split",

@@ -34,8 +34,9 @@ from jaxrg.closures import as_partial
 from jaxrg.explain.attributions import grad_cam as grad_cam_of
 from jaxrg.explain.attributions.attribution import number_of
 from jaxrg.explain.hidden.derivatives import Rule, max_pool_rule
+from jaxrg.explain.hidden.evaluation import Plan, evaluate
+from jaxrg.explain.hidden.operations import blocked, operations, traced
 from jaxrg.explain.hidden.taps import run, split
-from jaxrg.explain.hidden.walk import Plan, blocked, evaluate, operations, traced
 
 
 class Strongest(NamedTuple):
@@ -65,6 +66,8 @@ def with_relu_rule(function: Callable, rule: Rule, args: tuple) -> tuple[list[An
     closed, structure = traced(as_partial(function), args)
     rules: dict[Any, tuple[Rule, int | None]] = {}
     for operation in operations(closed.jaxpr):
+        if operation.inside == "loop":  # through which nothing goes back
+            continue
         if operation.kind == "relu":
             rules[operation.path[:-1]] = rule, operation.operand
         elif operation.kind == "reduce_window_max" and (faster := max_pool_rule(operation.params)) is not None:
@@ -77,7 +80,7 @@ def check_differentiable(function: Callable, sample: Array) -> None:
     """Raise ValueError if nothing of the output's derivative comes back to the sample, with what stops it."""
     jaxpr = traced(as_partial(function), (sample,))[0].jaxpr
     passes, stops = blocked(jaxpr, [True])
-    if stops and not any(passes):
+    if stops and (not any(passes) or "while" in stops):
         names = ", ".join(sorted(set(stops)))
         raise ValueError(f"function: expected one with a derivative by its input, got operations without: {names}")
 
@@ -208,7 +211,7 @@ def unit(function: Callable[[Array], Array], site: str, index: int) -> Partial:
     Args:
         function: any function of one input.
         site: name of a site ``[..., units]``, whose other axes are positions.
-        index: which unit; another one does not compile anew.
+        index: which unit; another one does not compile anew, and one that is not there gives NaN.
 
     Raises:
         ValueError: no function, no index; when called, as `run`.

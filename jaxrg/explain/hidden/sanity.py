@@ -16,7 +16,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from jaxrg.base import PyTree, safe_divide
-from jaxrg.checks import as_count, as_floating, check_function, check_key, check_number, kind_of
+from jaxrg.checks import as_count, as_floating, as_floating_alike, check_function, check_key, check_number, kind_of
 from jaxrg.closures import as_partial
 from jaxrg.explain.hidden.derivatives import Rule
 from jaxrg.explain.hidden.pictures import check_differentiable, nan_of, with_relu_rule
@@ -29,7 +29,7 @@ class WeightRandomization(NamedTuple):
     """Pictures as more and more of a network is random, with 0, 1, ..., all layers replaced from the output down."""
 
     pictures: Array  # [num_layers + 1, *picture]
-    rank_correlation: Array  # [num_layers + 1], Spearman's, with the first picture; 1 at first
+    rank_correlation: Array  # [num_layers + 1], Spearman's, with the first picture; NaN of one that is constant
     absolute_rank_correlation: Array  # [num_layers + 1], of the absolute values
     complexity: Array  # [num_layers + 1]
 
@@ -91,9 +91,28 @@ def _ranks(values: Array) -> Array:
     return jnp.where(jnp.isnan(values), jnp.nan, 0.5 * (low + high).astype(values.dtype))
 
 
+def rank_correlation(first: ArrayLike, second: ArrayLike) -> Array:
+    """Spearman's rank correlation of two pictures, scalar; NaN if one is the same everywhere or has NaN.
+
+    Raises:
+        ValueError: pictures of different shapes, or without entries.
+
+    Example:
+        >>> float(rank_correlation(jnp.array([1.0, 2.0, 3.0]), jnp.array([10.0, 30.0, 20.0])))
+        0.5
+    """
+    left, right = as_floating_alike(first=first, second=second)
+    if not left.size or left.shape != right.shape:
+        raise ValueError(f"second: expected entries in the shape of first, {left.shape}, got shape {right.shape}")
+    return _rank_correlation_of(left.reshape(-1), right.reshape(-1))
+
+
 def _rank_correlation(first: Array, second: Array) -> Array:
     left, right = (ranks - jnp.mean(ranks) for ranks in (_ranks(first), _ranks(second)))
-    return safe_divide(jnp.sum(left * right), jnp.linalg.norm(left) * jnp.linalg.norm(right))
+    return jnp.sum(left * right) / (jnp.linalg.norm(left) * jnp.linalg.norm(right))
+
+
+_rank_correlation_of = jax.jit(_rank_correlation)
 
 
 NUM_BINS = 100  # as in the reference
@@ -193,7 +212,7 @@ def cosine_convergence(
         key: of the signals.
         function: outputs ``[...]`` of one input; the signals start at all of them.
         sample: one input.
-        sites: names of sites, as for `run`.
+        sites: names of sites outside of loops, as for `run`.
         rule: what a ReLU lets back: `gradient_rule`, `deconvnet_rule`, `guided_rule` or another `Rule`.
         num_pairs: of signals; a pair of which nothing comes back is left out, NaN if all are.
 

@@ -16,7 +16,8 @@ from jaxrg.base import PyTree
 from jaxrg.checks import PLAIN, as_array, check_function, kind_of
 from jaxrg.closures import as_partial
 from jaxrg.explain.hidden.derivatives import Rule
-from jaxrg.explain.hidden.walk import Operation, Plan, evaluate, operations, traced
+from jaxrg.explain.hidden.evaluation import Plan, evaluate
+from jaxrg.explain.hidden.operations import Operation, operations, traced
 
 
 class Site(NamedTuple):
@@ -43,11 +44,14 @@ def taps(function: Callable, *args: PyTree) -> list[Site]:
     classes whose ``__call__`` it was traced in (flax NNX), the names of jitted functions on the way, and its kind:
 
     - the primitive of JAX, as ``dot_general`` or ``add``;
-    - ``relu``, whether by `jax.nn.relu`, max(x, 0) or where(x > 0, x, 0): a clamp at zero anywhere is one;
-    - the name of a function with a derivative rule of its own, whose inside is no site.
+    - ``relu``, whether by `jax.nn.relu`, max(x, 0) or where(x > 0, x, 0), but for clamps that guard a root, a logarithm
+      or a denominator, as of a variance; x·[x > 0] and max(x, y) with an array y of zeros that the function holds are
+      not seen to be one;
+    - the name of a function with a derivative rule of its own (``relu6``, ``gelu``), whose inside is no site.
 
     Sites in a loop of known length (`jax.lax.scan`) stand for the values of all its steps. Values in a branch
-    (`jax.lax.cond`) or in a loop of unknown length are no sites.
+    (`jax.lax.cond`) or in a loop of unknown length are no sites. Names are the same under ``jit``, ``vmap`` and
+    ``grad``; with ``jax.disable_jit`` there are no jitted functions and no loops to name.
 
     Args:
         function: any function of ``args``.
@@ -61,7 +65,7 @@ def taps(function: Callable, *args: PyTree) -> list[Site]:
         ['sin', 'relu', 'add']
     """
     closed, _ = traced(_as_function(function), as_args(args))
-    return [site for site, operation in _sites(closed.jaxpr).values() if not operation.is_inside]
+    return [site for site, operation in _sites(closed.jaxpr).values() if not operation.inside]
 
 
 def run(
@@ -75,6 +79,7 @@ def run(
     A site is set before it is read, and before anything else sees it. Operation by operation, a site set to its own
     value changes no bit; compiled, it may keep XLA from fusing what is on either side of it, as reading does, and so
     change the rounding. Differentiable in the arguments and in what is set; under ``jit`` and ``vmap`` as any function.
+    What the function would change outside of itself, as a module its running averages, is not changed.
 
     Args:
         function: any function of ``args``.
@@ -140,7 +145,7 @@ class _Tail:
     site: str
 
     def __call__(self, function: Partial, value: Any, *args: PyTree) -> PyTree:
-        return _run(function, as_args(args), (), {self.site: as_array(self.site, value)}).output
+        return _run(function, as_args(args), (), {self.site: _as_array(self.site, value)}).output
 
 
 def with_rules(function: Callable, rules: Mapping[str, Rule]) -> Partial:
@@ -183,7 +188,7 @@ class _Ruled:
 @functools.partial(jax.jit, static_argnames="kinds")
 def _run_ruled(function: Partial, args: tuple[PyTree, ...], kinds: tuple[str, ...], rules: tuple[Rule, ...]) -> PyTree:
     closed, structure = traced(function, args)
-    found = list(operations(closed.jaxpr))
+    found = [operation for operation in operations(closed.jaxpr) if operation.inside != "loop"]
     sites = _sites(closed.jaxpr)
     chosen: dict = {}
     for kind, rule in zip(kinds, rules, strict=True):
@@ -203,6 +208,8 @@ def _run(function: Partial, args: tuple[PyTree, ...], read: tuple[str, ...], cha
     values, functions = {}, {}
     for name, change in changes.items():
         site, operation = sites[_resolve(name, sites)]
+        if operation.path in (*values, *functions):
+            raise ValueError(f"set: expected one value for a site, got another one for {site.name!r} by {name!r}")
         if isinstance(change, Partial):
             functions[operation.path] = Partial(_Checked(name, operation.aval.shape, operation.aval.dtype), change)
         else:
@@ -221,20 +228,33 @@ class _Checked:
     dtype: Any
 
     def __call__(self, change: Partial, value: Array) -> Array:
-        found = as_array(f"set[{self.name!r}]", change(value))
+        found = _as_array(self.name, change(value))
         if found.shape != self.shape:
             raise ValueError(f"set[{self.name!r}]: expected shape {self.shape}, got {found.shape}")
-        return found.astype(self.dtype)
+        return _as_dtype(self.name, found, self.dtype)
 
 
 def _as_value(name: str, value: Array, site: Site) -> Array:
     if value.shape not in ((), site.shape):
         raise ValueError(f"set[{name!r}]: expected shape {site.shape} or one number, got shape {value.shape}")
-    return jnp.broadcast_to(value.astype(site.dtype), site.shape)
+    return jnp.broadcast_to(_as_dtype(name, value, site.dtype), site.shape)
+
+
+def _as_dtype(name: str, value: Array, dtype: Any) -> Array:
+    """Real numbers for a floating site; else the very dtype, as nothing is rounded or wrapped in silence."""
+    is_real = any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_))
+    if value.dtype != dtype and not (is_real and jnp.issubdtype(dtype, jnp.floating)):
+        raise ValueError(f"set[{name!r}]: expected dtype {dtype}, got {value.dtype}")
+    return value if value.dtype == dtype else value.astype(dtype)
 
 
 def _as_change(name: str, value: Any) -> Any:
-    return as_partial(value) if callable(value) else as_array(f"set[{name!r}]", value)
+    return as_partial(value) if callable(value) else _as_array(name, value)
+
+
+def _as_array(name: str, value: Any) -> Array:
+    """Any array as it is, as of keys or complex numbers, and other numbers as one."""
+    return value if isinstance(value, Array) else as_array(f"set[{name!r}]", value)
 
 
 def _as_function(function: Callable) -> Partial:
@@ -260,10 +280,11 @@ def _sites(jaxpr: Jaxpr) -> dict[str, tuple[Site, Operation]]:
     found: dict[str, tuple[Site, Operation]] = {}
     counts: collections.Counter[str] = collections.Counter()
     for operation in operations(jaxpr):
-        name = ("?" if operation.is_inside else "") + "/".join((*operation.scope, operation.kind))
-        number = counts[name]
-        counts[name] += 1
-        name = f"{name}_{number}" if number else name
+        stem = ("?" if operation.inside else "") + "/".join((*operation.scope, operation.kind))
+        name = stem
+        while name in found:
+            counts[stem] += 1
+            name = f"{stem}_{counts[stem]}"
         shape = (*operation.lengths, *operation.aval.shape)
         found[name] = Site(name, operation.kind, shape, operation.aval.dtype), operation
     return found
