@@ -131,7 +131,7 @@ def layers_of(models: list[Trained], data: Data) -> Layers:
         [compression(values, labels, data) for values in hidden]
         for hidden, labels in ((after, data.labels), (before, data.labels), (after, types))
     ]
-    return Layers(*(np.array(found[name]) for name in found), np.array(bits), gap)
+    return Layers(**{name: np.array(each) for name, each in found.items()}, bits=np.array(bits), gap=gap)
 
 
 def ranked(model: Trained, data: Data, layer: int, ranks: tuple[int, ...]) -> dict[int, tuple[float, float]]:

@@ -10,7 +10,7 @@ principal axes; values, gradients and the bound are in float64, so that single p
 no accuracy.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -108,7 +108,7 @@ def as_penalties(name: str, value: Any) -> np.ndarray:
 
 
 def logistic_probes(
-    features: ArrayLike, labels: ArrayLike, penalties: ArrayLike, *, tolerance: float = 1e-10
+    features: ArrayLike, labels: ArrayLike, penalties: ArrayLike | Sequence[float], *, tolerance: float = 1e-10
 ) -> LogisticProbes:
     r"""Multinomial logistic regression with an L2 penalty on the weights, for one or more penalties.
 
