@@ -222,10 +222,9 @@ def physics_claims(stack: dict[str, list], flow: dict[str, list], best: tuple[fl
             end = f"; exact ceiling of any reader {limit:.3f}" if target == "K" else ""
             rows.append(Claim(f"{name}: R^2 of {target} by level", "-", "; ".join(texts),
                               f"{other[0]}: {'; '.join(beside)}{end}"))  # fmt: skip
-    currents, components = (r_squared(winding, form) for form in ("currents", "components"))
-    rows.append(
-        Claim("XY: R^2 of winding by decimation", "-", f"sines of turns {currents}", f"components {components}")
-    )
+    sines, turns, components = (r_squared(winding, form) for form in ("sines", "turns", "components"))
+    rows.append(Claim("XY: R^2 of winding by decimation", "-", f"sines of turns {sines}",
+                      f"turns, whose sum it is {turns}; components {components}"))  # fmt: skip
     return rows
 
 
