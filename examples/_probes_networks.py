@@ -95,7 +95,7 @@ def train(net: nets.Net, layers: Callable, data: Data, num_epochs: int, seed: in
 
     first = net.init(init_key, data.images[:1])
     batches = data.images[data.train], jnp.asarray(data.labels[data.train])
-    options = {"num_epochs": num_epochs, "batch_size": min(BATCH_SIZE, len(batches[1]))}
+    options: dict[str, Any] = {"num_epochs": num_epochs, "batch_size": min(BATCH_SIZE, len(batches[1]))}
     run = training.fit(train_key, training.gradient_of(loss_fn), optax.adam(1e-3), first, batches, **options)
     some = data.images[:20]
     np.testing.assert_allclose(layers(run.params, some)[-1], net.apply(run.params, some), atol=1e-3)

@@ -165,18 +165,20 @@ def winding_samples(side: int, couplings: np.ndarray, num_each: int, num_steps: 
 
 
 def turns(angles: np.ndarray) -> np.ndarray:
-    steps = np.roll(angles, -1, axis=2) - angles
-    wrapped = (steps + np.pi) % (2 * np.pi) - np.pi
-    return wrapped.sum(axis=2).mean(axis=1, keepdims=True) / (2 * np.pi)
+    return steps(angles).sum(axis=2).mean(axis=1, keepdims=True) / (2 * np.pi)
+
+
+def steps(angles: np.ndarray) -> np.ndarray:
+    """Turn from each spin to the next along its row, less than half a turn."""
+    return (np.roll(angles, -1, axis=2) - angles + np.pi) % (2 * np.pi) - np.pi
 
 
 def known_winding(angles: np.ndarray, winding: np.ndarray) -> list[dict[str, Known]]:
-    """From the spins that decimation keeps, level by level: their components, and the sines of turns between them."""
+    """From the spins that decimation keeps, level by level: components, and between them turns and sines of turns."""
     num_fit, levels = len(angles) * 2 // 3, []
     for level in range(int(np.log2(angles.shape[1]))):
         kept = angles[:, :: 2**level, :: 2**level]
         components = np.stack([np.cos(kept), np.sin(kept)], axis=-1)
-        currents = np.sin(np.roll(kept, -1, axis=2) - kept)
-        both = {"components": components, "currents": currents}
-        levels.append({name: known(values, winding.astype(np.float32), num_fit) for name, values in both.items()})
+        forms = {"components": components, "turns": steps(kept), "sines": np.sin(steps(kept))}
+        levels.append({name: known(values, winding.astype(np.float32), num_fit) for name, values in forms.items()})
     return levels

@@ -131,7 +131,7 @@ def layers_of(models: list[Trained], data: Data) -> Layers:
         [compression(values, labels, data) for values in hidden]
         for hidden, labels in ((after, data.labels), (before, data.labels), (after, types))
     ]
-    return Layers(*(np.array(found[name]) for name in found), np.array(bits), gap)
+    return Layers(**{name: np.array(each) for name, each in found.items()}, bits=np.array(bits), gap=gap)
 
 
 def ranked(model: Trained, data: Data, layer: int, ranks: tuple[int, ...]) -> dict[int, tuple[float, float]]:
@@ -222,17 +222,16 @@ def physics_claims(stack: dict[str, list], flow: dict[str, list], best: tuple[fl
             end = f"; exact ceiling of any reader {limit:.3f}" if target == "K" else ""
             rows.append(Claim(f"{name}: R^2 of {target} by level", "-", "; ".join(texts),
                               f"{other[0]}: {'; '.join(beside)}{end}"))  # fmt: skip
-    currents, components = (r_squared(winding, form) for form in ("currents", "components"))
-    rows.append(
-        Claim("XY: R^2 of winding by decimation", "-", f"sines of turns {currents}", f"components {components}")
-    )
+    sines, turns, components = (r_squared(winding, form) for form in ("sines", "turns", "components"))
+    rows.append(Claim("XY: R^2 of winding by decimation", "-", f"sines of turns {sines}",
+                      f"turns, whose sum it is {turns}; components {components}"))  # fmt: skip
     return rows
 
 
 # %%
 def draw_networks(found: dict[str, Layers], used: Used, data: Data) -> Figure:
     """Accuracy by layer of each network with its controls, and what interventions do."""
-    figure, grid = style.new_figure(1, 3, size=(14, 4.2))
+    figure, grid = style.new_figure(1, len(found) + 1, size=(4.7 * len(found) + 4.7, 4.2))
     for axes, (name, each) in zip(grid[0], found.items(), strict=False):
         lines = (
             ("digit, trained", each.trained, style.RED),
@@ -248,13 +247,13 @@ def draw_networks(found: dict[str, Layers], used: Used, data: Data) -> Figure:
         axes.set_xticks(range(count), ["image", *map(str, range(1, count - 1)), "logits"])
         axes.set(xlabel=f"layer of the {name}", ylabel="held-out accuracy of the probe", ylim=(0, 1.03))
     grid[0][0].legend(fontsize=8)
-    axes = grid[0][2]
+    axes = grid[0][-1]
     names = list(used.erased)
     for place, name in enumerate(names):
         mean, error = mean_and_error(used.erased[name])
         colour = style.GREY if name in ("nothing", "random labels") else style.RED if name == "digit" else style.GREEN
         axes.bar(place, float(mean), yerr=float(error), color=colour, capsize=3)
-    axes.axhline(1 / NUM_CLASSES, color="grey", linestyle=":")
+    axes.axhline(chance(data), color="grey", linestyle=":")
     axes.set_xticks(range(len(names)), names)
     axes.set(xlabel="erased from a layer of the MLP", ylabel="accuracy of the network", ylim=(0, 1.03))
     return figure

@@ -72,5 +72,8 @@ CALLS = [
         lambda s: {"probes": classifiers(s)} | labelled(s) | {"rank": 1},
     ),
     Call("explain.probes.regression_scores", lambda s: {"probes": readers(s)} | with_targets(s)),
-    Call("explain.probes.ridge_probes", lambda s: with_targets(s) | {"penalties": np.float32([0.5, 0.1 * (s + 1)])}),
+    Call(
+        "explain.probes.ridge_probes",
+        lambda s: with_targets(s) | {"penalties": np.array([0.5, 0.1 * (s + 1)], np.float32)},
+    ),
 ]

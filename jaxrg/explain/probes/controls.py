@@ -1,6 +1,7 @@
 """What keeps a probe from learning the task by itself: random labels of the same kind, code lengths, low ranks."""
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -68,7 +69,12 @@ class CodeLength(NamedTuple):
 
 
 def code_length(
-    key: Array, features: ArrayLike, labels: ArrayLike, penalties: ArrayLike, *, tolerance: float = 1e-6
+    key: Array,
+    features: ArrayLike,
+    labels: ArrayLike,
+    penalties: ArrayLike | Sequence[float],
+    *,
+    tolerance: float = 1e-6,
 ) -> CodeLength:
     r"""Minimum description length of a task by a linear probe: the online code of its labels, block by block.
 

@@ -1,6 +1,6 @@
 """Whether a network uses what a probe reads: move or erase it, and run the rest of the network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -93,7 +93,9 @@ def _erase(hidden: Array, mean: Array, readers: Array, directions: Array) -> Arr
     return (flat - jnp.matmul(read, directions.T, precision="highest")).reshape(hidden.shape)
 
 
-def intervene(tail: Callable[[Array], PyTree], hidden: ArrayLike, directions: ArrayLike, amounts: ArrayLike) -> PyTree:
+def intervene(
+    tail: Callable[[Array], PyTree], hidden: ArrayLike, directions: ArrayLike, amounts: ArrayLike | Sequence[float]
+) -> PyTree:
     r"""What the rest of a network makes of hidden values that are moved along directions.
 
     .. math:: \mathrm{tail}(h + a\, d / \|d\|)

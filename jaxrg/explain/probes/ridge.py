@@ -1,5 +1,6 @@
 """Linear readers of continuous targets, for all penalties from one singular value decomposition."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -35,7 +36,7 @@ def as_matrices(**values: ArrayLike) -> list[Array]:
     return [array.reshape(len(array), -1) for array in arrays]
 
 
-def ridge_probes(features: ArrayLike, targets: ArrayLike, penalties: ArrayLike) -> RidgeProbes:
+def ridge_probes(features: ArrayLike, targets: ArrayLike, penalties: ArrayLike | Sequence[float]) -> RidgeProbes:
     r"""Ridge regression with a free bias, and its leave-one-out error, for all penalties at once.
 
     .. math:: \min_{w, b} \frac1n \sum_i (y_i - w \cdot x_i - b)^2 + \lambda \|w\|^2, \qquad
