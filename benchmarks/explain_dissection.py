@@ -20,6 +20,7 @@ from jaxrg.explain import dissection
 
 RESIDENT = Path("/proc/self/statm")
 SIDE, NUM_UNITS, NUM_IMAGES, SECONDS_BETWEEN = 64, 256, 10_000, 0.002
+NUM_FULL = 1_000  # images whose maps have as many positions as pixels
 
 Record = dict[str, Any]
 
@@ -144,6 +145,6 @@ def run(*, quick: bool) -> list[Record]:
     maps_fn = _layer(num_units, 4)
     records = _whole(scenes, maps_fn, 32, "dissection")
     if not quick:
-        records += _whole(scenes, _layer(num_units, 1), 8, "dissection_full_maps")
+        records += _whole(_first(scenes, NUM_FULL), _layer(num_units, 1), 8, "dissection_full_maps")
     few, width = (32, 16) if quick else (512, 64)
     return [*records, _against_numpy(_first(scenes, few), maps_fn, 32), _precision(_first(scenes, few), width)]
