@@ -1,6 +1,5 @@
 """Networks for the study of probes: their layers, the probes of each, and what interventions on one layer do."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +8,7 @@ import numpy as np
 import optax
 
 from jaxrg import datasets, nets, training
+from jaxrg.explain import hidden as taps
 from jaxrg.explain import probes
 
 PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)
@@ -31,11 +31,18 @@ class Data(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A network as its layers, with the parameters it began and ended with."""
+    """A network, where it is looked at, and the parameters it began and ended with."""
 
-    layers: Callable[[Any, jax.Array], list[jax.Array]]
+    net: nets.Net
+    sites: list[str]
     first: Any
     last: Any
+
+    def layers(self, params: Any, inputs: jax.Array) -> list[jax.Array]:
+        """Images, the values at every site, logits, each ``[images, features]``."""
+        reading = taps.run(self.net.apply, params, inputs, read=self.sites)
+        values = [inputs, *(reading.values[site] for site in self.sites), reading.output]
+        return [each.reshape(len(inputs), -1) for each in values]
 
 
 def data_of(sizes: tuple[int, int, int]) -> Data:
@@ -51,43 +58,12 @@ def data_of(sizes: tuple[int, int, int]) -> Data:
     return Data(images, labels, tags, types, *parts)
 
 
-def mlp_layers(params: Any, inputs: jax.Array) -> list[jax.Array]:
-    """Images, every hidden layer, logits."""
-    found = [inputs.reshape(len(inputs), -1)]
-    found += mlp_tail(params, 0, found[0], is_all=True)
-    return found
+def sites_of(net: nets.Net, params: Any, inputs: jax.Array, kind: str) -> list[str]:
+    """Names of the values that are looked at, the operations of a kind: ReLUs, or the divisions of average pools."""
+    return [site.name for site in taps.taps(net.apply, params, inputs) if site.kind == kind]
 
 
-def mlp_tail(params: Any, layer: int, hidden: jax.Array, *, is_all: bool = False) -> Any:
-    """What a perceptron makes of the values of one of its layers."""
-    dense = [params["params"][f"Dense_{index}"] for index in range(len(params["params"]))]
-    found = []
-    for index, each in enumerate(dense[layer:], layer):
-        hidden = hidden @ each["kernel"] + each["bias"][None]
-        hidden = jax.nn.relu(hidden) if index + 1 < len(dense) else hidden
-        found.append(hidden)
-    return found if is_all else hidden
-
-
-def cnn_layers(params: Any, inputs: jax.Array) -> list[jax.Array]:
-    """Images, every layer of maps after its pool, logits."""
-    hidden, weights = inputs[..., None], params["params"]
-    found = [inputs.reshape(len(inputs), -1)]
-    for index in range(len(weights) - 1):
-        each = weights[f"Conv_{index}"]
-        hidden = jax.lax.conv_general_dilated(
-            hidden, each["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-        hidden = jax.nn.relu(hidden + each["bias"][None, None, None])
-        rows, columns = (side // 2 for side in hidden.shape[1:3])
-        pooled = hidden[:, : 2 * rows, : 2 * columns].reshape(len(hidden), rows, 2, columns, 2, -1)
-        hidden = jnp.mean(pooled, axis=(2, 4))
-        found.append(hidden.reshape(len(hidden), -1))
-    last = weights["Dense_0"]
-    return [*found, found[-1] @ last["kernel"] + last["bias"][None]]
-
-
-def train(net: nets.Net, layers: Callable, data: Data, num_epochs: int, seed: int) -> Trained:
+def train(net: nets.Net, kind: str, data: Data, num_epochs: int, seed: int) -> Trained:
     init_key, train_key = jax.random.split(jax.random.key(seed))
 
     def loss_fn(key, params, batch):
@@ -97,9 +73,7 @@ def train(net: nets.Net, layers: Callable, data: Data, num_epochs: int, seed: in
     batches = data.images[data.train], jnp.asarray(data.labels[data.train])
     options: dict[str, Any] = {"num_epochs": num_epochs, "batch_size": min(BATCH_SIZE, len(batches[1]))}
     run = training.fit(train_key, training.gradient_of(loss_fn), optax.adam(1e-3), first, batches, **options)
-    some = data.images[:20]
-    np.testing.assert_allclose(layers(run.params, some)[-1], net.apply(run.params, some), atol=1e-3)
-    return Trained(jax.jit(layers), first, run.params)
+    return Trained(net, sites_of(net, first, data.images[:1], kind), first, run.params)
 
 
 # What can be read
@@ -155,7 +129,8 @@ def interventions(model: Trained, data: Data, layer: int, num_random: int) -> Us
     """Move the values of a layer of a perceptron along probes, and erase what they read."""
     hidden = model.layers(model.last, data.images)[layer]
     labels, tests = data.labels[data.test], hidden[data.test]
-    tail = lambda values: mlp_tail(model.last, layer, values)  # noqa: E731
+    after = taps.split(model.net.apply, model.sites[layer - 1])[1]
+    tail = lambda values: after(values, model.last, data.images[data.test])  # noqa: E731
     digit, mark = read(hidden, data.labels, data), read(hidden, data.tags, data)
     spread = hidden[data.fit] - jnp.mean(hidden[data.fit], axis=0, keepdims=True)
     length = 0.5 * jnp.sqrt(jnp.mean(jnp.sum(spread**2, axis=1)))

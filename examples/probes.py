@@ -31,11 +31,9 @@ from _probes_networks import (
     Data,
     Trained,
     Used,
-    cnn_layers,
     compression,
     data_of,
     interventions,
-    mlp_layers,
     read,
     train,
 )
@@ -294,12 +292,12 @@ def main(smoke: bool = False, out: str = "out/probes") -> None:
         print(f"{time.process_time():5.0f} s of processor time: {what}", flush=True)
 
     data = data_of(scale.sizes)
-    kinds: dict[str, Any] = {MLP: (nets.mlp(scale.widths), mlp_layers)}
+    kinds: dict[str, Any] = {MLP: (nets.mlp(scale.widths), "relu")}
     if scale.channels:
-        kinds[CNN] = nets.cnn(scale.channels, NUM_CLASSES), cnn_layers
+        kinds[CNN] = nets.cnn(scale.channels, NUM_CLASSES), "div"  # of its pools
     models = {
-        name: [train(net, layers, data, scale.num_epochs, seed) for seed in range(scale.num_seeds)]
-        for name, (net, layers) in kinds.items()
+        name: [train(net, kind, data, scale.num_epochs, seed) for seed in range(scale.num_seeds)]
+        for name, (net, kind) in kinds.items()
     }
     done("networks trained")
     found = {name: layers_of(each, data) for name, each in models.items()}

@@ -15,12 +15,12 @@ from jaxrg.checks import as_floating, check_shape
 from jaxrg.explain.dissection._batches import as_concepts, as_images, as_masks, check_labels
 from jaxrg.explain.dissection.placement import (
     Anchor,
-    Taps,
+    Interpolation,
     as_anchor,
     as_maps,
     enlarge,
     interpolation_matrix,
-    taps_of,
+    interpolation_of,
 )
 
 WORD = 32
@@ -153,19 +153,19 @@ def _pearson(sums: Any, concept_pixels: np.ndarray, num_pixels: int) -> np.ndarr
 
 def active_words(
     maps_fn: Any, images: Array, thresholds: Array, shape: tuple[int, ...], anchor: Any
-) -> tuple[Array, Array, tuple[Taps, Taps]]:
-    """Active pixels, uint32 ``[images, words, units]``, the maps, and their taps."""
+) -> tuple[Array, Array, tuple[Interpolation, Interpolation]]:
+    """Active pixels, uint32 ``[images, words, units]``, the maps, and the interpolation between them."""
     maps = as_maps("maps_fn", maps_fn(images), len(images))
     check_shape("thresholds", thresholds, maps.shape[-1:])
     rows, columns = maps.shape[1:3]
     if (rows - columns) * (shape[0] - shape[1]) < 0:
         raise ValueError(f"concepts: expected rows and columns as of maps with {rows} x {columns}, got {shape}")
-    taps = taps_of(anchor, (rows, columns), shape)
+    between = interpolation_of(anchor, (rows, columns), shape)
 
     def of_image(values: Array) -> Array:
-        return pack(enlarge(values[None], taps)[0] > thresholds[None, None], 0).reshape(-1, len(thresholds))
+        return pack(enlarge(values[None], between)[0] > thresholds[None, None], 0).reshape(-1, len(thresholds))
 
-    return lax.map(of_image, maps), maps, taps  # one by one, so that the pixels of one stay in a cache
+    return lax.map(of_image, maps), maps, between  # one by one, so that the pixels of one stay in a cache
 
 
 def pack(is_set: Array, axis: int) -> Array:
@@ -226,13 +226,13 @@ def _overlaps_of_batch(
     is_real = jnp.arange(len(images), dtype=jnp.int32) < num_real
     masks, num_wrong = masks_of(concepts_fn, images, given, len(membership))
     masks = masks & is_real[:, None, None, None]
-    active, maps, taps = active_words(maps_fn, images, thresholds, masks.shape[2:], anchor)
+    active, maps, between = active_words(maps_fn, images, thresholds, masks.shape[2:], anchor)
     active = jnp.where(is_real[:, None, None], active, 0)
     centred = jnp.where(is_real[:, None, None, None], maps - thresholds[None, None, None], 0)
     has_nan = jnp.any(jnp.isnan(maps), axis=(0, 1, 2))
     pixels = jnp.int32(masks[0, 0].size)
     found = overlaps(active, concept_words(masks), membership)
-    return found, _moments(centred, masks, taps), pixels, has_nan, num_wrong
+    return found, _moments(centred, masks, between), pixels, has_nan, num_wrong
 
 
 def masks_of(concepts_fn: Any, images: Array, given: Any, num_concepts: int) -> tuple[Array, Array]:
@@ -243,9 +243,9 @@ def masks_of(concepts_fn: Any, images: Array, given: Any, num_concepts: int) -> 
     return as_masks(found, num_concepts)
 
 
-def _moments(maps: Array, masks: Array, taps: tuple[Taps, Taps]) -> Moments:
+def _moments(maps: Array, masks: Array, between: tuple[Interpolation, Interpolation]) -> Moments:
     """Interpolation is linear: masks are summed over what each position reaches, instead of maps being enlarged."""
-    rows, columns = (interpolation_matrix(part, side) for part, side in zip(taps, maps.shape[1:3], strict=True))
+    rows, columns = (interpolation_matrix(part, side) for part, side in zip(between, maps.shape[1:3], strict=True))
     everywhere = jnp.ones((len(masks), 1, *masks.shape[2:]), bool)
     pixels = jnp.concatenate([masks, everywhere], axis=1).astype(jnp.float32)
     reached = jnp.einsum("ncyx,yi,xj->cnij", pixels, rows, columns, precision="highest")

@@ -19,7 +19,7 @@ class Anchor(NamedTuple):
     stride: Any  # two numbers, pixels from one position to the next
 
 
-class Taps(NamedTuple):
+class Interpolation(NamedTuple):
     """Of every pixel along one axis, the two positions it lies between."""
 
     index: Array  # int32 [pixels], the lower one
@@ -73,18 +73,20 @@ def as_anchor(anchor: Any) -> Anchor | None:
     return Anchor(offset, stride)
 
 
-def taps_of(anchor: Anchor | None, maps_shape: Sequence[int], image_shape: Sequence[int]) -> tuple[Taps, Taps]:
-    """Taps of rows and columns; beyond the outermost positions the map goes on as it is at its edge."""
+def interpolation_of(
+    anchor: Anchor | None, maps_shape: Sequence[int], image_shape: Sequence[int]
+) -> tuple[Interpolation, Interpolation]:
+    """Interpolation of rows and columns; beyond the outermost positions the map goes on as it is at its edge."""
     if anchor is None:
         stride = np.divide(image_shape, maps_shape).astype(np.float32)
         anchor = Anchor(jnp.asarray((stride - 1) / 2), jnp.asarray(stride))
-    taps = []
+    between = []
     for axis, (positions, pixels) in enumerate(zip(maps_shape, image_shape, strict=True)):
         place = (jnp.arange(pixels, dtype=jnp.float32) - anchor.offset[axis]) / anchor.stride[axis]
         place = jnp.clip(place, 0, positions - 1)
         lower = jnp.minimum(jnp.floor(place), max(positions - 2, 0))
-        taps.append(Taps(lower.astype(jnp.int32), place - lower))
-    return taps[0], taps[1]
+        between.append(Interpolation(lower.astype(jnp.int32), place - lower))
+    return between[0], between[1]
 
 
 def upsample(maps: Any, shape: Sequence[int], *, anchor: Anchor | None = None) -> Array:
@@ -126,24 +128,24 @@ def as_maps(name: str, value: Any, num_images: int | None = None) -> Array:
 
 @functools.partial(jax.jit, static_argnames="shape")
 def _upsample(maps: Array, anchor: Anchor | None, *, shape: tuple[int, ...]) -> Array:
-    return enlarge(maps, taps_of(anchor, maps.shape[1:3], shape))
+    return enlarge(maps, interpolation_of(anchor, maps.shape[1:3], shape))
 
 
-def enlarge(maps: Array, taps: tuple[Taps, Taps]) -> Array:
+def enlarge(maps: Array, between: tuple[Interpolation, Interpolation]) -> Array:
     """Maps interpolated along columns, then along rows."""
-    return _between(_between(maps, taps[1], 2), taps[0], 1)
+    return _between(_between(maps, between[1], 2), between[0], 1)
 
 
-def _between(values: Array, taps: Taps, axis: int) -> Array:
+def _between(values: Array, between: Interpolation, axis: int) -> Array:
     """Values between the positions along one axis."""
-    weight = taps.weight.reshape([-1 if along == axis else 1 for along in range(values.ndim)])
-    lower, upper = (jnp.take(values, taps.index + step, axis=axis, mode="clip") for step in (0, 1))
+    weight = between.weight.reshape([-1 if along == axis else 1 for along in range(values.ndim)])
+    lower, upper = (jnp.take(values, between.index + step, axis=axis, mode="clip") for step in (0, 1))
     return lower * (1 - weight) + upper * weight
 
 
-def interpolation_matrix(taps: Taps, num_positions: int) -> Array:
+def interpolation_matrix(between: Interpolation, num_positions: int) -> Array:
     """``[pixels, positions]`` with which interpolation along one axis multiplies."""
     position = jnp.arange(num_positions, dtype=jnp.int32)[None]
-    index, weight = taps.index[:, None], taps.weight[:, None]
+    index, weight = between.index[:, None], between.weight[:, None]
     upper = jnp.minimum(index + 1, num_positions - 1)
     return jnp.where(position == index, 1 - weight, 0) + jnp.where(position == upper, weight, 0)

@@ -10,7 +10,7 @@ from jax import Array, lax
 from jaxrg.checks import as_count
 from jaxrg.explain.dissection._batches import as_concepts, as_images, as_result, check_labels
 from jaxrg.explain.dissection.overlaps import masks_of
-from jaxrg.explain.dissection.placement import Anchor, as_anchor, as_maps, enlarge, taps_of
+from jaxrg.explain.dissection.placement import Anchor, as_anchor, as_maps, enlarge, interpolation_of
 from jaxrg.explain.dissection.quantiles import check_size
 
 
@@ -78,7 +78,7 @@ def _keys_and_masks(
 ) -> tuple[Array, Array, Array, Array]:
     masks, num_wrong = masks_of(concepts_fn, images, given, len(membership))
     maps = as_maps("maps_fn", maps_fn(images), len(images))
-    values = enlarge(maps, taps_of(anchor, maps.shape[1:3], masks.shape[2:]))
+    values = enlarge(maps, interpolation_of(anchor, maps.shape[1:3], masks.shape[2:]))
     bits = lax.bitcast_convert_type(jnp.where(values == 0, 0, values), jnp.uint32)  # both zeros are one number
     keys = jnp.where(bits >> 31 > 0, ~bits, bits | np.uint32(2**31))  # ordered as the numbers are
     return (keys >> 16).astype(jnp.uint16), masks, jnp.any(jnp.isnan(maps), axis=(0, 1, 2)), num_wrong
