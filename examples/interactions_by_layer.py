@@ -108,6 +108,8 @@ class Shares(NamedTuple):
     new: np.ndarray
     by_chance: np.ndarray  # kept with the interactions of a layer shuffled within their orders
     same_layer: np.ndarray  # kept by a second classifier of the same layer, relative to the first
+    appeared: np.ndarray  # new in the next layer, or in the output after the last one
+    dropped: np.ndarray  # and forgotten there
     output: np.ndarray  # [n] strength of the output's interactions
 
 
@@ -119,29 +121,32 @@ def measure(params: Any, train_set: datasets.Dataset, images: jax.Array, scale: 
     nothing = jnp.zeros((WIDTH, NUM_CLASSES)), jnp.zeros(NUM_CLASSES)
     output = tables(params, nothing, site=OUTPUT, **given)
     strength = np.asarray(jnp.sum(interactions.order_strengths(output).total, axis=0))
-    rows = []
-    for number, site in enumerate(SITES[-scale.num_layers :]):
-        layer = tables(params, reader(params, site, inputs, labels), site=site, **given)
+    rows, sites = [], SITES[-scale.num_layers :]
+    layers = [tables(params, reader(params, site, inputs, labels), site=site, **given) for site in sites]
+    for number, (site, layer, after) in enumerate(zip(sites, layers, [*layers[1:], output], strict=True)):
         halves = [
             tables(params, reader(params, site, inputs[part], labels[part]), site=site, **given)
             for part in (slice(half), slice(half, None))
         ]
         keys = jax.random.split(jax.random.key(number), len(layer))
         shuffled = jax.vmap(explain.shuffled_within_sizes)(keys, layer)
-        changes = hidden.interaction_changes(layer, output)
+        changes, step = hidden.interaction_changes(layer, output), hidden.interaction_changes(layer, after)
         total = jnp.sum(interactions.order_strengths(halves[0]).total[:, 1:])
         rows.append(
             [
                 *(jnp.sum(part, axis=0) for part in (changes.kept, changes.forgotten, changes.new)),
                 jnp.sum(hidden.interaction_changes(shuffled, output).kept, axis=0),
                 jnp.sum(hidden.interaction_changes(*halves).kept, axis=0) / total,
+                *(jnp.sum(part, axis=0) for part in (step.new, step.forgotten)),
             ]
         )
     # Without order 0, which is the score of the baseline.
-    kept, forgotten, new, by_chance, same_layer = (np.stack(parts)[:, 1:] for parts in zip(*rows, strict=True))
-    strength = strength[1:]
-    total = strength.sum()
-    return Shares(kept / total, forgotten / total, new / total, by_chance / total, same_layer, strength / total)
+    kept, forgotten, new, by_chance, same_layer, appeared, dropped = (
+        np.stack(parts)[:, 1:] for parts in zip(*rows, strict=True)
+    )
+    total = strength[1:].sum()
+    shares = (part / total for part in (kept, forgotten, new, by_chance))
+    return Shares(*shares, same_layer, appeared / total, dropped / total, strength[1:] / total)
 
 
 def stages_of(found: dict[str, list[Shares]]) -> list[str]:
@@ -173,6 +178,15 @@ def claims_of(found: dict[str, list[Shares]]) -> list[Claim]:
                 f"untrained {plus_minus(share(untrained, 'forgotten', layer))}",
             ),
         ]
+        rows.append(
+            Claim(
+                f"{stage} to the next: new, forgotten",
+                "both, layer by layer",
+                f"{plus_minus(share(trained, 'appeared', layer))}, {plus_minus(share(trained, 'dropped', layer))}",
+                f"untrained {plus_minus(share(untrained, 'appeared', layer))}, "
+                f"{plus_minus(share(untrained, 'dropped', layer))}",
+            )
+        )
     for kind, orders in (("low", slice(LOW)), ("high", slice(LOW, None))):
         kept = [[each.kept[layer][orders].sum() / each.output[orders].sum() for each in trained] for layer in (0, -1)]
         chance = [each.by_chance[-1][orders].sum() / each.output[orders].sum() for each in trained]

@@ -156,6 +156,12 @@ class Unlabelled(NamedTuple):
     steepest: tuple[float, float]  # where it grows fastest, and its error
 
 
+def most_prominent(curve: np.ndarray) -> int:
+    """Where a curve rises most above its lowest points on either side: the middle peak, as both ends are trivial."""
+    lowest = np.maximum(np.minimum.accumulate(curve), np.minimum.accumulate(curve[::-1])[::-1])
+    return int(np.argmax(curve - lowest))
+
+
 def without_labels(spins: Spins, scale: Scale, number: int) -> Unlabelled:
     """One network learns all cuts of the line of temperatures, and the temperature."""
     at = spins.at
@@ -165,24 +171,22 @@ def without_labels(spins: Spins, scale: Scale, number: int) -> Unlabelled:
     net, loss = network(scale, len(cuts) + 1), cuts_and_temperature
     outputs = train(jax.random.key(10), net, loss, spins.flat, targets, scale.num_epochs[number])[1](spins.test)
     is_right = (outputs[..., :-1] > 0) == is_below[:, None]  # [temperatures, chains, cuts]
-    near = np.abs(cuts - TC) < 0.2
     curves = np.stack([resampled(1, is_right[..., cut].astype(float)).mean(1) for cut in range(len(cuts))], axis=1)
-    peaks = cuts[near][np.argmax(curves[:, near], axis=1)]
+    peaks = cuts[[most_prominent(curve) for curve in curves]]
     confusion = is_right.mean((0, 1))
     predicted = outputs[..., -1] + middle
     slopes = np.gradient(resampled(2, predicted) - at, at, axis=1)
-    inner = np.abs(at - TC) < 0.4
-    steepest = at[inner][np.argmax(slopes[:, inner], axis=1)]
+    steepest = at[np.argmax(slopes, axis=1)]
     divergence = predicted.mean(1) - at
     best = exact.optimal_predictor(spins.table, at.astype(np.float32))
     return Unlabelled(
         cuts,
         confusion,
         np.asarray(exact.optimal_confusion(spins.table))[1:-1],
-        (float(cuts[near][np.argmax(confusion[near])]), float(peaks.std())),
+        (float(cuts[most_prominent(confusion)]), float(peaks.std())),
         divergence,
         np.asarray(best.means) - at,
-        (float(at[inner][np.argmax(np.gradient(divergence, at)[inner])]), float(steepest.std())),
+        (float(at[np.argmax(np.gradient(divergence, at))]), float(steepest.std())),
     )
 
 
@@ -257,9 +261,8 @@ def claims_of(
     tc, nu = extrapolated([one.place for one in by_size], sizes), exponent([one.slope for one in by_size], sizes)
     optimal_nu = exponent([(one.optimal.slope, one.slope[1]) for one in by_size], sizes)[0]
     of_ends = extrapolated([one.ends for one in by_size], sizes)
-    middle = np.argmax(np.where(np.abs(found.cuts - TC) < 0.2, found.optimal_confusion, 0))
-    inner = np.abs(spins.at - TC) < 0.4
-    steepest = spins.at[inner][np.argmax(np.gradient(found.optimal_divergence, spins.at)[inner])]
+    middle = most_prominent(found.optimal_confusion)
+    steepest = spins.at[np.argmax(np.gradient(found.optimal_divergence, spins.at))]
     energy = of_energy(spins)
     return [
         Claim(

@@ -70,22 +70,25 @@ def run(params: dict[str, Any], images: jax.Array, network: Callable, repeats: i
         )
         for name in ("deconvnet", "gradcam")
     ]
-    right = {name: (_is_right(ours), _is_right(theirs)) for name, (ours, theirs) in cases().items()}
-    for name, (is_ours, is_theirs) in right.items():
-        print(f"  {name:<60} jaxrg {is_ours!s:<6} captum {is_theirs}")
-    counts = [sum(pair[place] for pair in right.values()) for place in (0, 1)]
+    outcomes = {name: (_outcome(ours), _outcome(theirs)) for name, (ours, theirs) in cases().items()}
+    for name, (ours, theirs) in outcomes.items():
+        print(f"  {name:<60} jaxrg {ours:<6} captum {theirs}")
+    counts = [sum(pair[place] == "right" for pair in outcomes.values()) for place in (0, 1)]
     return [
         *results,
-        record("picture_cases_right", counts[0], f"of {len(right)}", peer="captum", peer_value=counts[1], ratio=None),
+        record(
+            "picture_cases_right", counts[0], f"of {len(outcomes)}", peer="captum", peer_value=counts[1], ratio=None
+        ),
     ]
 
 
-def _is_right(check: Callable[[], Any]) -> bool:
+def _outcome(check: Callable[[], Any]) -> str:
+    """Whether a picture is as defined; what is raised is no picture."""
     try:
         found, expected = check()
-    except (AssertionError, RuntimeError, ValueError, AttributeError):
-        return False
-    return bool(np.allclose(np.asarray(found), np.asarray(expected), atol=1e-6))
+    except (AssertionError, RuntimeError, ValueError, AttributeError) as error:
+        return f"raises {type(error).__name__}: {error}"[:80]
+    return "right" if np.allclose(np.asarray(found), np.asarray(expected), atol=1e-6) else "wrong"
 
 
 class _Functional(nn.Module):

@@ -297,5 +297,8 @@ def test_refusals():
         hidden.grad_cam(functools.partial(score, PARAMS), IMAGE, "div")
     with pytest.raises(ValueError, match="num_top: expected at most the 3 inputs, got 9"):
         hidden.strongest(functools.partial(network, PARAMS), IMAGES, "relu_1")
+    looped = lambda x: jax.lax.scan(lambda carry, _: (jnp.sin(carry), None), x, length=2)[0]  # noqa: E731
+    with pytest.raises(ValueError, match="sites: expected sites outside of loops, got 'scan/sin'"):
+        hidden.cosine_convergence(jax.random.key(0), looped, IMAGE, ["sin"], hidden.gradient_rule)
     with pytest.raises(ValueError, match="sites: expected names of sites"):
         hidden.cosine_convergence(jax.random.key(0), jnp.sin, IMAGE, "sin", hidden.gradient_rule)

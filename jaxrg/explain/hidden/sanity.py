@@ -20,7 +20,7 @@ from jaxrg.checks import as_count, as_floating, as_floating_alike, check_functio
 from jaxrg.closures import as_partial
 from jaxrg.explain.hidden.derivatives import Rule
 from jaxrg.explain.hidden.pictures import check_differentiable, nan_of, with_relu_rule
-from jaxrg.explain.hidden.taps import run
+from jaxrg.explain.hidden.taps import check_outside_loops, run
 from jaxrg.explain.transplants import transplant
 from jaxrg.explain.transplants.layers import num_layers_of
 
@@ -240,6 +240,7 @@ def _convergence(
     key: Array, function: Partial, sample: Array, rule: Rule, *, sites: tuple[str, ...], num_pairs: int
 ) -> Array:
     check_differentiable(function, sample)
+    check_outside_loops("sites", function, sites, sample)
     shifts = {
         site: jnp.zeros(value.shape, value.dtype)
         for site, value in jax.eval_shape(lambda x: run(function, x, read=sites).values, sample).items()

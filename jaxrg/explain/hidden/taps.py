@@ -290,6 +290,15 @@ def _sites(jaxpr: Jaxpr) -> dict[str, tuple[Site, Operation]]:
     return found
 
 
+def check_outside_loops(name: str, function: Partial, sites: Iterable[str], *args: PyTree) -> None:
+    """Raise ValueError if one of the sites stands for the values of many steps."""
+    known = _sites(traced(function, args)[0].jaxpr)
+    for site in sites:
+        found, operation = known[_resolve(site, known)]
+        if operation.lengths:
+            raise ValueError(f"{name}: expected sites outside of loops, got {found.name!r}")
+
+
 def _resolve(name: str, sites: Iterable[str], *, listed: Sequence[str] = ()) -> str:
     """The one site with this name or this tail of a name."""
     known = [site for site in sites if not site.startswith("?")]
