@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from jaxrg.base import safe_divide
 from jaxrg.checks import as_floating, as_labels, check_shape, kind_of, take_labelled
 from jaxrg.explain.probes.logistic import LogisticProbes
-from jaxrg.explain.probes.ridge import RidgeProbes, as_matrices, ridge_probes  # noqa: F401
+from jaxrg.explain.probes.ridge import RidgeProbes, as_matrices
 
 
 class ClassificationScores(NamedTuple):
@@ -114,6 +114,7 @@ def regression_scores(probes: RidgeProbes, features: ArrayLike, targets: ArrayLi
         ValueError: shapes that do not fit.
 
     Example:
+        >>> from jaxrg.explain.probes import ridge_probes
         >>> probes = ridge_probes([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0], [1e-6, jnp.inf])
         >>> regression_scores(probes, [[4.0], [5.0]], [9.0, 11.0]).r_squared.round(3).ravel().tolist()
         [1.0, 0.0]
