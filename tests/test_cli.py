@@ -138,7 +138,7 @@ def test_a_run_is_shown_on_a_page(tmp_path, quick, capsys):
     assert max(len(line) for line in printed if not line.startswith("Wrote")) <= 80
     shown = (tmp_path / "index.html").read_bytes().decode("ascii")
     assert all(path.name in shown for path in tmp_path.glob("*.png"))
-    assert len(list(tmp_path.glob("*.png"))) == 12
+    assert len(list(tmp_path.glob("*.png"))) == 14
     for words in ("<h2>Summary</h2>", "<details>", "<thead>", "The chapters took", " UTC", "Python 3.", "cpu"):
         assert words in shown, words
     assert "Not as they were computed" not in shown

@@ -101,19 +101,27 @@ def helicity_modulus(lattice: Lattice, strength: Array, vectors: Array) -> Array
     return jnp.mean(stiffness) / float(lattice.num_sites)
 
 
+def plaquette_windings(
+    lattice: Lattice, angles: Array, first: tuple[int, ...], second: tuple[int, ...]
+) -> tuple[Array, np.ndarray]:
+    """Winding of the angles around the plaquette x, x + first, x + first + second, x + second, and which are whole."""
+
+    def turns(step: tuple[int, ...]) -> Array:
+        return wrap_angles(shift(lattice, angles, step) - angles)
+
+    across, along = turns(first), turns(second)
+    around = across + shift(lattice, along, first) - shift(lattice, across, second) - along
+    corner = tuple(a + b for a, b in zip(first, second, strict=True))
+    is_whole = inside(lattice, first) & inside(lattice, second) & inside(lattice, corner)
+    return jnp.round(around / (2 * math.pi)), is_whole
+
+
 def vortex_density(lattice: Lattice, angles: Array) -> Array:
     """Absolute winding numbers of the plaquettes of every pair of axes, a plaquette; zero where there are none."""
     unit = [tuple(int(axis == d) for axis in range(lattice.ndim)) for d in range(lattice.ndim)]
-
-    def turns(values: Array, step: tuple[int, ...]) -> Array:
-        return wrap_angles(shift(lattice, values, step) - values)
-
     total, count = jnp.zeros((), angles.dtype), 0
     for first, second in itertools.combinations(unit, 2):
-        across, along = turns(angles, first), turns(angles, second)
-        around = across + shift(lattice, along, first) - shift(lattice, across, second) - along
-        corner = tuple(a + b for a, b in zip(first, second, strict=True))
-        kept = inside(lattice, first) & inside(lattice, second) & inside(lattice, corner)
-        total = total + jnp.sum(jnp.where(kept, jnp.abs(jnp.round(around / (2 * math.pi))), 0))
-        count += int(kept.sum())
+        windings, is_whole = plaquette_windings(lattice, angles, first, second)
+        total = total + jnp.sum(jnp.where(is_whole, jnp.abs(windings), 0))
+        count += int(is_whole.sum())
     return total / float(max(count, 1))

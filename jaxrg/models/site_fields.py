@@ -1,7 +1,6 @@
 """What one configuration is at each of its sites: walls, energies, the largest cluster, vortices; all of them exact."""
 
 import functools
-import math
 from typing import Any
 
 import jax
@@ -11,9 +10,9 @@ from jax import Array
 
 from jaxrg.base import PairModel
 from jaxrg.checks import as_floating, as_spins, check_shape, is_traced, kind_of
-from jaxrg.lattice import Lattice, inside, lattice_cluster_labels, shift
+from jaxrg.lattice import Lattice, lattice_cluster_labels, shift
 from jaxrg.lattice.geometry import check_lattice
-from jaxrg.models.fields import wrap_angles
+from jaxrg.models.fields import plaquette_windings
 
 
 def unlike_neighbours(lattice: Lattice, spins: Any) -> Array:
@@ -152,8 +151,5 @@ def vortices(lattice: Lattice, angles: Any) -> Array:
 
 @functools.partial(jax.jit, static_argnames="lattice", inline=True)
 def _vortices(lattice: Lattice, angles: Array) -> Array:
-    first, second = (1, 0), (0, 1)
-    down, right = (wrap_angles(shift(lattice, angles, step) - angles) for step in (first, second))
-    around = down + shift(lattice, right, first) - shift(lattice, down, second) - right
-    is_whole = inside(lattice, (1, 1)) & jnp.isfinite(around)
-    return jnp.where(is_whole, jnp.round(around / (2 * math.pi)), 0).astype(jnp.int32)
+    windings, is_whole = plaquette_windings(lattice, angles, (1, 0), (0, 1))
+    return jnp.where(is_whole & jnp.isfinite(windings), windings, 0).astype(jnp.int32)

@@ -98,7 +98,7 @@ def rank_correlation(first: ArrayLike, second: ArrayLike) -> Array:
         ValueError: pictures of different shapes, or without entries.
 
     Example:
-        >>> float(rank_correlation(jnp.array([1.0, 2.0, 3.0]), jnp.array([10.0, 30.0, 20.0])))
+        >>> round(float(rank_correlation(jnp.array([1.0, 2.0, 3.0]), jnp.array([10.0, 30.0, 20.0]))), 6)
         0.5
     """
     left, right = as_floating_alike(first=first, second=second)
@@ -146,7 +146,7 @@ def _complexity(values: Array) -> Array:
     place = jnp.floor(safe_divide(values - low, high - low) * NUM_BINS).astype(jnp.int32)
     counts = jnp.zeros(NUM_BINS, values.dtype).at[jnp.clip(place, 0, NUM_BINS - 1)].add(1)
     share = counts / values.size
-    entropy = -jnp.sum(jnp.where(share > 0, share * jnp.log(jnp.where(share > 0, share, 1)), 0))
+    entropy = jnp.sum(jnp.where(share > 0, share * jnp.log(1 / jnp.where(share > 0, share, 1)), 0))
     return jnp.where(jnp.isfinite(low) & jnp.isfinite(high), entropy, jnp.nan)
 
 
