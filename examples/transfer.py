@@ -58,8 +58,8 @@ class Scale(NamedTuple):
     num_sources: int = 1
 
 
-IMAGES = {"fashion": Scale(8, 2_000, 5_000, 15, 2e-3), "digits": Scale(8, 1_000, 1_000, 30, 2e-3)}
-LATTICES = Scale(5, 1_500, 3_000, 15, 2e-3, (3, 3, 3, 3, 3), is_periodic=True, side=16, num_sources=len(SOURCES))
+IMAGES = {"fashion": Scale(5, 2_000, 5_000, 15, 2e-3), "digits": Scale(5, 1_000, 1_000, 30, 2e-3)}
+LATTICES = Scale(3, 1_500, 3_000, 15, 2e-3, (3, 3, 3, 3, 3), is_periodic=True, side=16, num_sources=len(SOURCES))
 # Lattices as large as images, and one network for both: one program to compile.
 SMOKE = Scale(2, 60, 150, 1, 2e-3, (3, 1, 1, 1, 1), (2, 2, 2, 2, 2), 4, is_periodic=True, side=28)
 Scores = Mapping[tuple[str, str], np.ndarray]
@@ -68,8 +68,8 @@ Scores = Mapping[tuple[str, str], np.ndarray]
 class Both(NamedTuple):
     """The two studies."""
 
-    images: Scale
-    lattices: Scale
+    images: Any  # a Scale
+    lattices: Any
 
     def with_seeds(self, num_seeds: int) -> "Both":
         return Both(*(scale._replace(num_seeds=num_seeds or scale.num_seeds) for scale in self))
@@ -282,7 +282,9 @@ def main(smoke: bool = False, out: str = "out/transfer", given: Mapping[str, Any
         found["transfer_lattices"] = study_lattices(scales.lattices, Path(out))
     save({figure: results.figure for figure, results in found.items()}, out)
     records = {study: record for results in found.values() for study, record in results.records.items()}
-    write_results(given.get("json") or "", "examples/transfer.py", scales, records)
+    write_results(
+        given.get("json") or "", "examples/transfer.py", Both(*(scale._asdict() for scale in scales)), records
+    )
 
 
 # %%
