@@ -145,8 +145,9 @@ def measure(params: Any, train_set: datasets.Dataset, images: jax.Array, scale: 
         np.stack(parts)[:, 1:] for parts in zip(*rows, strict=True)
     )
     total = strength[1:].sum()
-    shares = (part / total for part in (kept, forgotten, new, by_chance))
-    return Shares(*shares, same_layer, appeared / total, dropped / total, strength[1:] / total)
+    kept, forgotten, new, by_chance = kept / total, forgotten / total, new / total, by_chance / total
+    shares = kept, forgotten, new, by_chance, same_layer, appeared / total, dropped / total
+    return Shares(*shares, output=strength[1:] / total)
 
 
 def stages_of(found: dict[str, list[Shares]]) -> list[str]:
