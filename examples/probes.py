@@ -280,7 +280,7 @@ def draw_physics(stack: dict[str, list], flow: dict[str, list], best: tuple[floa
             axes.set_title(f"{name}: ${TARGETS[number]}$")
             axes.set_ylim(-0.1, 1.05)
         line[0].set_ylabel("held-out $R^2$, linear")
-    grid[0][0].legend(fontsize=8)
+    grid[1][0].legend(fontsize=8, ncols=2, loc="upper right")  # the one panel with room above its lines
     figure.suptitle("solid: trained; dashed: random machines, untrained flow")
     return figure
 
