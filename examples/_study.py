@@ -154,8 +154,13 @@ def spent(*folders: Path) -> float:
 def write_results(file: str, command: str, scale: Any, content: Mapping[str, Any]) -> None:
     """Settings with the date, and figures, as JSON, if a file was given; ``records`` are what benchmarks read."""
     if file:
-        given = [word for word in sys.argv[1:] if os.sep not in word]  # without folders of this machine
-        command = shlex.join([command, *(word for word in given if word not in ("--json", "--out"))])
+        given: list[str] = []
+        for word in sys.argv[1:]:  # without folders of this machine, and what they are given for
+            if os.sep not in word:
+                given.append(word)
+            elif not word.startswith("--") and given:
+                given.pop()
+        command = shlex.join([*command.split(), *(word for word in given if word not in ("--json", "--out"))])
         machine = {"machine": platform.processor() or platform.machine(), "date": time.strftime("%Y-%m-%d")}
         settings = scale._asdict() | machine | {"command": command}
         Path(file).write_text(json.dumps({"settings": settings} | dict(content), indent=2) + "\n")
