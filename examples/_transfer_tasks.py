@@ -12,7 +12,7 @@ from _transfer_driver import Tasks
 
 from jaxrg import datasets, exact, lattice, models, samplers
 
-FASHION, DIGITS = "fashion", "digits"
+FASHION, DIGITS, SMALL = "fashion", "digits", "small digits"
 NUM_SAMPLES = 6  # configurations of a chain, as many before them being left out
 LEVELS = (0.8, 0.9, 1.0, 1.1, 1.2)  # couplings to be told apart, in units of the critical one
 HOT, COLD = (0.3, 0.4, 0.5, 0.6, 0.7), (1.3, 1.45, 1.6, 1.75, 1.9)
@@ -33,9 +33,9 @@ def images(name: str, folder: str) -> tuple[datasets.Dataset, datasets.Dataset]:
         where = folder or datasets.FASHION_MNIST_FOLDER
         train, test = (datasets.fashion_mnist(where, is_train=is_train) for is_train in (True, False))
     else:
-        both = datasets.mnist_5k()
+        both = datasets.mnist_5k() if name == DIGITS else datasets.digits()
         order = np.random.default_rng(0).permutation(len(both.labels))
-        train, test = (chosen(both, rows) for rows in np.split(order, 2))
+        train, test = (chosen(both, rows) for rows in np.array_split(order, 2))
     mean, spread = np.mean(train.inputs), np.std(train.inputs)
     train, test = (part._replace(inputs=(part.inputs - mean) / spread) for part in (train, test))
     return train, test

@@ -27,7 +27,7 @@ from jaxrg.plot import style
 sys.path.insert(0, str(Path(__file__).parent))
 from _study import HEADER, Claim, band, print_claims, save, write_results
 from _transfer_driver import CONTROL, LAYERS, SOURCE, Architecture, study
-from _transfer_tasks import SOURCES, ceiling, halves, installed, lattices
+from _transfer_tasks import SMALL, SOURCES, ceiling, halves, installed, lattices
 
 DEPTHS = np.arange(1, len(LAYERS))
 MIDDLE = slice(3, 5)  # n = 4 and 5, where the dip was published
@@ -61,7 +61,7 @@ class Scale(NamedTuple):
 IMAGES = {"fashion": Scale(5, 2_000, 5_000, 15, 2e-3), "digits": Scale(5, 1_000, 1_000, 30, 2e-3)}
 LATTICES = Scale(3, 1_500, 3_000, 15, 2e-3, (3, 3, 3, 3, 3), is_periodic=True, side=16, num_sources=len(SOURCES))
 # Lattices as large as images, and one network for both: one program to compile.
-SMOKE = Scale(2, 60, 150, 1, 2e-3, (3, 1, 1, 1, 1), (2, 2, 2, 2, 2), 4, is_periodic=True, side=28)
+SMOKE = Scale(2, 60, 150, 1, 2e-3, (3, 1, 1, 1, 1), (2, 2, 2, 2, 2), 4, is_periodic=True, side=8)
 Scores = Mapping[tuple[str, str], np.ndarray]
 
 
@@ -273,7 +273,7 @@ def study_lattices(scale: Scale, out: Path) -> Results:
 def main(smoke: bool = False, out: str = "out/transfer", given: Mapping[str, Any] = MappingProxyType({})) -> None:
     """Both studies, or ``given["only"]`` one; see the command line for what else may be given."""
     folder, only = given.get("folder") or "", given.get("only") or ""
-    name = given.get("data") or installed(folder)
+    name = given.get("data") or (SMALL if smoke else installed(folder))
     scales = (Both(SMOKE, SMOKE) if smoke else Both(IMAGES[name], LATTICES)).with_seeds(given.get("seeds") or 0)
     found = {}
     if only != "lattices":
