@@ -206,8 +206,14 @@ def test_refuses_kernels_that_are_none(message):
 
 
 def test_takes_kernels_without_full_rank():
-    prototypes.mean_embedding(cloud(0), lambda x, y: jnp.matmul(x, y.T))
-    prototypes.mean_embedding(np.ones((5, 2)), prototypes.rbf(1.0))
+    """Two eigenvalues of fourteen, and one of five, are not zero."""
+    points = np.asarray(cloud(0), np.float64)
+    found = prototypes.mean_embedding(cloud(0), lambda x, y: jnp.matmul(x, y.T))
+    np.testing.assert_allclose(found.means, points @ points.mean(0), atol=1e-5)
+    np.testing.assert_allclose(found.mean, np.sum(points.mean(0) ** 2), atol=1e-5)
+    same = prototypes.mean_embedding(np.ones((5, 2)), prototypes.rbf(1.0))
+    np.testing.assert_allclose(same.means, np.ones(5), rtol=1e-6)
+    assert float(prototypes.mmd_squared(same, [3])) == pytest.approx(0, abs=1e-6)
 
 
 def test_refuses_bad_input():
