@@ -90,7 +90,7 @@ def test_a_deconvnet_depends_on_the_input_through_the_switches_alone():
     assert np.abs(found[0]).max() > 0
     with_pool = functools.partial(score, PARAMS)
     assert np.abs(hidden.deconvnet(with_pool, IMAGES[0]) - hidden.deconvnet(with_pool, IMAGES[1])).max() > 0.01
-    # Another input with the same switches: none with a pool that always takes the first of four.
+    # Twice the input of a network without biases has the same switches.
     scaled = functools.partial(score, UNBIASED)
     np.testing.assert_array_equal(hidden.deconvnet(scaled, IMAGE), hidden.deconvnet(scaled, 2 * IMAGE))
 

@@ -188,8 +188,8 @@ class _Ruled:
 @functools.partial(jax.jit, static_argnames="kinds")
 def _run_ruled(function: Partial, args: tuple[PyTree, ...], kinds: tuple[str, ...], rules: tuple[Rule, ...]) -> PyTree:
     closed, structure = traced(function, args)
-    found = [operation for operation in operations(closed.jaxpr) if operation.inside != "loop"]
     sites = _sites(closed.jaxpr)
+    found = [operation for _, operation in sites.values() if operation.inside != "loop"]
     chosen: dict = {}
     for kind, rule in zip(kinds, rules, strict=True):
         of_kind = [operation for operation in found if operation.kind == kind]
