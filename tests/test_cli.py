@@ -365,5 +365,5 @@ def test_a_demo_stopped_by_ctrl_c_goes_on_to_the_results_of_an_unbroken_one(tmp_
     assert resumed == whole
     page = (tmp_path / "whole" / "index.html").read_text()
     pictures = {path.name for path in (tmp_path / "whole").glob("*.png")}
-    assert len(pictures) == 12
+    assert len(pictures) == 14
     assert all(name in page for name in pictures)
