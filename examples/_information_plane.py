@@ -17,6 +17,7 @@ from jaxrg.explain import information
 NUM_BITS, WIDTHS, BATCH_SIZE, RATE = 12, (12, 10, 7, 5, 4, 3, 2), 256, 1e-4
 NUM_INPUTS = 2**NUM_BITS
 NUM_BINS = 30
+NOISE, NUM_NOISY = 0.1, 5  # standard deviation on the 3 units, and the runs in which it is added
 LAYERS = (*(f"hidden {number}, {width} units" for number, width in enumerate(WIDTHS[1:-1], 1)), "logits", "softmax")
 SHARE = 0.44  # of patterns labelled 1: H(Y) = 0.99 bits, the published I(X; Y)
 TANH, RELU = "tanh", "ReLU"
@@ -143,6 +144,7 @@ class Plane(NamedTuple):
     label: Array  # [layers, runs] I(T; Y)
     binned: Array  # [layers, runs] the entropy of 30 bins
     accuracy: Array  # [runs]
+    noisy: Array  # [3, runs] I(X; T + noise) of the 3 units: a lower bound, the value, an upper one; NaN but for a few
 
 
 @functools.partial(jax.jit, static_argnames="kind")
@@ -156,7 +158,20 @@ def measure(params: list[Array], labels: Array, *, kind: Kind) -> Plane:
     label = jnp.stack([about(layer, labels) for layer in rows])
     binned = jnp.stack([entropy(layer) for layer in map(_in_bins, rows, [kind.activation] * 5 + ["", "softmax"])])
     accuracy = jnp.mean((jnp.argmax(values[-1], axis=1) == labels).astype(jnp.float32), axis=1)
-    return Plane(exact, label, binned, accuracy)
+    noisy = jnp.pad(
+        _with_noise(rows[4][:NUM_NOISY]), ((0, 0), (0, max(0, len(labels) - NUM_NOISY))), constant_values=jnp.nan
+    )
+    return Plane(exact, label, binned, accuracy, noisy)
+
+
+def _with_noise(rows: Array) -> Array:
+    """``[3, runs]`` bits: what the layer still tells of its input through noise, between its bounds."""
+
+    def of_run(given: tuple[Array, Array]) -> Array:
+        found = information.noisy_information_bits(*given, NOISE**2)
+        return jnp.stack([found.lower, found.value, found.upper])
+
+    return jax.lax.map(of_run, (jax.random.split(jax.random.key(2), len(rows)), rows)).T
 
 
 def _in_bins(rows: Array, activation: str) -> Array:

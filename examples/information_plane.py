@@ -25,7 +25,20 @@ from jaxrg import datasets
 from jaxrg.plot import style
 
 sys.path.insert(0, str(Path(__file__).parent))
-from _information_plane import LAYERS, NUM_BINS, NUM_INPUTS, RELU, TANH, Kind, Plane, checkpoints, rule, study
+from _information_plane import (
+    LAYERS,
+    NOISE,
+    NUM_BINS,
+    NUM_INPUTS,
+    NUM_NOISY,
+    RELU,
+    TANH,
+    Kind,
+    Plane,
+    checkpoints,
+    rule,
+    study,
+)
 from _study import HEADER, Claim, band, mean_and_error, plus_minus, print_claims, save, with_given, write_results
 
 HIDDEN, LOGITS, SOFTMAX = [0, 1, 2, 3, 4], 5, 6
@@ -84,9 +97,10 @@ def lost(plane: Any, layers: list[int]) -> np.ndarray:
 
 
 def shown(plane: Any, layers: list[int]) -> str:
-    """Bits lost, and in how many runs any are."""
+    """Bits lost since the most, in how many runs any are, and the change from first to last."""
     values = lost(plane, layers)
-    return f"{plus_minus(values)} bits, {(values > SEEN).sum()} of {len(values)} runs"
+    change = plus_minus((plane[-1] - plane[0])[layers].mean(axis=0), sign="+")
+    return f"{plus_minus(values)} bits, {(values > SEEN).sum()} of {len(values)} runs; last less first {change}"
 
 
 def claims_of(runs: dict[Kind, Runs]) -> list[Claim]:
@@ -107,6 +121,12 @@ def claims_of(runs: dict[Kind, Runs]) -> list[Claim]:
                     says,
                     shown(trained.binned, [4]),
                     f"labels shuffled: {shown(control.binned, [4])}",
+                ),
+                Claim(
+                    f"{name}: through noise of {NOISE} the 3 units tell",
+                    "first more, then less (Goldfeld et al. 2019)",
+                    noisy_course(trained.noisy[:, 1]),
+                    f"between bounds at last: {noisy_bounds(trained.noisy[-1])}",
                 ),
             ]
         else:
@@ -145,6 +165,18 @@ def claims_of(runs: dict[Kind, Runs]) -> list[Claim]:
             ),
         ]
     return lines
+
+
+def noisy_course(values: Any) -> str:
+    """Bits ``[epochs, runs]`` at first, at most and at last."""
+    given = values[:, :NUM_NOISY]
+    first, most, last = (plus_minus(part) for part in (given[0], given.max(axis=0), given[-1]))
+    return f"{first}, at most {most}, at last {last} bits"
+
+
+def noisy_bounds(values: Any) -> str:
+    """The lower and the upper one, ``[3, runs]``."""
+    return f"{plus_minus(values[0, :NUM_NOISY])} and {plus_minus(values[2, :NUM_NOISY])} bits"
 
 
 def broken(plane: Any) -> str:
@@ -201,7 +233,7 @@ def main(smoke: bool = False, out: str = "out/information_plane", json_file: str
     save({"information_plane": draw(epochs, runs)}, out)
     planes = [
         {"network": kind._asdict(), "epochs": epochs.tolist()}
-        | {name: np.round(values.mean(-1), 4).tolist() for name, values in plane._asdict().items()}
+        | {name: np.round(np.nanmean(values, -1), 4).tolist() for name, values in plane._asdict().items()}
         for kind, (plane, _) in runs.items()
     ]
     content = {

@@ -275,11 +275,14 @@ def main(smoke: bool = False, out: str = "out/transfer", given: Mapping[str, Any
     folder, only = given.get("folder") or "", given.get("only") or ""
     name = given.get("data") or (SMALL if smoke else installed(folder))
     scales = (Both(SMOKE, SMOKE) if smoke else Both(IMAGES[name], LATTICES)).with_seeds(given.get("seeds") or 0)
-    found = {}
+    scores, found = (
+        Path(out) / "smoke" if smoke else Path(out),
+        {},
+    )  # scores of one size are not gone on with by another
     if only != "lattices":
-        found["transfer_images"] = study_images(name, folder, scales.images, Path(out))
+        found["transfer_images"] = study_images(name, folder, scales.images, scores)
     if only != "images":
-        found["transfer_lattices"] = study_lattices(scales.lattices, Path(out))
+        found["transfer_lattices"] = study_lattices(scales.lattices, scores)
     save({figure: results.figure for figure, results in found.items()}, out)
     records = {study: record for results in found.values() for study, record in results.records.items()}
     write_results(
