@@ -1,7 +1,5 @@
 """Networks with running averages and dropout: parameters and state apart, and both trained as they should be."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -111,7 +109,8 @@ def test_a_module_is_never_changed_and_taken_as_it_is_after_training():
     hidden = (np.asarray(INPUTS) - [1.0, 2.0, 3.0]) / np.sqrt(1 + 1e-5)
     expected = hidden @ before["dense"]["kernel"] + before["dense"]["bias"]
     np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(functools.partial(stateful.apply, (same, state))(INPUTS), outputs)
+    # Two programs, one of which knows the averages: they may round apart.
+    np.testing.assert_allclose(stateful.apply((same, state), INPUTS), outputs, rtol=1e-5, atol=1e-6)
 
 
 def test_the_stateless_adaptor_refuses_state():
