@@ -52,6 +52,8 @@ def run(params: dict[str, Any], images: jax.Array, network: Callable, repeats: i
         "captum deconvnet": lambda: Deconvolution(model).attribute(given, target=0),
         "gradcam": lambda: jax.block_until_ready(cams(images)),
         "captum gradcam": captum_cam,
+        "deconvnet_one_image": lambda: jax.block_until_ready(hidden.deconvnet(summed, images[:1])),
+        "captum deconvnet_one_image": lambda: Deconvolution(model).attribute(given[:1], target=0),
     }
     seconds = medians(contestants, repeats=repeats)
     ours = np.asarray(contestants["deconvnet"]()).transpose(0, 3, 1, 2)
@@ -63,12 +65,12 @@ def run(params: dict[str, Any], images: jax.Array, network: Callable, repeats: i
         record(
             f"{name}_vs_captum",
             seconds[name],
-            "s a batch",
+            "s a picture" if name.endswith("image") else "s a batch",
             peer="captum",
             peer_value=seconds[f"captum {name}"],
             ratio=seconds[f"captum {name}"] / seconds[name],
         )
-        for name in ("deconvnet", "gradcam")
+        for name in ("deconvnet", "gradcam", "deconvnet_one_image")
     ]
     outcomes = {name: (_outcome(ours), _outcome(theirs)) for name, (ours, theirs) in cases().items()}
     for name, (ours, theirs) in outcomes.items():
