@@ -170,6 +170,29 @@ def test_ridge_against_scikit_learn_and_left_out_samples_one_by_one():
     np.testing.assert_allclose(scores.r_squared[1], 1 - share, atol=1e-5)
 
 
+@pytest.mark.parametrize(("size", "width"), [(20, 100), (20, 19), (20, 12)])
+def test_samples_are_left_out_where_the_fit_goes_through_them(size, width):
+    """Down to penalties whose residuals and 1 - h are both rounding; each fit anew in float64 is the peer."""
+    random = np.random.default_rng(0)
+    features, targets = random.normal(size=(size, width)) * 10, random.normal(size=(size, 1))
+    penalties = np.array([1.0, 1e-3, 1e-6])
+    found = probes.ridge_probes(features.astype(np.float32), targets.astype(np.float32), penalties)
+    for penalty, error in zip(penalties, found.left_out_error, strict=True):
+        left_out = []
+        for row in range(size):
+            x, y = np.delete(features, row, 0), np.delete(targets, row, 0)
+            centred = x - x.mean(0)
+            dual = np.linalg.solve(centred @ centred.T + penalty * size * np.eye(size - 1), y - y.mean(0))
+            left_out.append(targets[row] - y.mean(0) - (features[row] - x.mean(0)) @ centred.T @ dual)
+        np.testing.assert_allclose(error, np.mean(np.square(left_out), axis=0), rtol=2e-3)
+
+
+def test_what_has_no_answer_is_said_to_have_none():
+    assert probes.ridge_probes([[1.0]], [2.0], 0.1).left_out_error == np.inf
+    found = probes.ridge_probes([[0.0], [1.0]], [0.0, 0.0], 0.1)
+    assert np.isnan(probes.regression_scores(found, [[0.0], [3.0]], [0.0, 0.0]).r_squared)
+
+
 def test_errors_of_scores_are_the_scatter_over_test_sets():
     """400 test sets of 200 samples from known probes: stated errors against the spread."""
     key_x, key_y, key_z = jax.random.split(jax.random.key(0), 3)

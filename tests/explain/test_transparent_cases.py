@@ -161,5 +161,7 @@ def test_refuses_bad_input():
         CaseModel(OBSERVATIONS, num_values=2, num_clusters=2, relevance=1.0)
     with pytest.raises(ValueError, match="num_clusters"):
         CaseModel(OBSERVATIONS, num_values=2, num_clusters=0)
+    with pytest.raises(ValueError, match="mixing: expected one number"):
+        CaseModel(OBSERVATIONS, num_values=2, num_clusters=2, mixing=jnp.array([0.1, 5.0]))
     with pytest.raises(ValueError, match="model: expected a CaseModel"):
         case_sampler(OBSERVATIONS)  # type: ignore[arg-type]

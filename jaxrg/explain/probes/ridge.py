@@ -53,7 +53,8 @@ def ridge_probes(features: ArrayLike, targets: ArrayLike, penalties: ArrayLike |
 
     Returns:
         `RidgeProbes` in the precision of the features, of which variances below 1e-7 (float32) of the largest one are
-        taken for none. NaN where there is NaN in the features or in a target.
+        taken for none. NaN where there is NaN in the features or in a target; an infinite error where a sample cannot
+        be left out, as the only one.
 
     Raises:
         ValueError: shapes that do not fit, or penalties that are not above zero.
@@ -93,7 +94,17 @@ def _ridge(inputs: Array, targets: Array, penalties: Array) -> RidgeProbes:
     slopes = jnp.where(singular > 0, safe_divide(kept, singular[None]), singular[None]) / np.sqrt(size)
     weights = jnp.einsum("rd,pr,rt->pdt", right, slopes, within, precision="highest")
     bias = target_mean[None] - jnp.einsum("d,pdt->pt", mean, weights, precision="highest")
-    leverage = 1 / size + matmul(jnp.square(left), kept.T)  # [samples, penalties]
-    fitted = jnp.einsum("nr,pr,rt->npt", left, kept, within, precision="highest")
-    left_out = (centred[:, None, :] - fitted) / (1 - leverage)[:, :, None]
+    # y - fitted and 1 - h are small where the fit goes through the samples: both are sums of what is not kept, along
+    # the axes of the features and beyond these, where n - 1 axes leave nothing.
+    is_there = (singular > 0) | jnp.isnan(singular)
+    axes = jnp.where(is_there[None, :], left, 0)
+    share_beyond = 1 - 1 / size - jnp.sum(jnp.square(axes), axis=1)
+    rounding = max(inputs.shape) * jnp.finfo(inputs.dtype).eps
+    is_beyond = (jnp.sum(is_there) < size - 1) & ~(share_beyond < rounding)
+    share_beyond = jnp.where(is_beyond, share_beyond, 0)
+    beyond = jnp.where(is_beyond[:, None], centred - matmul(axes, within), 0)
+    dropped = 1 / (1 + ratio)
+    left_over = beyond[:, None, :] + jnp.einsum("nr,pr,rt->npt", axes, dropped, within, precision="highest")
+    share = share_beyond[:, None] + matmul(jnp.square(axes), dropped.T)  # [samples, penalties] 1 - h
+    left_out = jnp.where(share[:, :, None] == 0, jnp.inf, safe_divide(left_over, share[:, :, None]))
     return RidgeProbes(weights, bias, penalties, target_mean, jnp.mean(jnp.square(left_out), axis=0))

@@ -8,7 +8,6 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.base import safe_divide
 from jaxrg.checks import as_floating, as_labels, check_shape, kind_of, take_labelled
 from jaxrg.explain.probes.logistic import LogisticProbes
 from jaxrg.explain.probes.ridge import RidgeProbes, as_matrices
@@ -100,7 +99,8 @@ def regression_scores(probes: RidgeProbes, features: ArrayLike, targets: ArrayLi
 
     .. math:: R^2 = 1 - \frac{\sum_i (y_i - \hat y_i)^2}{\sum_i (y_i - \bar y)^2}
 
-    where :math:`\bar y` is the mean of the samples fitted to, so that chance has zero and worse than chance is below.
+    where :math:`\bar y` is the mean of the samples fitted to, so that chance has zero and worse than chance is below;
+    NaN for a target that is this mean in all samples, of which there is nothing to tell.
 
     Args:
         probes: of `ridge_probes`.
@@ -133,6 +133,8 @@ def _regression_scores(
     predicted = jnp.einsum("nd,pdt->ptn", inputs, weights, precision="highest") + bias[:, :, None]
     left = jnp.square(targets.T[None] - predicted)
     total = jnp.square(targets.T - target_mean[:, None])[None]
-    left_share = safe_divide(jnp.mean(left, axis=-1), jnp.mean(total, axis=-1))
+    spread = jnp.mean(total, axis=-1)
+    spread = jnp.where(spread > 0, spread, jnp.nan)
+    left_share = jnp.mean(left, axis=-1) / spread
     influence = left - left_share[..., None] * total
-    return RegressionScores(1 - left_share, safe_divide(_error(influence), jnp.mean(total, axis=-1)))
+    return RegressionScores(1 - left_share, _error(influence) / spread)

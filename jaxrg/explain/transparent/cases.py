@@ -77,7 +77,7 @@ class CaseModel:
         object.__setattr__(self, "observations", given)
         for name in ("mixing", "smoothing", "emphasis", "relevance"):
             value = as_parameter(name, getattr(self, name))
-            if not jnp.ndim(value):
+            if not jnp.ndim(value) or given.ndim == 2:  # models that are stacked have stacked numbers
                 check_number(name, value, above=0.0, below=1.0 if name == "relevance" else float("inf"))
             object.__setattr__(self, name, value)
 
