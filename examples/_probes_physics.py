@@ -47,18 +47,11 @@ def ising_samples(side: int, couplings: np.ndarray, num_each: int, num_steps: in
 
 
 def ceiling(samples: Samples) -> float:
-    """R^2 of the best reader of the coupling: its mean given the energy, by Kaufman's partition function."""
-    side = samples.spins.shape[1]
-    with jax.enable_x64(True):
-        log_partition = [float(exact.torus_log_partition(jnp.float64(K), (side, side))) for K in samples.couplings]
-    energy = samples.targets[samples.num_fit :, 1].astype(float) * side**2
-    logits = -np.outer(energy, samples.couplings) - np.array(log_partition)
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    best = weights @ samples.couplings / weights.sum(axis=1)
-    known = samples.targets[samples.num_fit :, 0]
-    return float(
-        1 - np.mean((known - best) ** 2) / np.mean((known - samples.targets[: samples.num_fit, 0].mean()) ** 2)
-    )
+    """R^2 of the best reader of the coupling, to which the energy tells all that there is, exact."""
+    shape, couplings = samples.spins.shape[1:], jnp.asarray(samples.couplings, jnp.float32)
+    table = jax.vmap(lambda coupling: exact.torus_energy_distribution(coupling, shape))(couplings)
+    best = exact.optimal_predictor(table, couplings)
+    return 1 - float(best.mean_square_error / jnp.var(couplings))
 
 
 class Known(NamedTuple):

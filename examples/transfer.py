@@ -266,7 +266,7 @@ def study_lattices(scale: Scale, out: Path) -> Results:
     found = differences_of(scores, bases)
     print_table("lattices", found, bases)
     print("\ndifferences in points, with 95 % intervals of each")
-    print_claims(lattice_claims(found, sources, ceiling(scale.side, tasks_of(0).target[1])))
+    print_claims(lattice_claims(found, sources, ceiling(scale.side)))
     return Results(as_records("lattices", found, bases), draw_lattices(found, sources))
 
 
