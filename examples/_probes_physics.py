@@ -166,8 +166,28 @@ def steps(angles: np.ndarray) -> np.ndarray:
     return (np.roll(angles, -1, axis=2) - angles + np.pi) % (2 * np.pi) - np.pi
 
 
+def known_winding_by_machine(
+    angles: np.ndarray, winding: np.ndarray, layer_sizes: tuple[int, ...], num_epochs: int
+) -> dict[str, list[dict[str, Known]]]:
+    """From machines that learned the quarter of the turn each spin points to, as signs of its cosine and sine."""
+    signs = np.concatenate([np.cos(angles), np.sin(angles)], axis=2)
+    spins = np.where(signs < 0, -1, 1).astype(np.int8)
+    samples = Samples(spins, winding.astype(np.float32), np.empty(0), len(angles) * 2 // 3)
+    found = {}
+    for name, stack in stacks(samples, layer_sizes, num_epochs).items():
+        levels = [np.asarray(values, np.float32) for values in machine_levels(stack, spins)]
+        forms = [{PLAIN: values, SQUARES: np.square(values)} for values in levels]
+        found[name] = [
+            {form: known(values, samples.targets, samples.num_fit) for form, values in each.items()} for each in forms
+        ]
+    return found
+
+
 def known_winding(angles: np.ndarray, winding: np.ndarray) -> list[dict[str, Known]]:
-    """From the spins that decimation keeps, level by level: components, and between them turns and sines of turns."""
+    """From the spins that decimation keeps, which are the levels of an exact flow run backwards.
+
+    Components of the spins, and between neighbours turns and sines of turns.
+    """
     num_fit, levels = len(angles) * 2 // 3, []
     for level in range(int(np.log2(angles.shape[1]))):
         kept = angles[:, :: 2**level, :: 2**level]

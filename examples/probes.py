@@ -48,6 +48,7 @@ from _probes_physics import (
     known_by_flow,
     known_by_machine,
     known_winding,
+    known_winding_by_machine,
     stacks,
     winding_samples,
 )
@@ -208,7 +209,20 @@ def r_squared(levels: list[dict[str, Known]], form: str, target: int = 0) -> str
     return " ".join(show(each[form].r_squared[target], each[form].error[target], 2) for each in levels)
 
 
-def physics_claims(stack: dict[str, list], flow: dict[str, list], best: tuple[float, float], winding: list) -> list:
+def winding_claims(levels: list, stack: dict[str, list]) -> list[Claim]:
+    sines, turns, components = (r_squared(levels, form) for form in ("sines", "turns", "components"))
+    trained, random = (
+        "; ".join(f"{form} {r_squared(stack[name], form)}" for form in (PLAIN, SQUARES))
+        for name in ("trained", "random weights")
+    )
+    return [
+        Claim("XY: R^2 of winding by decimation", "-", f"sines of turns {sines}",
+              f"turns, whose sum it is {turns}; components {components}"),
+        Claim("XY: R^2 of winding by layer of a stack", "-", trained, f"random weights: {random}"),
+    ]  # fmt: skip
+
+
+def physics_claims(stack: dict[str, list], flow: dict[str, list], best: tuple[float, float]) -> list[Claim]:
     rows = []
     for number, target in enumerate(TARGETS):
         for name, levels, other, limit in (
@@ -220,9 +234,6 @@ def physics_claims(stack: dict[str, list], flow: dict[str, list], best: tuple[fl
             end = f"; exact ceiling of any reader {limit:.3f}" if target == "K" else ""
             rows.append(Claim(f"{name}: R^2 of {target} by level", "-", "; ".join(texts),
                               f"{other[0]}: {'; '.join(beside)}{end}"))  # fmt: skip
-    sines, turns, components = (r_squared(winding, form) for form in ("sines", "turns", "components"))
-    rows.append(Claim("XY: R^2 of winding by decimation", "-", f"sines of turns {sines}",
-                      f"turns, whose sum it is {turns}; components {components}"))  # fmt: skip
     return rows
 
 
@@ -315,10 +326,11 @@ def main(smoke: bool = False, out: str = "out/probes") -> None:
     done("flow")
     angles, winding = winding_samples(scale.small_side, 2 * couplings, scale.num_each, scale.num_steps)
     planar = known_winding(angles, winding)
+    planar_stack = known_winding_by_machine(angles, winding, scale.layer_sizes, scale.stack_epochs)
     done("planar spins")
     best = ceiling(samples), ceiling(small)
     print_claims([HEADER, *network_claims(found, data, ranks), *use_claims(used, scale.layer),
-                  *physics_claims(stack, flow, best, planar)])  # fmt: skip
+                  *physics_claims(stack, flow, best), *winding_claims(planar, planar_stack)])  # fmt: skip
     save({"probes_networks": draw_networks(found, used, data), "probes_physics": draw_physics(stack, flow, best)}, out)
 
 
