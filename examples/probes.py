@@ -96,7 +96,7 @@ class Layers(NamedTuple):
     untrained: np.ndarray
     control: np.ndarray  # the same of the control task, trained networks
     mark: np.ndarray
-    bits: np.ndarray  # [3, layers] compression by trained and untrained layers and of the control task, one seed
+    bits: np.ndarray  # [seeds, 3, layers] compression by trained and untrained layers and of the control task
     gap: float
 
     @property
@@ -116,7 +116,7 @@ def accuracy(rights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def layers_of(models: list[Trained], data: Data) -> Layers:
     found: dict[str, list] = {"trained": [], "untrained": [], "control": [], "mark": []}
-    gap = 0.0
+    bits, gap = [], 0.0
     for seed, model in enumerate(models):
         types = np.asarray(probes.control_labels(jax.random.key(seed), data.labels, data.types))
         after, before = (model.layers(params, data.images) for params in (model.last, model.first))
@@ -126,21 +126,20 @@ def layers_of(models: list[Trained], data: Data) -> Layers:
             each = [read(values, labels, data) for values in hidden]
             found[name].append([one.is_right for one in each])
             gap = max(gap, *(one.gap for one in each))
-    bits = [
-        [compression(values, labels, data) for values in hidden]
-        for hidden, labels in ((after, data.labels), (before, data.labels), (after, types))
-    ]
+        pairs = (after, data.labels), (before, data.labels), (after, types)
+        bits.append([[compression(values, labels, data) for values in hidden] for hidden, labels in pairs])
     return Layers(**{name: np.array(each) for name, each in found.items()}, bits=np.array(bits), gap=gap)
 
 
-def ranked(model: Trained, data: Data, layer: int, ranks: tuple[int, ...]) -> dict[int, tuple[float, float]]:
-    """Accuracy of digits and of the control task by the rank of the probe."""
+def ranked(model: Trained, data: Data, layer: int, ranks: tuple[int, ...]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Whether digits and the control task are read right ``[num_test]``, by the rank of the probe."""
     hidden = model.layers(model.last, data.images)[layer]
     control = np.asarray(probes.control_labels(jax.random.key(0), data.labels, data.types))
-    return {
-        rank: (read(hidden, data.labels, data, rank).accuracy, read(hidden, control, data, rank).accuracy)
-        for rank in ranks
-    }
+
+    def is_right(labels: np.ndarray, rank: int) -> np.ndarray:
+        return read(hidden, labels, data, rank).is_right.astype(float)
+
+    return {rank: (is_right(data.labels, rank), is_right(control, rank)) for rank in ranks}
 
 
 def chance(data: Data) -> float:
@@ -152,7 +151,9 @@ def list_of(pair: tuple[np.ndarray, np.ndarray], digits: int = 3) -> str:
     return " ".join(show(mean, error, digits) for mean, error in zip(*pair, strict=True))
 
 
-def network_claims(found: dict[str, Layers], data: Data, ranks: dict[int, tuple[float, float]]) -> list[Claim]:
+def network_claims(
+    found: dict[str, Layers], data: Data, ranks: dict[int, tuple[np.ndarray, np.ndarray]]
+) -> list[Claim]:
     rows = []
     for name, each in found.items():
         rise, error = each.steps
@@ -166,17 +167,18 @@ def network_claims(found: dict[str, Layers], data: Data, ranks: dict[int, tuple[
                   "untrained, last less first layer "
                   + plus_minus((each.untrained[:, -2].astype(float) - each.untrained[:, 0]).mean(0), 3, "+")),
             Claim(f"{name}: probes are selective", "popular ones are not",
-                  "accuracy less control task " + " ".join(
-                      f"{value:.3f}" for value in accuracy(each.trained)[0] - accuracy(each.control)[0]),
+                  f"accuracy less control task {list_of(accuracy(each.trained.astype(float) - each.control))}",
                   f"control task {list_of(accuracy(each.control))}"),
             Claim(f"{name}: labels compressed, times", "trained above random",
-                  " ".join(f"{value:.2f}" for value in each.bits[0]),
-                  f"untrained {' '.join(f'{value:.2f}' for value in each.bits[1])}; control task "
-                  f"{' '.join(f'{value:.2f}' for value in each.bits[2])}"),
+                  list_of(mean_and_error(each.bits[:, 0]), 2),
+                  f"untrained {list_of(mean_and_error(each.bits[:, 1]), 2)}; control task "
+                  f"{list_of(mean_and_error(each.bits[:, 2]), 2)}"),
             Claim(f"{name}: mark in the corner can be read", "-", list_of(accuracy(each.mark)), "chance 0.5"),
         ]  # fmt: skip
-    limits = "; ".join(f"rank {rank}: {true:.3f} - {false:.3f} = {true - false:.3f}" for rank, (true, false) in
-                       ranks.items())  # fmt: skip
+    limits = "; ".join(
+        f"rank {rank}: {true.mean():.3f} - {false.mean():.3f} = {plus_minus(true - false, 3)}"
+        for rank, (true, false) in ranks.items()
+    )
     return [*rows, Claim("MLP: low ranks are selective", "rank limits help", limits, "digits - control task")]
 
 
