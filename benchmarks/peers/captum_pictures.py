@@ -73,13 +73,14 @@ def run(params: dict[str, Any], images: jax.Array, network: Callable, repeats: i
         for name in ("deconvnet", "gradcam", "deconvnet_one_image")
     ]
     outcomes = {name: (_outcome(ours), _outcome(theirs)) for name, (ours, theirs) in cases().items()}
-    for name, (ours, theirs) in outcomes.items():
-        print(f"  {name:<60} jaxrg {ours:<6} captum {theirs}")
-    counts = [sum(pair[place] == "right" for pair in outcomes.values()) for place in (0, 1)]
+    is_right = {name: [outcome == "right" for outcome in pair] for name, pair in outcomes.items()}
+    ours, theirs = np.sum(list(is_right.values()), axis=0).tolist()
     return [
         *results,
-        record(
-            "picture_cases_right", counts[0], f"of {len(outcomes)}", peer="captum", peer_value=counts[1], ratio=None
+        record("picture_cases_right", ours, f"of {len(outcomes)}", peer="captum", peer_value=theirs),
+        *(
+            record(f"picture_is_right: {name}", float(own), "1 is right", peer="captum", peer_value=float(peer))
+            for name, (own, peer) in is_right.items()
         ),
     ]
 
