@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import linen
+from flax import linen, nnx
 
 from jaxrg import datasets, training
-from jaxrg.explain import hidden, transplants
+from jaxrg.explain import hidden, prototypes, transplants
 
 SIDE, CHANNELS, CLASSES = 8, 4, 3
 RULES = {"gradient": hidden.gradient_rule, "deconvnet": hidden.deconvnet_rule, "guided": hidden.guided_rule}
@@ -81,6 +81,33 @@ def test_the_clamp_of_a_variance_is_no_relu(layer):
     function = lambda maps: jnp.sum(jnp.sin(module.apply(params, maps)))  # noqa: E731
     assert "relu" not in {site.kind for site in hidden.taps(function, maps)}
     np.testing.assert_allclose(hidden.deconvnet(function, maps), jax.grad(function)(maps), atol=1e-5)
+
+
+def test_the_clamp_of_a_variance_that_is_averaged_is_no_relu():
+    """Batch normalisation in training, whose variance goes into the running average as well."""
+    maps = jnp.asarray(np.random.default_rng(3).normal(size=(5, 4)), jnp.float32)
+    module = linen.BatchNorm(use_running_average=False)
+    params = module.init(jax.random.key(0), maps)
+    graph, state = nnx.split(nnx.BatchNorm(4, rngs=nnx.Rngs(0)))
+
+    def by_linen(maps):
+        return module.apply(params, maps, mutable=["batch_stats"])
+
+    def by_nnx(maps):
+        merged = nnx.merge(graph, jax.tree.map(jnp.positive, state))  # a state of its own for every trace
+        return merged(maps), nnx.state(merged)
+
+    for normalised in (by_linen, by_nnx):
+        function = lambda maps, normalised=normalised: jnp.sum(jnp.sin(normalised(maps)[0]))  # noqa: E731
+        for each in (normalised, function):
+            assert "relu" not in {site.kind for site in hidden.taps(each, maps)}
+        np.testing.assert_allclose(hidden.deconvnet(function, maps), jax.grad(function)(maps), atol=1e-5)
+
+
+def test_the_clamp_of_a_distance_is_no_relu():
+    points = jnp.asarray(np.random.default_rng(3).normal(size=(3, 2)), jnp.float32)
+    function = lambda points: jnp.sum(prototypes.rbf(0.5)(points, points + 0.5))  # noqa: E731
+    np.testing.assert_allclose(hidden.deconvnet(function, points), jax.grad(function)(points), atol=1e-5)
 
 
 def test_a_deconvnet_depends_on_the_input_through_the_switches_alone():

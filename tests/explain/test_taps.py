@@ -132,6 +132,48 @@ def test_what_looks_like_a_relu_is_none():
             hidden.with_rules(function, other)(jnp.ones(2))
 
 
+def kinds(function, *args):
+    return {site.kind for site in hidden.taps(function, *args)}
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        jax.nn.celu,
+        jax.nn.elu,
+        jax.nn.selu,
+        jax.nn.sparse_sigmoid,
+        lambda x: jnp.maximum(x, 0) + jnp.minimum(0, 0.5 * (jnp.exp(x) - 1)),
+        lambda x: jnp.where(x > 0, x, 0) + jnp.where(x < 0, jnp.expm1(x), 0),
+        lambda x: jnp.maximum(x, 0) + jnp.full_like(x, 0.1) * jnp.minimum(x, 0),
+        lambda x: jnp.maximum(x, 0) - 2 * x + jnp.log1p(jnp.exp(-jnp.abs(x))),
+        lambda x: jnp.where(x > 0, jax.jit(lambda y: jnp.maximum(y, 0))(x), jnp.expm1(x)),
+    ],
+)
+def test_a_clamp_inside_another_activation_is_no_relu(activation):
+    x = jnp.array([-1.0, 0.2])
+    assert "relu" not in kinds(activation, x)
+    found = hidden.deconvnet(lambda x: jnp.sum(-activation(x)), x)
+    np.testing.assert_array_equal(found, jax.grad(lambda x: jnp.sum(-activation(x)))(x))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x + jnp.maximum(x, 0),
+        lambda x: jnp.maximum(x, 0) + jnp.maximum(x, 0),
+        lambda x: jnp.maximum(x, 0) / (jnp.maximum(x, 0) + 1),
+        lambda x: jax.nn.log_softmax(jnp.maximum(x, 0)),
+        lambda x: jnp.maximum(x, 0) ** 2,
+        lambda x: jnp.concatenate([jnp.maximum(x, 0), jnp.minimum(x, 0)]),
+        lambda x: jnp.maximum(x, 0) + jnp.cumsum(jnp.tanh(x)),
+        lambda x: jnp.log1p(jax.nn.relu(x)),
+    ],
+)
+def test_a_relu_stays_one_beside_what_else_its_input_does(function):
+    assert "relu" in kinds(function, jnp.ones(2))
+
+
 def test_reading_changes_nothing_and_gives_what_the_layers_compute():
     sites = names(CNN, INPUTS)
     reading = hidden.run(CNN, INPUTS, read=sites)

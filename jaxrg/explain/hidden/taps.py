@@ -44,8 +44,9 @@ def taps(function: Callable, *args: PyTree) -> list[Site]:
     classes whose ``__call__`` it was traced in (flax NNX), the names of jitted functions on the way, and its kind:
 
     - the primitive of JAX, as ``dot_general`` or ``add``;
-    - ``relu``, whether by `jax.nn.relu`, max(x, 0) or where(x > 0, x, 0), but for clamps that guard a root, a logarithm
-      or a denominator, as of a variance; x·[x > 0] and max(x, y) with an array y of zeros that the function holds are
+    - ``relu``, whether by `jax.nn.relu`, max(x, 0) or where(x > 0, x, 0), but for such clamps that guard a root, a
+      logarithm, an exponential or a denominator, as of a variance, that are bound from above as well, or that are part
+      of another activation, as of celu; x·[x > 0] and max(x, y) with an array y of zeros that the function holds are
       not seen to be one;
     - the name of a function with a derivative rule of its own (``relu6``, ``gelu``), whose inside is no site.
 
