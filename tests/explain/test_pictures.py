@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import linen
 
 from jaxrg import datasets, training
 from jaxrg.explain import hidden, transplants
@@ -18,6 +17,8 @@ PICTURES = {"deconvnet": hidden.deconvnet, "guided": hidden.guided_backpropagati
 
 
 def picture(name, function, image):
+    if name == "grad_cam":
+        return hidden.grad_cam(function, image, "relu_1")
     return jax.grad(function)(image) if name == "gradient" else PICTURES[name](function, image)
 
 
@@ -72,17 +73,6 @@ def test_without_relu_and_pooling_a_picture_is_the_transposed_jacobian(name):
     np.testing.assert_array_equal(picture(name, linear, IMAGE), jax.grad(linear)(IMAGE))
 
 
-@pytest.mark.parametrize("layer", [linen.LayerNorm, linen.InstanceNorm, functools.partial(linen.GroupNorm, 2)])
-def test_the_clamp_of_a_variance_is_no_relu(layer):
-    """A normalisation without ReLU goes back by its transposed Jacobian."""
-    module = layer()
-    params = module.init(jax.random.key(0), jnp.ones((1, 3, 3, 4)))
-    maps = jnp.asarray(np.random.default_rng(3).normal(size=(1, 3, 3, 4)), jnp.float32)
-    function = lambda maps: jnp.sum(jnp.sin(module.apply(params, maps)))  # noqa: E731
-    assert "relu" not in {site.kind for site in hidden.taps(function, maps)}
-    np.testing.assert_allclose(hidden.deconvnet(function, maps), jax.grad(function)(maps), atol=1e-5)
-
-
 def test_a_deconvnet_depends_on_the_input_through_the_switches_alone():
     flat = functools.partial(score, PARAMS, pool=unpooled)
     found = [hidden.deconvnet(flat, image) for image in IMAGES]
@@ -121,6 +111,16 @@ def test_a_max_pool_goes_back_as_by_its_own_derivative(window, padding, strides)
     np.testing.assert_array_equal(hidden.deconvnet(function, maps), jax.grad(function)(maps))
 
 
+def test_large_windows_are_not_unrolled_and_go_back_to_the_first_maximum():
+    def function(x):
+        return jnp.sum(jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (8, 8), (8, 8), "VALID"))
+
+    maps = jnp.ones((8, 16))
+    assert str(jax.make_jaxpr(functools.partial(hidden.deconvnet, function))(maps)).count("slice") < 8
+    for name in ("deconvnet", "guided"):
+        np.testing.assert_array_equal(picture(name, function, maps), jnp.zeros((8, 16)).at[0, ::8].set(1))
+
+
 def test_a_network_without_biases_is_its_gradient_times_its_input():
     value = functools.partial(score, UNBIASED)
     np.testing.assert_allclose(jnp.sum(IMAGE * jax.grad(value)(IMAGE)), value(IMAGE), rtol=1e-5)
@@ -139,6 +139,17 @@ def test_grad_cam_under_a_mean_and_a_linear_head_is_the_class_activation_map(see
     assert heat.shape == IMAGE.shape
 
 
+def test_grad_cam_of_a_batch_of_one_is_that_of_its_image():
+    value = functools.partial(score, PARAMS)
+    expected = hidden.grad_cam(value, IMAGE, "relu_1")
+    for axes in ((0,), (0, -1), (0, 1, -1)):  # of an image without channels, and with one
+        sample = jnp.expand_dims(IMAGE, axes)
+        heat = hidden.grad_cam(lambda x: jax.vmap(value)(x.reshape(1, SIDE, SIDE))[0], sample, "relu_1")
+        np.testing.assert_allclose(heat, expected, atol=1e-6)
+    row = hidden.grad_cam(lambda x: score(PARAMS, x[..., 0], pool=unpooled), IMAGE[:1, :, None], "relu_1")
+    assert row.shape == (1, SIDE)
+
+
 def test_guided_backpropagation_of_nonnegative_signals_is_the_gradient():
     positive = jax.tree.map(jnp.abs, PARAMS)
     value = functools.partial(score, positive)
@@ -147,13 +158,15 @@ def test_guided_backpropagation_of_nonnegative_signals_is_the_gradient():
     assert np.abs(hidden.guided_backpropagation(mixed, IMAGE) - jax.grad(mixed)(IMAGE)).max() > 0.01
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", [*PICTURES, "grad_cam"])
 def test_a_batch_gives_what_single_images_give(name):
-    one = functools.partial(picture, name, functools.partial(score, PARAMS))
+    value = functools.partial(score, PARAMS)
+    one = functools.partial(picture, name, value)
     together = jax.vmap(one)(IMAGES)
     np.testing.assert_allclose(together, jnp.stack([one(image) for image in IMAGES]), atol=1e-6)
-    summed = lambda images: jnp.sum(jax.vmap(functools.partial(score, PARAMS))(images))  # noqa: E731
-    np.testing.assert_allclose(picture(name, summed, IMAGES), together, atol=1e-6)
+    if name != "grad_cam":  # of one image alone
+        summed = lambda images: jnp.sum(jax.vmap(value)(images))  # noqa: E731
+        np.testing.assert_allclose(picture(name, summed, IMAGES), together, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["deconvnet", "guided"])
@@ -231,6 +244,22 @@ def test_a_smoothed_picture_is_the_mean_over_noise():
     np.testing.assert_allclose(still(jnp.float32(2), IMAGE), 2 * IMAGE**2, rtol=1e-6)
 
 
+def test_permuted_labels_change_a_picture_by_as_much_as_they_are_permuted():
+    """Of least squares over all orthogonal inputs X, the picture is X^T y: pictures are as alike as their labels."""
+    inputs = jnp.array([[1.0, 1.0], [1.0, -1.0]])
+    for _ in range(2):
+        inputs = jnp.kron(jnp.array([[1.0, 1.0], [1.0, -1.0]]), inputs)
+    labels = jnp.array([1.0, 1.0, 1.0, -1.0, 1.0, -1.0, -1.0, -1.0])
+    permuted = labels[jnp.array([0, 3, 2, 1, 4, 5, 6, 7])]  # two change their places, and half of the product goes
+
+    def trained(labels):
+        return hidden.deconvnet(functools.partial(jnp.dot, jnp.linalg.solve(inputs, labels)), inputs[0])
+
+    true, other = trained(labels), trained(permuted)
+    cosine = jnp.dot(true, other) / (jnp.linalg.norm(true) * jnp.linalg.norm(other))
+    np.testing.assert_allclose(cosine, 0.5, atol=1e-6)
+
+
 @pytest.mark.slow
 def test_guided_backpropagation_survives_random_layers_and_the_gradient_does_not():
     """The published failure, on digits: layers above the first convolution are replaced."""
@@ -295,6 +324,20 @@ def test_refusals():
         hidden.deconvnet(functools.partial(network, PARAMS), IMAGE)
     with pytest.raises(ValueError, match=r"site: expected feature maps \[rows, columns, channels\], got shape \(4,\)"):
         hidden.grad_cam(functools.partial(score, PARAMS), IMAGE, "div")
+    stopped = lambda x: jnp.argmax(network(PARAMS, x)).astype(jnp.float32)  # noqa: E731
+    with pytest.raises(ValueError, match="got operations without: argmax"):
+        hidden.grad_cam(stopped, IMAGE, "relu_1")
+    with pytest.raises(ValueError, match="site: expected one that the output depends on, got 'relu_1'"):
+        hidden.grad_cam(lambda x: (network(PARAMS, x), jnp.sum(x))[1], IMAGE, "relu_1")
+    counted = lambda x: jnp.sum(x[..., None] * (x[..., None] > 0).astype(jnp.int32).astype(jnp.float32))  # noqa: E731
+    with pytest.raises(ValueError, match="site: expected feature maps of floating values, got int32 at"):
+        hidden.grad_cam(counted, IMAGE, "convert_element_type")
+    with pytest.raises(
+        ValueError, match="sites: expected floating values, got 'convert_element_type' with dtype int32"
+    ):
+        hidden.cosine_convergence(
+            jax.random.key(0), counted, IMAGE, ["convert_element_type"], hidden.gradient_rule, num_pairs=1
+        )
     with pytest.raises(ValueError, match="num_top: expected at most the 3 inputs, got 9"):
         hidden.strongest(functools.partial(network, PARAMS), IMAGES, "relu_1")
     looped = lambda x: jax.lax.scan(lambda carry, _: (jnp.sin(carry), None), x, length=2)[0]  # noqa: E731

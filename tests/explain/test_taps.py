@@ -1,6 +1,7 @@
 """Taps: sites of networks of every kind by name, read and set in every transformation, and run on from."""
 
 import functools
+import sys
 
 import equinox as eqx
 import jax
@@ -14,6 +15,7 @@ from jaxrg.explain import hidden
 from jaxrg.flows import bijectors
 
 INPUTS = jnp.asarray(np.random.default_rng(0).normal(size=(3, 6, 6)), jnp.float32)
+taps_module = sys.modules[hidden.taps.__module__]
 NET = nets.cnn((2, 3), 4)
 PARAMS = NET.init(jax.random.key(0), INPUTS)
 CNN = functools.partial(NET.apply, PARAMS)
@@ -97,39 +99,22 @@ def test_networks_of_any_library_have_sites():
     assert names(plain, 0.5) == ["stage/tanh/tanh", "stage/add"]
 
 
-@pytest.mark.parametrize(
-    "clamp",
-    [
-        jax.nn.relu,
-        lambda x: jnp.maximum(x, 0),
-        lambda x: jnp.maximum(0, x),
-        lambda x: jnp.maximum(jnp.zeros_like(x), x),
-        lambda x: jnp.where(x > 0, x, 0),
-        lambda x: jnp.where(x >= 0, x, jnp.zeros_like(x)),
-        lambda x: jnp.where(x < 0, 0, x),
-        lambda x: jnp.clip(x, 0),
-        jax.jit(lambda x: jnp.maximum(x, 0)),
-        jax.checkpoint(jax.nn.relu),
-    ],
-)
-def test_a_relu_is_one_however_it_is_written(clamp):
-    """Reused, functional and nested ones go by the same rule."""
-    doubled = {"relu": lambda pullback, cotangent, x: pullback(2 * cotangent)}
-    twice = hidden.with_rules(lambda x: jnp.sum(clamp(clamp(x) - 1)), doubled)
-    np.testing.assert_array_equal(jax.grad(twice)(jnp.array([-1.0, 0.5, 3.0])), [0.0, 0.0, 4.0])
+def test_networks_of_penzai_have_sites():
+    pytest.importorskip("penzai")
+    from penzai import pz
+    from penzai.models import simple_mlp
 
+    model = simple_mlp.MLP.from_config(name="net", init_base_rng=jax.random.key(0), feature_sizes=[4, 8, 2])
 
-def test_what_looks_like_a_relu_is_none():
-    other = {"relu": lambda pullback, cotangent, x: cotangent}
-    for function in (
-        lambda x: jnp.maximum(x, 1),
-        lambda x: jnp.where(x > 0, x, 0.1 * x),
-        lambda x: jnp.where(x > 0, 2 * x, 0),
-        lambda x: jnp.where(x > 0, 0, x),
-        lambda x: jnp.where(x > 1, x, 0),
-    ):
-        with pytest.raises(ValueError, match="site 'relu': expected one of"):
-            hidden.with_rules(function, other)(jnp.ones(2))
+    def function(x):
+        return model(pz.nx.wrap(x).tag("features")).unwrap("features")
+
+    vector = jnp.arange(4.0)
+    assert "1/relu" in names(function, vector)  # by the places of its layers
+    reading = hidden.run(function, vector, read=["relu"])
+    np.testing.assert_array_equal(reading.output, function(vector))
+    weights = model.sublayers[0].sublayers[0].weights.value.unwrap("features", "features_out")
+    np.testing.assert_allclose(reading.values["relu"], np.maximum(vector @ weights, 0), rtol=1e-6)  # without biases yet
 
 
 def test_reading_changes_nothing_and_gives_what_the_layers_compute():
@@ -184,6 +169,43 @@ def test_keys_and_complex_numbers_are_set_as_they_are():
     np.testing.assert_allclose(
         hidden.run(wave, jnp.ones(4), set={site: values}).output, wave(jnp.arange(4.0)), rtol=1e-6
     )
+
+
+def test_plain_numbers_stay_weakly_typed_and_traced():
+    """As in the function itself: half precision times two is half precision, and three runs the same program."""
+    times = lambda x, factor: x * factor  # noqa: E731
+    halves = jnp.ones(2, jnp.bfloat16)
+    assert hidden.run(times, halves, 2.0).output.dtype == times(halves, 2.0).dtype == jnp.bfloat16
+    size = taps_module._run._cache_size()
+    np.testing.assert_array_equal(hidden.run(times, halves, 3.0).output, [3.0, 3.0])
+    assert taps_module._run._cache_size() == size
+    doubled = hidden.with_rules(times, {"mul": lambda pullback, cotangent, *inputs: pullback(2 * cotangent)})
+    assert doubled(halves, 2).dtype == jnp.bfloat16
+
+
+def test_units_ablated_by_a_mask_run_one_program():
+    function = lambda x: jnp.sum(jax.nn.relu(x), axis=0)  # noqa: E731
+
+    def without(unit):
+        keep = jnp.ones((1, 3)).at[:, unit].set(0.0)
+        return hidden.run(function, jnp.ones((2, 3)), set={"relu": lambda values: values * keep}).output
+
+    np.testing.assert_array_equal(without(0), [0, 2, 2])
+    size = taps_module._run._cache_size()
+    np.testing.assert_array_equal(without(1), [2, 0, 2])
+    assert taps_module._run._cache_size() == size
+
+
+def test_functions_among_the_arguments_are_held():
+    """A module of equinox has its activation among its leaves."""
+    module, vector = eqx.nn.MLP(4, 2, 8, 1, key=jax.random.key(0)), jnp.ones(4)
+    apply = lambda module, x: module(x)  # noqa: E731
+    assert names(apply, module, vector) == names(module, vector)
+    reading = hidden.run(apply, module, vector, read=["relu"])
+    np.testing.assert_array_equal(reading.output, module(vector))
+    slope = lambda function: eqx.filter_grad(lambda given: jnp.sum(function(given, vector)))(module)  # noqa: E731
+    found = slope(hidden.with_rules(apply, {"relu": hidden.gradient_rule}))
+    jax.tree.map(np.testing.assert_array_equal, found, slope(apply))
 
 
 def test_a_site_set_to_its_own_value_changes_no_bit():
@@ -336,5 +358,6 @@ def test_refusals_name_what_is_there():
             hidden.run(count, jnp.ones(2), set={name: value})
     with pytest.raises(ValueError, match="set: expected one value for a site, got another one for 'apply/_Cnn/relu'"):
         hidden.run(CNN, INPUTS, set={"apply/_Cnn/relu": 0.0, "_Cnn/relu": 1.0})
-    with pytest.raises(ValueError, match=r"args\[0\]: expected arrays, got"):
-        hidden.run(CNN, "image")
+    for function in (functools.partial(hidden.run, CNN), summed):
+        with pytest.raises(ValueError, match=r"args\[0\]: expected arrays and functions, got 'image'"):
+            function("image")

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -10,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.tree_util import Partial
+
+MAX_PLACES = 16  # of a window that is unrolled: as many slices are compiled, 8x8 of them for a quarter of a minute
 
 Rule: TypeAlias = Callable[..., Any]
 """``cotangents = rule(pullback, cotangent, *inputs)``: what goes back from an operation to each of its ``inputs`` (a
@@ -87,8 +90,9 @@ class _MaxPool:
 
 
 def max_pool_rule(params: Mapping[str, Any]) -> Rule | None:
-    """The rule of a ``reduce_window_max`` with these parameters, if its windows are dense."""
-    if any(step != 1 for step in (*params["base_dilation"], *params["window_dilation"])):
+    """The rule of a ``reduce_window_max`` with these parameters, if its windows are dense and small."""
+    is_dense = all(step == 1 for step in (*params["base_dilation"], *params["window_dilation"]))
+    if not is_dense or math.prod(params["window_dimensions"]) > MAX_PLACES:
         return None
     return Partial(
         _MaxPool(

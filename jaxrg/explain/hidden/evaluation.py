@@ -9,7 +9,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
 from jax.tree_util import Partial
 
 from jaxrg.explain.hidden.derivatives import Rule, ruled
-from jaxrg.explain.hidden.operations import CALLS, Path, opened
+from jaxrg.explain.hidden.equations import CALLS, Path, opened
 
 
 class Plan(NamedTuple):

@@ -6,7 +6,7 @@ operation is found again by its path: the numbers of the equations on the way to
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
@@ -17,18 +17,20 @@ from jax.tree_util import Partial
 
 from jaxrg import closures
 from jaxrg.base import PyTree
+from jaxrg.explain.hidden.clamps import COMPARISONS, RETURNED, USED, ZERO, Parts, clamped, is_guard, uses
+from jaxrg.explain.hidden.equations import (
+    COPIES,
+    OWN_DERIVATIVES,
+    Path,
+    called,
+    is_variable,
+    kind_of_equation,
+    opened,
+)
 
-Path = tuple[int, ...]
-
-CALLS = {"jit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr", "remat2": "jaxpr"}
-OWN_DERIVATIVES = ("custom_jvp_call", "custom_vjp_call")
-ZERO = "zero"
-COPIES = ("broadcast_in_dim", "convert_element_type", "copy", "reshape", "squeeze")
-COMPARISONS = {"gt": "above", "ge": "above", "lt": "below", "le": "below"}
 NO_DERIVATIVE = ("floor", "ceil", "round", "sign", "stop_gradient", "while")  # or none backwards
 TRANSFORMED = re.compile(r"^(?:\w+\()+|\)+$")
 LOOPS = {"while": "loop"}
-ROOTS = ("rsqrt", "sqrt", "log", "log1p")
 LIBRARIES = tuple(str(FilePath(file).parent) for file in (jax.__file__, closures.__file__))
 
 
@@ -53,7 +55,10 @@ def traced(function: Partial, args: Sequence[PyTree]) -> tuple[ClosedJaxpr, Any]
 
 def operations(jaxpr: Jaxpr) -> Iterator[Operation]:
     """Every output of every equation, in the order in which they are computed."""
-    yield from _operations(jaxpr, _Place((), (), (), ""), None, [False] * len(jaxpr.outvars))
+    parts = Parts()
+    for operation in list(_operations(jaxpr, _Place((), (), (), "", parts), None, [{RETURNED}] * len(jaxpr.outvars))):
+        primitive = parts.found.get(operation.path[:-1])
+        yield operation._replace(kind=primitive, operand=None) if primitive else operation
 
 
 class _Place(NamedTuple):
@@ -63,16 +68,18 @@ class _Place(NamedTuple):
     scope: tuple[str, ...]
     lengths: tuple[int, ...]
     inside: str
+    parts: Parts
 
 
 # What a value is known to be, so that a ReLU is seen however it is written: zero, a comparison of another value with
 # zero, or that other value, by an identity of its own.
 def _operations(
-    jaxpr: Jaxpr, place: _Place, known: Sequence[Any] | None, is_guard: Sequence[bool]
-) -> Iterator[Operation]:
+    jaxpr: Jaxpr, place: _Place, known: Sequence[Any] | None, ends: Sequence[set[str]]
+) -> Generator[Operation, None, list[Any]]:
+    """The operations; what its outputs are known to be is returned."""
     facts: dict[Any, Any] = {var: (place.path, var) for var in (*jaxpr.constvars, *jaxpr.invars)}
     facts |= dict(zip(jaxpr.invars, known or [], strict=False))
-    guards = _guards(jaxpr, is_guard)
+    ways = uses(jaxpr, ends)
 
     def fact(atom: Any) -> Any:
         if isinstance(atom, Literal):
@@ -82,66 +89,35 @@ def _operations(
     for number, eqn in enumerate(jaxpr.eqns):
         here, inputs = (*place.path, number), [fact(atom) for atom in eqn.invars]
         scope, name = (*place.scope, *scope_of(eqn)), eqn.primitive.name
+        onward = [ways[var] for var in eqn.outvars]
+        if (body := called(eqn)) is not None:
+            title = "" if name == "remat2" else str(eqn.params.get("name", ""))
+            inner = place._replace(path=here, scope=(*scope, title) if title else scope)
+            found = yield from _operations(body, inner, inputs, onward)
+            facts |= dict(zip(eqn.outvars, found, strict=True))
+            continue
         facts |= {var: ((*here, output), "") for output, var in enumerate(eqn.outvars)}
         if name in COPIES and inputs[0] is ZERO:
             facts[eqn.outvars[0]] = ZERO
         if name in COMPARISONS and inputs[1] is ZERO:
             facts[eqn.outvars[0]] = (COMPARISONS[name], inputs[0])
-        if name in CALLS:
-            called = "" if name == "remat2" else str(eqn.params.get("name", ""))
-            inner = place._replace(path=here, scope=(*scope, called) if called else scope)
-            are_guards = [var in guards for var in eqn.outvars]
-            yield from _operations(opened(eqn.params[CALLS[name]])[0], inner, inputs, are_guards)
-            continue
         for branch, (body, length) in enumerate(_insides(eqn)):
             inner = place._replace(path=(*here, branch) if name == "cond" else here, scope=(*scope, name))
             if length is None:
                 inner = inner._replace(inside="loop" if "loop" in (place.inside, LOOPS.get(name)) else "branch")
             else:
                 inner = inner._replace(lengths=(*place.lengths, length))
-            yield from _operations(body, inner, None, [False] * len(body.outvars))
-        operand = None if eqn.outvars[0] in guards else _clamped(eqn, inputs)
-        kind = "relu" if operand is not None else _kind(eqn)
+            yield from _operations(body, inner, None, _ends_inside(eqn, onward, len(body.outvars)))
+        operand = clamped(eqn, inputs)
+        if operand is not None and name not in OWN_DERIVATIVES and is_guard(onward[0]):
+            operand = None
+        place.parts.note(eqn, here, inputs, ((*here, 0), ""), operand)
+        kind = "relu" if operand is not None else kind_of_equation(eqn)
         for output, var in enumerate(eqn.outvars):
             if not isinstance(var, DropVar) and hasattr(var.aval, "shape"):
                 path = (*here, output)
                 yield Operation(path, scope, kind, place.lengths, var.aval, operand, place.inside, eqn.params)
-
-
-def _guards(jaxpr: Jaxpr, is_guard: Sequence[bool]) -> set[Any]:
-    """Values that go, perhaps with something added, into roots, logarithms and denominators alone.
-
-    A clamp of these keeps a variance from being negative, as in a layer normalisation, and is no activation.
-    """
-    other = {atom for atom, is_one in zip(jaxpr.outvars, is_guard, strict=True) if not is_one and _is_variable(atom)}
-    used: set[Any] = {
-        atom for atom, is_one in zip(jaxpr.outvars, is_guard, strict=True) if is_one and _is_variable(atom)
-    }
-    for eqn in reversed(jaxpr.eqns):
-        name, passes = eqn.primitive.name, all(var in used and var not in other for var in eqn.outvars)
-        if name in CALLS:
-            inner = opened(eqn.params[CALLS[name]])[0]
-            found = _guards(inner, [var in used and var not in other for var in eqn.outvars])
-            are_guarded = [var in found for var in inner.invars]
-        elif name in ROOTS:
-            are_guarded = [True]
-        elif name == "div":
-            are_guarded = [False, True]
-        else:
-            are_guarded = [passes and name in (*COPIES, "add")] * len(eqn.invars)
-        for atom, is_one in zip(eqn.invars, are_guarded, strict=False):
-            if _is_variable(atom):
-                (used if is_one else other).add(atom)
-    return used - other
-
-
-def _is_variable(atom: Any) -> bool:
-    return not isinstance(atom, Literal)
-
-
-def opened(jaxpr: ClosedJaxpr | Jaxpr) -> tuple[Jaxpr, Sequence[Any]]:
-    """A jaxpr and its constants."""
-    return (jaxpr.jaxpr, jaxpr.consts) if isinstance(jaxpr, ClosedJaxpr) else (jaxpr, ())
+    return [fact(atom) for atom in jaxpr.outvars]
 
 
 def _insides(eqn: JaxprEqn) -> list[tuple[Jaxpr, int | None]]:
@@ -155,24 +131,12 @@ def _insides(eqn: JaxprEqn) -> list[tuple[Jaxpr, int | None]]:
     return []
 
 
-def _kind(eqn: JaxprEqn) -> str:
-    if eqn.primitive.name in OWN_DERIVATIVES:
-        return opened(eqn.params["call_jaxpr"])[0].debug_info.func_name
-    return eqn.primitive.name
-
-
-def _clamped(eqn: JaxprEqn, inputs: Sequence[Any]) -> int | None:
-    """Which input this equation clamps at zero, if it does nothing else."""
-    name = eqn.primitive.name
-    if name in OWN_DERIVATIVES and _kind(eqn) == "relu":
-        return 0
-    if name == "max" and (inputs[0] is ZERO) != (inputs[1] is ZERO):
-        return int(inputs[0] is ZERO)
-    if name == "select_n" and len(inputs) == 3:  # which, where it is false, where it is true
-        for kept, other, side in ((2, 1, "above"), (1, 2, "below")):
-            if inputs[other] is ZERO and inputs[0] == (side, inputs[kept]):
-                return kept
-    return None
+def _ends_inside(eqn: JaxprEqn, onward: Sequence[set[str]], count: int) -> list[set[str]]:
+    """What becomes of the outputs of a step or of a branch; a loop goes on with what it carries."""
+    if eqn.primitive.name == "cond":
+        return list(onward)
+    carried = eqn.params.get("num_carry", count)
+    return [{USED}] * carried + list(onward[carried:])
 
 
 def scope_of(eqn: JaxprEqn) -> tuple[str, ...]:
@@ -198,13 +162,13 @@ def blocked(jaxpr: Jaxpr, moves: Sequence[bool]) -> tuple[list[bool], list[str]]
     reached = {var for var, is_one in zip(jaxpr.invars, moves, strict=True) if is_one}
     stops: list[str] = []
     for eqn in jaxpr.eqns:
-        given = [_is_variable(atom) and atom in reached for atom in eqn.invars]
+        given = [is_variable(atom) and atom in reached for atom in eqn.invars]
         if not any(given):
             continue
         name = eqn.primitive.name
         passes = [jnp.issubdtype(getattr(var.aval, "dtype", int), jnp.inexact) for var in eqn.outvars]
-        if name in CALLS:
-            passes, inner = blocked(opened(eqn.params[CALLS[name]])[0], given)
+        if (body := called(eqn)) is not None:
+            passes, inner = blocked(body, given)
             stops += inner
         elif name in ("scan", "cond"):
             passes, inner = _blocked_inside(eqn, given)
@@ -213,7 +177,7 @@ def blocked(jaxpr: Jaxpr, moves: Sequence[bool]) -> tuple[list[bool], list[str]]
             passes = [False] * len(eqn.outvars)
             stops.append(name)
         reached |= {var for var, is_one in zip(eqn.outvars, passes, strict=True) if is_one}
-    return [_is_variable(atom) and atom in reached for atom in jaxpr.outvars], stops
+    return [is_variable(atom) and atom in reached for atom in jaxpr.outvars], stops
 
 
 def _blocked_inside(eqn: JaxprEqn, given: list[bool]) -> tuple[list[bool], list[str]]:

@@ -76,13 +76,17 @@ def with_relu_rule(function: Callable, rule: Rule, args: tuple) -> tuple[list[An
     return evaluate(closed.jaxpr, closed.consts, jax.tree.leaves(args), plan)[0], structure
 
 
-def check_differentiable(function: Callable, sample: Array) -> None:
-    """Raise ValueError if nothing of the output's derivative comes back to the sample, with what stops it."""
+def check_differentiable(function: Callable, sample: Array) -> bool:
+    """Raise ValueError if nothing of the output's derivative comes back to the sample, with what stops it.
+
+    Whether the output depends on the sample at all, as a constant does not.
+    """
     jaxpr = traced(as_partial(function), (sample,))[0].jaxpr
     passes, stops = blocked(jaxpr, [True])
     if stops and (not any(passes) or "while" in stops):
         names = ", ".join(sorted(set(stops)))
         raise ValueError(f"function: expected one with a derivative by its input, got operations without: {names}")
+    return any(passes)
 
 
 def _picture(function: Callable[[Array], Array], sample: ArrayLike, rule: Rule) -> Array:
@@ -141,11 +145,11 @@ def grad_cam(function: Callable[[Array], Array], sample: ArrayLike, site: str) -
 
     Args:
         function: scalar of one image.
-        sample: ``[rows, columns, ...]``.
+        sample: ``[rows, columns, ...]``, of four axes or more perhaps with leading ones of length one.
         site: name of a site ``[rows, columns, channels]``, perhaps with leading axes of length one.
 
     Raises:
-        ValueError: as `run`, or a site of another shape.
+        ValueError: as `run`, or a site of another shape, or one that the output does not depend on.
 
     Reference:
         Selvaraju et al., ICCV 2017, arXiv:1610.02391.
@@ -163,8 +167,16 @@ def _grad_cam(function: Partial, sample: Array, *, site: str) -> Array:
     maps = head(sample)
     if maps.ndim < 3 or maps.shape[:-3] != (1,) * (maps.ndim - 3):
         raise ValueError(f"site: expected feature maps [rows, columns, channels], got shape {maps.shape} at {site!r}")
-    heat = grad_cam_of(lambda features: tail(features.reshape(maps.shape), sample), maps.reshape(maps.shape[-3:]))
-    return jax.image.resize(heat.heat_map, sample.shape[:2], "bilinear")
+    if not jnp.issubdtype(maps.dtype, jnp.floating):
+        raise ValueError(f"site: expected feature maps of floating values, got {maps.dtype} at {site!r}")
+    score = as_partial(lambda features: tail(features.reshape(maps.shape), sample))
+    features = maps.reshape(maps.shape[-3:])
+    if not check_differentiable(number_of(score, is_differentiated=True), features):
+        raise ValueError(f"site: expected one that the output depends on, got {site!r}")
+    shape = sample.shape
+    while shape[0] == 1 and (len(shape) > 3 or (len(shape) == 3 and features.shape[0] > 1)):
+        shape = shape[1:]  # a batch of one, and no image of one row
+    return jax.image.resize(grad_cam_of(score, features).heat_map, shape[:2], "bilinear")
 
 
 def strongest(

@@ -220,7 +220,7 @@ def cosine_convergence(
         ``[sites + 1]``: at each site, and at the sample.
 
     Raises:
-        ValueError: as `run`; an output without a derivative.
+        ValueError: as `run`; an output without a derivative, or a site of integers.
 
     Reference:
         Sixt, Granz & Landgraf, ICML 2020, arXiv:1912.09818.
@@ -241,10 +241,11 @@ def _convergence(
 ) -> Array:
     check_differentiable(function, sample)
     check_outside_loops("sites", function, sites, sample)
-    shifts = {
-        site: jnp.zeros(value.shape, value.dtype)
-        for site, value in jax.eval_shape(lambda x: run(function, x, read=sites).values, sample).items()
-    }
+    values = jax.eval_shape(lambda x: run(function, x, read=sites).values, sample)
+    for site, value in values.items():
+        if not jnp.issubdtype(value.dtype, jnp.floating):
+            raise ValueError(f"sites: expected floating values, got {site!r} with dtype {value.dtype}")
+    shifts = {site: jnp.zeros(value.shape, value.dtype) for site, value in values.items()}
 
     def outputs(inputs: Array, shifts: dict[str, Array]) -> Array:
         """The derivative by a shift of a site is what comes back to it."""
@@ -252,15 +253,15 @@ def _convergence(
         shifted = lambda x: run(function, x, set=changes).output  # noqa: E731
         return with_relu_rule(shifted, rule, (inputs,))[0][0]
 
-    values, pullback = jax.vjp(outputs, sample, shifts)
-    signals = jax.random.normal(key, (num_pairs, 2, *values.shape), values.dtype)
+    output, pullback = jax.vjp(outputs, sample, shifts)
+    signals = jax.random.normal(key, (num_pairs, 2, *output.shape), output.dtype)
 
     def similarity(pair: Array) -> Array:
         last, inside = jax.vmap(pullback)(pair)
         parts = [inside[site].reshape(2, -1) for site in sites] + [last.reshape(2, -1)]
         return jnp.stack([_cosine(*part) for part in parts])
 
-    return nan_of(values, jnp.nanmedian(jax.lax.map(similarity, signals), axis=0))
+    return nan_of(output, jnp.nanmedian(jax.lax.map(similarity, signals), axis=0))
 
 
 def _cosine(first: Array, second: Array) -> Array:

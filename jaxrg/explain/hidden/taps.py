@@ -44,8 +44,9 @@ def taps(function: Callable, *args: PyTree) -> list[Site]:
     classes whose ``__call__`` it was traced in (flax NNX), the names of jitted functions on the way, and its kind:
 
     - the primitive of JAX, as ``dot_general`` or ``add``;
-    - ``relu``, whether by `jax.nn.relu`, max(x, 0) or where(x > 0, x, 0), but for clamps that guard a root, a logarithm
-      or a denominator, as of a variance; x·[x > 0] and max(x, y) with an array y of zeros that the function holds are
+    - ``relu``, whether by `jax.nn.relu`, max(x, 0) or where(x > 0, x, 0), but for such clamps that guard a root, a
+      logarithm, an exponential or a denominator, as of a variance, that are bound from above as well, or that are part
+      of another activation, as of celu; x·[x > 0] and max(x, y) with an array y of zeros that the function holds are
       not seen to be one;
     - the name of a function with a derivative rule of its own (``relu6``, ``gelu``), whose inside is no site.
 
@@ -55,7 +56,7 @@ def taps(function: Callable, *args: PyTree) -> list[Site]:
 
     Args:
         function: any function of ``args``.
-        args: pytrees of arrays; only their shapes and dtypes matter.
+        args: pytrees of arrays, in which functions may stand as in an equinox module; only shapes and dtypes matter.
 
     Raises:
         ValueError: no function, or arguments that are no arrays.
@@ -83,10 +84,11 @@ def run(
 
     Args:
         function: any function of ``args``.
-        args: pytrees of arrays.
+        args: pytrees of arrays, in which functions may stand as in an equinox module.
         read: names of sites as by `taps`, or any tail of a name that only one has, as ``Conv_0/add``.
         set: what to put in place of a site, by its name: an array of its shape, one number for all of it (0.0 ablates
-            it), or a function of its value, within a loop of that of one step.
+            it), or a function of its value, within a loop of that of one step. Other floating arrays that the function
+            closes over, as a mask of units, do not compile anew; other plain numbers do.
 
     Returns:
         `Reading`, whose values have a leading axis for every loop they are in.
@@ -160,8 +162,8 @@ def with_rules(function: Callable, rules: Mapping[str, Rule]) -> Partial:
         A function with the same values, for ``jax.grad`` and ``jax.vjp``; forward mode does not know the rules.
 
     Raises:
-        ValueError: when called, a rule that nothing in the function goes by; when differentiated, cotangents of other
-            shapes than the inputs.
+        ValueError: when called, a rule that nothing in the function goes by, or arguments that are no arrays; when
+            differentiated, cotangents of other shapes than the inputs.
 
     Example:
         >>> doubled = with_rules(jnp.sin, {"sin": lambda pullback, cotangent, x: pullback(2 * cotangent)})
@@ -182,7 +184,7 @@ class _Ruled:
 
     def __call__(self, function: Partial, *given: Any) -> PyTree:
         rules, args = given[: len(self.kinds)], given[len(self.kinds) :]
-        return _run_ruled(function, args, self.kinds, rules)
+        return _run_ruled(function, as_args(args), self.kinds, rules)
 
 
 @functools.partial(jax.jit, static_argnames="kinds")
@@ -263,16 +265,19 @@ def _as_function(function: Callable) -> Partial:
 
 
 def as_args(args: Sequence[PyTree]) -> tuple[PyTree, ...]:
-    """Arguments whose leaves are arrays."""
+    """Arguments whose leaves are arrays; plain numbers stay weakly typed, and functions become pytrees."""
     return tuple(jax.tree.map(functools.partial(_as_leaf, f"args[{number}]"), arg) for number, arg in enumerate(args))
 
 
-def _as_leaf(name: str, leaf: Any) -> Array:
+def _as_leaf(name: str, leaf: Any) -> Any:
     if isinstance(leaf, Array):
         return leaf
     if isinstance(leaf, PLAIN):
-        return as_array(name, leaf)
-    raise ValueError(f"{name}: expected arrays, got {kind_of(leaf)}")
+        array = as_array(name, leaf)
+        return jax.device_put(leaf) if type(leaf) in (int, float) else array  # weakly typed, without a program
+    if callable(leaf):  # as the activation of an equinox module
+        return as_partial(leaf)
+    raise ValueError(f"{name}: expected arrays and functions, got {kind_of(leaf)}")
 
 
 def _sites(jaxpr: Jaxpr) -> dict[str, tuple[Site, Operation]]:
