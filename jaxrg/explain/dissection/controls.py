@@ -49,7 +49,7 @@ def shuffled_iou(
 
     Returns:
         ``[num_draws, units, concepts]`` by the published rule, NaN for a unit with a NaN. Memory: a bit for each pixel
-        of each mask.
+        of each mask, on the host and on the device, a batch, and a few results.
 
     Raises:
         ValueError: as `dissect`, no key, or as many draws as images.
@@ -63,14 +63,14 @@ def shuffled_iou(
     num_draws = as_count("num_draws", num_draws)
     if num_draws >= num_images:
         raise ValueError(f"num_draws: expected fewer than the {num_images} images, got {num_draws}")
-    shifts = 1 + np.asarray(_distinct(key, num_images - 1))[:num_draws]
+    shifts = 1 + np.asarray(_distinct(key, num_images - 1), np.int32)[:num_draws]
     words, shape = _all_words(stream, given)
+    on_device = jax.device_put(words)
     total, is_nan = None, np.zeros(len(levels), bool)
     for batch in stream.batches():
-        others = words[(batch.index + shifts[:, None]) % num_images]
         counted, has_nan = _shuffled_overlaps(
-            stream.maps_fn, stream.at(batch.index), others, given.membership, levels, np.int32(batch.count), place,
-            shape=shape,
+            stream.maps_fn, stream.at(batch.index), on_device, batch.index.astype(np.int32), shifts, given.membership,
+            levels, np.int32(batch.count), place, shape=shape,
         )  # fmt: skip
         total, is_nan = add(total, counted, np.int64), is_nan | np.asarray(has_nan)
     assert total is not None  # as there is an image
@@ -110,7 +110,9 @@ def _words(concepts_fn: Any, images: Array, given: Any, membership: Array) -> tu
 def _shuffled_overlaps(
     maps_fn: Any,
     images: Array,
-    concepts: Array,
+    words: Array,
+    index: Array,
+    shifts: Array,
     membership: Array,
     thresholds: Array,
     num_real: Array,
@@ -121,9 +123,13 @@ def _shuffled_overlaps(
     is_real = (jnp.arange(len(images), dtype=jnp.int32) < num_real)[:, None, None]
     maps = as_maps("maps_fn", maps_fn(images), len(images))
     active, _ = active_words(maps, thresholds, shape, anchor)
-    active, concepts = jnp.where(is_real, active, 0), jnp.where(is_real[None], concepts, 0)
-    found = lax.map(lambda others: overlaps(active, others, membership), concepts)
-    return found, jnp.any(jnp.isnan(maps), axis=(0, 1, 2))
+    active = jnp.where(is_real, active, 0)
+
+    def of_draw(shift: Array) -> Overlaps:
+        others = words[(index + shift) % len(words)]
+        return overlaps(active, jnp.where(is_real, others, 0), membership)
+
+    return lax.map(of_draw, shifts), jnp.any(jnp.isnan(maps), axis=(0, 1, 2))
 
 
 def null_p_values(observed: Any, null: Any) -> Array:
