@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrg.explain import information
+from jaxrg.explain.information import noise
 
 KEY = jax.random.key(0)
 PATTERNS = ((np.arange(64)[:, None] >> np.arange(6)) & 1) * 2.0 - 1
@@ -146,6 +147,28 @@ def test_noise_that_vanishes_leaves_the_entropy_and_noise_that_grows_leaves_noth
         found = information.noisy_information_bits(KEY, values, variance, num_draws=200)
         np.testing.assert_allclose([found.lower, found.upper], expected, atol=1e-4)
         assert abs(float(found.value) - expected) < 5 * float(found.error) + 1e-4
+
+
+def test_small_noise_on_large_values_is_resolved_in_single_precision():
+    """Pairs about as near as the noise, far from zero and from each other, against float64."""
+    random = np.random.default_rng(4)
+    values = (np.repeat(random.normal(size=(20, 5)), 2, axis=0) + 1e-3 * random.normal(size=(40, 5)) + 30).astype(
+        np.float32
+    )
+    squares = ((values[:, None].astype(float) - values) ** 2).sum(-1) / 1e-6
+    bounds = [-np.log2(np.exp(-squares / scale).mean(1)).mean() for scale in (8, 2)]
+    found = information.noisy_information_bits(KEY, values, 1e-6, num_draws=400)
+    np.testing.assert_allclose([found.lower, found.upper], bounds, atol=2e-5)
+    with jax.enable_x64(True):
+        exact = information.noisy_information_bits(KEY, values.astype(float), 1e-6, num_draws=400)
+    assert abs(float(found.value) - float(exact.value)) < 5 * np.hypot(float(found.error), float(exact.error))
+    assert found.error < 0.01
+
+
+def test_memory_does_not_hold_all_differences():
+    values = jnp.zeros((128, 512))
+    program = noise._noisy_information.lower(KEY, values, jnp.float32(1), num_draws=2).compile()
+    assert program.memory_analysis().temp_size_in_bytes < 12 * values.nbytes  # which all of 64 rows are 64 times
 
 
 def test_errors_of_the_estimate_hold():
