@@ -52,7 +52,7 @@ def test_one_bit_in_the_last_place_is_a_difference(x64):
     assert float(information.entropy_bits(np.array([1, near], np.float32))) == 1
     wide = np.array([1.0, np.nextafter(1.0, 2.0)])  # alike in single precision
     assert float(information.entropy_bits(wide)) == 1
-    assert float(information.entropy_bits(wide[:3].astype(np.float32))) == pytest.approx(0, abs=1e-6)
+    assert float(information.entropy_bits(wide.astype(np.float32))) == 0
     assert float(information.entropy_bits(np.array([2**40, 2**40 + 2**33]))) == 1
 
 
