@@ -116,33 +116,81 @@ def balanced_accuracy(module: Layers, params: Any, images: Any, targets: np.ndar
     return (hit + (~said & ~is_yes).sum(0) / np.maximum((~is_yes).sum(0), 1)) / 2
 
 
-# %% Configurations of the Ising model, and what they are at every site.
-FIELD_CONCEPTS = (
-    "spin up", "spin down", "no unlike neighbour", "one", "two", "three", "four unlike", "largest cluster", "others",
-)  # fmt: skip
-FIELD_CATEGORIES = ("spin", "local energy", "cluster")
-CATEGORY_OF_FIELD = np.array([0, 0, 1, 1, 1, 1, 1, 2, 2], np.int32)
+# %% Configurations of lattice models, and what they are at every site.
+class Fields(NamedTuple):
+    """A model whose two phases a network tells apart, with fields that are known exactly."""
+
+    name: str
+    critical: float  # temperature
+    temperatures: tuple[float, float]  # range that is drawn from
+    draw: Callable  # (key, side, temperatures, number at each) -> images [samples, side, side, channels]
+    labels: Callable  # of images: int8 [samples, maps, side, side]
+    concepts: tuple[str, ...]
+    categories: tuple[str, ...]
+    category_of: np.ndarray  # int32 [concepts]
+    asked: tuple[int, ...]  # concepts of most interest
 
 
-def ising_samples(key: jax.Array, *, side: int, temperatures: np.ndarray, num_samples: int) -> tuple[Any, Any]:
-    """Configurations ``[samples, side, side, 1]`` and their temperatures, so many of each."""
+def _drawn(key: jax.Array, sampler_of: Callable, side: int, temperatures: np.ndarray, num_samples: int) -> np.ndarray:
+    """``[temperatures, num_samples, side, side]`` of one chain at each temperature."""
     square, parts = lattice.hypercubic((side, side)), []
-    for temperature in temperatures:
-        sampler = samplers.thin(samplers.swendsen_wang(models.Ising(square, 1 / temperature)), 5)
-        init_key, run_key = jax.random.split(jax.random.fold_in(key, len(parts)))
+    for number, temperature in enumerate(temperatures):
+        sampler = samplers.thin(sampler_of(square, 1 / temperature), 5)
+        init_key, run_key = jax.random.split(jax.random.fold_in(key, number))
         drawn = samplers.run(run_key, sampler, sampler.init(init_key), BURN_IN + num_samples, observe=lambda s: s).trace
-        sign = np.random.default_rng(len(parts)).choice([-1, 1], (num_samples, 1, 1))
-        parts.append(np.asarray(drawn)[0, BURN_IN:] * sign)  # which colour is up says nothing
-    return np.concatenate(parts)[..., None].astype(np.float32), np.repeat(temperatures, num_samples)
+        parts.append(np.asarray(drawn)[0, BURN_IN:])
+    return np.stack(parts)
 
 
-def site_labels(spins: np.ndarray) -> np.ndarray:
-    """Labels of all sites, int8 ``[samples, 3, side, side]``, one map for each of `FIELD_CATEGORIES`."""
-    square = lattice.hypercubic(spins.shape[1:3])
+def ising_spins(key: jax.Array, side: int, temperatures: np.ndarray, num_samples: int) -> np.ndarray:
+    """Spins ``[samples, side, side, 1]``."""
+    sampler_of = lambda square, coupling: samplers.swendsen_wang(models.Ising(square, coupling))  # noqa: E731
+    spins = _drawn(key, sampler_of, side, temperatures, num_samples)
+    # Which colour is up says nothing.
+    signs = [np.random.default_rng(number).choice([-1, 1], (num_samples, 1, 1)) for number in range(len(temperatures))]
+    return (spins * np.stack(signs)).reshape(-1, side, side, 1).astype(np.float32)
+
+
+def ising_labels(images: np.ndarray) -> np.ndarray:
+    """Labels of all sites, int8 ``[samples, 3, side, side]``, one map for each category."""
+    square = lattice.hypercubic(images.shape[1:3])
 
     def of_one(one: jax.Array) -> jax.Array:
         is_largest = models.largest_cluster(square, one)
         up = jnp.where(one > 0, 0, 1)
         return jnp.stack([up, 2 + models.unlike_neighbours(square, one), jnp.where(is_largest, 7, 8)])
 
-    return np.asarray(jax.jit(jax.vmap(of_one))(jnp.asarray(spins[..., 0]))).astype(np.int8)
+    return np.asarray(jax.jit(jax.vmap(of_one))(jnp.asarray(images[..., 0]))).astype(np.int8)
+
+
+def xy_spins(key: jax.Array, side: int, temperatures: np.ndarray, num_samples: int) -> np.ndarray:
+    """Both components of planar spins, ``[samples, side, side, 2]``, all of a sample turned by an angle of its own."""
+    sampler_of = lambda square, coupling: samplers.swendsen_wang_embedding(models.XY(square, coupling))  # noqa: E731
+    angles = _drawn(key, sampler_of, side, temperatures, num_samples).reshape(-1, side, side)
+    angles = angles + np.random.default_rng(0).uniform(-np.pi, np.pi, (len(angles), 1, 1))
+    return np.stack([np.cos(angles), np.sin(angles)], axis=-1).astype(np.float32)
+
+
+def xy_labels(images: np.ndarray) -> np.ndarray:
+    """Vortices by their first corner, and neighbours turned away, int8 ``[samples, 2, side, side]``."""
+    square = lattice.hypercubic(images.shape[1:3])
+
+    def of_one(one: jax.Array) -> jax.Array:
+        charge = models.vortices(square, jnp.arctan2(one[..., 1], one[..., 0]))
+        steps = [(step, axis) for step in (-1, 1) for axis in (0, 1)]
+        away = sum((jnp.sum(one * jnp.roll(one, *step), axis=-1) < 0).astype(jnp.int32) for step in steps)
+        return jnp.stack([jnp.where(charge > 0, 0, jnp.where(charge < 0, 1, 2)), 3 + away])
+
+    return np.asarray(jax.jit(jax.vmap(of_one))(jnp.asarray(images))).astype(np.int8)
+
+
+ISING = Fields(
+    "Ising", 2.269185314213022, (1.0, 3.5), ising_spins, ising_labels,
+    ("spin up", "spin down", "no unlike neighbour", "one", "two", "three", "four unlike", "largest cluster", "others"),
+    ("spin", "local energy", "cluster"), np.array([0, 0, 1, 1, 1, 1, 1, 2, 2], np.int32), (7,),
+)  # fmt: skip
+XY = Fields(
+    "XY", 1 / 1.11996, (0.4, 1.6), xy_spins, xy_labels,
+    ("vortex", "antivortex", "neither", "no neighbour turned away", "one", "two", "three", "four turned away"),
+    ("vortices", "turned neighbours"), np.array([0, 0, 0, 1, 1, 1, 1, 1], np.int32), (0, 1),
+)  # fmt: skip

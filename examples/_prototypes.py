@@ -121,6 +121,7 @@ class Digits(NamedTuple):
     errors: dict[str, list[float]]  # 1-NN test error for every number of prototypes
     mmd: dict[str, float]  # at the largest number that all have
     criticism_errors: dict[str, float]  # 1-NN error at criticisms and at other training digits
+    witness: dict[str, float]  # mean |f| there and at the prototypes
     shown: dict[str, np.ndarray]  # images
 
 
@@ -182,11 +183,14 @@ def tell_digits(key: jax.Array, seed: int, num_train: int, num_test: int, counts
         )
         for diversity in (1.0, 0.01, 0.0)
     }
-    at = {name: float(is_wrong[chosen].mean()) for name, chosen in critics.items()}
+    places = critics | {"other digits": others}
+    at = {name: float(is_wrong[chosen].mean()) for name, chosen in places.items()}
+    missing = np.abs(np.asarray(prototypes.witness(embedding, rows)))
+    witness = {name: float(missing[chosen].mean()) for name, chosen in (places | {"prototypes": rows}).items()}
     images = np.asarray(train.inputs)
     shown = {"prototypes": images[rows[:12]], "random": images[random[:12]]}
     shown |= {f"criticisms, {name}": images[chosen[:12]] for name, chosen in critics.items()}
-    return Digits(errors, mmd, at | {"other digits": float(is_wrong[others].mean())}, shown)
+    return Digits(errors, mmd, at, witness, shown)
 
 
 # Ising samples

@@ -103,12 +103,20 @@ def digit_claims(splits: list[parts.Digits], counts: tuple[int, ...]) -> list[Cl
     count = max(number for number in counts if number <= 100)
     claims.append(Claim(f"1,000 MMD², {count} prototypes", "least", measured, control))
     names = [name for name in splits[0].criticism_errors if name != "other digits"]
-    at = {
-        name: plus_minus([split.criticism_errors[name] for split in splits], 3) for name in splits[0].criticism_errors
-    }
-    measured = "; ".join(f"{name} {at[name]}" for name in names)
-    claims.append(Claim("1-NN error at criticisms", "what prototypes miss", measured, f"others {at['other digits']}"))
-    return claims
+
+    def at(values: list[dict[str, float]]) -> dict[str, str]:
+        return {name: plus_minus([each[name] for each in values], 3) for name in values[0]}
+
+    errors_at = at([split.criticism_errors for split in splits])
+    witness = at([{name: 1e3 * value for name, value in split.witness.items()} for split in splits])
+    measured = ("; ".join(f"{name} {found[name]}" for name in names) for found in (errors_at, witness))
+    others = f"others {witness['other digits']}; prototypes {witness['prototypes']}"
+    return [
+        *claims,
+        Claim("1-NN error at criticisms", "what prototypes miss", next(measured),
+              f"others {errors_at['other digits']}"),
+        Claim("1,000 |witness| at criticisms", "largest", next(measured), others),
+    ]  # fmt: skip
 
 
 # %%

@@ -1,6 +1,7 @@
 """Thresholds, enlarged maps and overlaps against what one writes down in numpy, counts to the last pixel."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import pytest
 
 from jaxrg import datasets
 from jaxrg.explain import dissection
+from jaxrg.explain.dissection import placement
 
 NUM_IMAGES, UNITS, CONCEPTS = 21, 5, 6
 CATEGORIES = np.array([0, 0, 1, 1, 2, 2])
@@ -238,6 +240,21 @@ GIVEN = {
         ({"concepts": np.full((3, 1, 4, 4), 2)}, "concepts: expected labels up to 1, negative for none"),
         ({"concepts": lambda images: jnp.ones((2, 2, 4, 4), bool)}, "concepts: expected those of 3 images, got 2"),
         ({"images": np.ones((3, 2, 3, 1)), "concepts": MASKS[..., :3]}, "concepts: expected rows and columns as of"),
+        (
+            {"images": np.ones((3, 2, 4, 1))},
+            "as of maps with 2 x 4 positions, times one stride of 1 or more, got 4 x 4",
+        ),
+        (
+            {"images": np.ones((3, 5, 5, 1))},
+            "as of maps with 5 x 5 positions, times one stride of 1 or more, got 4 x 4",
+        ),
+        ({"images": np.float32(1)}, r"images: expected an entry for every image along the first axis, got shape \(\)"),
+        ({"images": np.array(1.0)}, r"images: expected an entry for every image along the first axis, got shape \(\)"),
+        (
+            {"concepts": np.eye(4, dtype=np.uint8) * MASKS},
+            "expected bool for masks, .* 0 and 1 in 2 maps of 2 concepts",
+        ),
+        ({"concepts": lambda images: jnp.zeros((3, 2, 4, 4), int).at[1, 0, 2].set(1)}, "expected bool for masks"),
         ({"categories": [0, -1]}, "categories: expected integers from 0"),
         ({"categories": [[0, 1]]}, "categories: expected one integer for every concept"),
         ({"thresholds": [0.5, 0.5]}, r"thresholds: expected shape \(1,\), got \(2,\)"),
@@ -247,11 +264,64 @@ GIVEN = {
         ({"batch_size": 0}, "batch_size: expected an integer >= 1"),
         ({"anchor": (0, 1)}, "anchor: expected an Anchor"),
         ({"anchor": dissection.Anchor((0, 0), (0, 1))}, "anchor: expected finite offsets and strides above zero"),
+        ({"anchor": dissection.Anchor((500, 0.5), (2, 2))}, "around the middle of 4 pixels .*, got 2 from 500 to 502"),
+        (
+            {"anchor": dissection.Anchor((0.5, -500), (2, 2))},
+            "around the middle of 4 pixels .*, got 2 from -500 to -498",
+        ),
+        ({"anchor": dissection.Anchor((0, 4), (2, 8))}, "a stride beyond them, got 2 from 4 to 12"),
     ],
 )
 def test_what_is_not_aligned_is_refused_by_name(wrong, message):
     with pytest.raises(ValueError, match=message):
         dissection.dissect(**GIVEN | wrong)
+
+
+def test_alignment_is_checked_by_all_passes_before_the_first_batch():
+    def maps_fn(images):
+        jax.debug.callback(lambda: ran.append(True))
+        return images
+
+    ran, wrong = (
+        [],
+        GIVEN | {"maps_fn": maps_fn, "images": np.ones((3, 4, 8, 1)), "concepts": np.ones((3, 2, 16, 8), bool)},
+    )
+    no_levels = {name: value for name, value in wrong.items() if name != "thresholds"}
+    for call in (
+        lambda: dissection.dissect(**wrong),
+        lambda: dissection.shuffled_iou(jax.random.key(0), **wrong, num_draws=1),
+        lambda: dissection.average_precision(**no_levels),
+    ):
+        with pytest.raises(
+            ValueError, match="as of maps with 4 x 8 positions, times one stride of 1 or more, got 16 x 8"
+        ):
+            call()
+    assert not ran
+    with pytest.raises(ValueError, match="anchor: expected positions around the middle of 8 pixels"):
+        dissection.upsample(np.ones((1, 4, 4, 1)), (8, 8), anchor=dissection.Anchor((100, 0), (2, 2)))
+
+
+@pytest.mark.parametrize("step", [lambda side: -(-side // 2), lambda side: side // 2])
+def test_maps_of_strided_layers_go_with_images_of_all_sides(step):
+    """Sides are halved three times, rounded up as with the padding SAME, or down."""
+    for rows, columns in itertools.product((8, 13, 100, 101, 103), repeat=2):
+        image, maps = (rows, columns), (rows, columns)
+        for _ in range(3):
+            maps = tuple(map(step, maps))
+            placement.check_covers(maps, image, None)
+    placement.check_covers((13, 13), (100, 100), None)
+    placement.check_covers((13, 26), (100, 208), None)
+    with pytest.raises(ValueError, match="one stride"):
+        placement.check_covers((13, 26), (100, 150), None)
+
+
+def test_labels_of_the_first_concepts_alone_are_no_masks():
+    labels = np.zeros((3, 1, 4, 4), np.uint8)
+    labels[:, :, :2] = 1
+    found = dissection.dissect(**GIVEN | {"concepts": labels})
+    assert found.concept_pixels.tolist() == [24, 24]
+    constant = np.stack([np.zeros((3, 4, 4), int), np.ones((3, 4, 4), int)], axis=1)  # each concept all over its map
+    assert dissection.dissect(**GIVEN | {"concepts": constant}).concept_pixels.tolist() == [48, 48]
 
 
 def test_quantiles_and_layers_are_refused_by_name():

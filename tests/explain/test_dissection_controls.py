@@ -1,5 +1,8 @@
 """Chance levels, rotations and average precision, against enumeration and what others compute."""
 
+import functools
+import tracemalloc
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,6 +53,22 @@ def test_scores_of_shuffled_masks_are_those_of_masks_moved_on(case):
     assert p_values[0] == pytest.approx(1 / NUM_IMAGES)  # the unit that follows a concept
     best, by_chance = np.asarray(found).max(1), null.max(2)
     np.testing.assert_allclose(p_values, (1 + (by_chance >= best).sum(0)) / NUM_IMAGES, rtol=1e-6)
+
+
+def test_masks_of_other_images_are_held_for_one_draw_at_a_time():
+    random = np.random.default_rng(3)
+    maps = random.normal(size=(32, 4, 4, 2)).astype(np.float32)
+    masks = random.random((32, 16, 32, 4)) < 0.2  # 8 kB of bits, of which 31 draws would be 250 kB
+    draw = functools.partial(
+        dissection.shuffled_iou, KEY, identity, maps, masks, [0] * 16, [1.0, 1.0], num_draws=31,
+        anchor=dissection.Anchor((3.5, 0), (8, 1)),
+    )  # fmt: skip
+    draw()
+    tracemalloc.start()
+    draw()
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 200_000
 
 
 @pytest.mark.slow

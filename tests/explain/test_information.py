@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrg.explain import information
+from jaxrg.explain.information import noise
 
 KEY = jax.random.key(0)
 PATTERNS = ((np.arange(64)[:, None] >> np.arange(6)) & 1) * 2.0 - 1
@@ -53,6 +54,15 @@ def test_one_bit_in_the_last_place_is_a_difference(x64):
     assert float(information.entropy_bits(wide)) == 1
     assert float(information.entropy_bits(wide.astype(np.float32))) == 0
     assert float(information.entropy_bits(np.array([2**40, 2**40 + 2**33]))) == 1
+
+
+def test_numpys_doubles_keep_their_bits_without_those_of_jax():
+    wide = np.array([[1.0, 0.0], [np.nextafter(1.0, 2.0), 0.0], [1.0, -0.0], [1.0, 1e300]])
+    assert float(information.entropy_bits(wide)) == pytest.approx(1.5, abs=1e-6)
+    assert float(information.information_bits(wide, [0, 1, 0, 0])) == pytest.approx(brute_force([0, 1, 0, 0]), abs=1e-6)
+    assert float(information.entropy_bits(wide[:3].astype(np.float32))) == pytest.approx(0, abs=1e-6)
+    assert float(information.entropy_bits(wide[::2, ::-1].T)) == pytest.approx(1, abs=1e-6)
+    assert np.isnan(information.entropy_bits(np.where(wide == 1e300, np.nan, wide)))
 
 
 def test_rows_differ_by_the_places_of_their_values():
@@ -146,6 +156,30 @@ def test_noise_that_vanishes_leaves_the_entropy_and_noise_that_grows_leaves_noth
         found = information.noisy_information_bits(KEY, values, variance, num_draws=200)
         np.testing.assert_allclose([found.lower, found.upper], expected, atol=1e-4)
         assert abs(float(found.value) - expected) < 5 * float(found.error) + 1e-4
+
+
+def test_small_noise_on_large_values_is_resolved_in_single_precision():
+    """Pairs about as near as the noise, far from zero and from each other, against float64."""
+    random = np.random.default_rng(4)
+    values = (np.repeat(random.normal(size=(20, 5)), 2, axis=0) + 1e-3 * random.normal(size=(40, 5)) + 30).astype(
+        np.float32
+    )
+    squares = ((values[:, None].astype(float) - values) ** 2).sum(-1) / 1e-6
+    bounds = [-np.log2(np.exp(-squares / scale).mean(1)).mean() for scale in (8, 2)]
+    found = information.noisy_information_bits(KEY, values, 1e-6, num_draws=400)
+    np.testing.assert_allclose([found.lower, found.upper], bounds, atol=2e-5)
+    with jax.enable_x64(True):
+        exact = information.noisy_information_bits(KEY, values.astype(float), 1e-6, num_draws=400)
+    assert abs(float(found.value) - float(exact.value)) < 5 * np.hypot(float(found.error), float(exact.error))
+    assert found.error < 0.01
+
+
+def test_memory_does_not_hold_all_differences():
+    values = jnp.zeros((128, 512))
+    program = noise._noisy_information.lower(KEY, values, jnp.float32(1), num_draws=2).compile()
+    memory = program.memory_analysis()
+    assert memory is not None
+    assert memory.temp_size_in_bytes < 12 * values.nbytes  # all differences of 64 rows are 64 times the values
 
 
 def test_errors_of_the_estimate_hold():

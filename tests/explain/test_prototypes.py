@@ -226,7 +226,7 @@ def test_refuses_bad_input():
         prototypes.swap(found, [1, 1])
     with pytest.raises(ValueError, match="indices: expected integers from 0 to 13, got 14"):
         prototypes.witness(found, [14])
-    with pytest.raises(ValueError, match="num_criticisms: expected at most 12"):
+    with pytest.raises(ValueError, match="num_criticisms: expected at most 12, as many as there are free points, got"):
         prototypes.criticisms(found, [0, 1], 13)
     with pytest.raises(ValueError, match="diversity"):
         prototypes.criticisms(found, [0], 1, diversity=-0.1)

@@ -11,6 +11,10 @@ from jax.tree_util import Partial
 
 from jaxrg.checks import as_array, as_count, as_floating, as_integers, check_function
 from jaxrg.closures import as_partial
+from jaxrg.explain.dissection.placement import Anchor, as_anchor, as_maps, check_covers
+
+# What labels may be that they should not.
+TOO_LARGE, MASKS = 1, 2
 
 
 class Batch(NamedTuple):
@@ -29,7 +33,7 @@ def batches(num_images: int, batch_size: int) -> Iterator[Batch]:
 
 def as_host(name: str, value: Any) -> np.ndarray:
     """Numbers on the host, where batches are cut; an array of NumPy, as a memory map, is left where it is."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and value.ndim:
         as_array(name, value[:1])
         host = value
     else:
@@ -103,14 +107,50 @@ def check_concepts(values: Any, num_concepts: int) -> None:
         )
 
 
+def as_aligned(
+    maps_fn: Any, images: Any, concepts: Any, categories: Any, anchor: Any, batch_size: Any
+) -> tuple[Images, Concepts, Anchor | None]:
+    """Check what every pass over images and concepts takes, and how maps lie in masks, before a batch is worked on."""
+    stream = as_images(maps_fn, images, batch_size)
+    given, place = as_concepts(concepts, categories, len(stream.values)), as_anchor(anchor)
+    first = next(stream.batches()).index
+    maps, masks, _ = jax.jit(maps_and_masks).eval_shape(
+        stream.maps_fn, given.fn, stream.at(first), given.at(first), given.membership
+    )
+    check_covers(maps.shape[1:3], masks.shape[2:], place)
+    return stream, given, place
+
+
+def maps_and_masks(
+    maps_fn: Any, concepts_fn: Any, images: Array, given: Any, membership: Array
+) -> tuple[Array, Array, Array]:
+    """Of a batch, and what is wrong with its labels."""
+    masks, wrong = masks_of(concepts_fn, images, given, len(membership))
+    return as_maps("maps_fn", maps_fn(images), len(images)), masks, wrong
+
+
+def masks_of(concepts_fn: Any, images: Array, given: Any, num_concepts: int) -> tuple[Array, Array]:
+    """Masks of a batch, from a function or as they are given, and what is wrong with its labels."""
+    found = given if concepts_fn is None else jnp.asarray(concepts_fn(images))
+    if len(found) != len(images):
+        raise ValueError(f"concepts: expected those of {len(images)} images, got {len(found)}")
+    return as_masks(found, num_concepts)
+
+
 def as_masks(values: Array, num_concepts: int) -> tuple[Array, Array]:
-    """Bool ``[images, concepts, rows, columns]``, and how many labels are of no concept and not negative."""
+    """Bool ``[images, concepts, rows, columns]``, and zero or what is wrong with labels: `TOO_LARGE` or `MASKS`."""
     check_concepts(values, num_concepts)
     if values.dtype == jnp.bool_:
         return values, jnp.zeros((), jnp.int32)
     labels = values.astype(jnp.int32)
     concepts = jnp.arange(num_concepts, dtype=jnp.int32)[None, None, :, None, None]
-    return jnp.any(labels[:, :, None] == concepts, axis=1), jnp.sum(labels >= num_concepts, dtype=jnp.int32)
+    wrong = jnp.where(jnp.max(labels) >= num_concepts, TOO_LARGE, 0)
+    if labels.shape[1] == num_concepts:
+        # Labels of the first two concepts alone, mixed on one map, though there is a map for each concept.
+        least, most = jnp.min(labels, axis=(2, 3)), jnp.max(labels, axis=(2, 3))
+        is_zero_or_one = (jnp.min(least) == 0) & (jnp.max(most) == 1)
+        wrong = jnp.where(is_zero_or_one & jnp.any(least < most), MASKS, wrong)
+    return jnp.any(labels[:, :, None] == concepts, axis=1), wrong
 
 
 def as_result(values: np.ndarray) -> Array:
@@ -118,7 +158,13 @@ def as_result(values: np.ndarray) -> Array:
     return jax.device_put(values.astype(jnp.result_type(float)))
 
 
-def check_labels(num_wrong: Array, num_concepts: int) -> None:
-    """ValueError if a label was seen that is of no concept."""
-    if int(num_wrong):
+def check_labels(wrong: Array, num_concepts: int) -> None:
+    """ValueError for what `as_masks` found to be wrong."""
+    code = int(wrong)
+    if code == TOO_LARGE:
         raise ValueError(f"concepts: expected labels up to {num_concepts - 1}, negative for none, got larger ones")
+    if code == MASKS:
+        raise ValueError(
+            f"concepts: expected bool for masks, or labels, negative for none; got integers 0 and 1 in {num_concepts} "
+            f"maps of {num_concepts} concepts"
+        )

@@ -9,17 +9,16 @@ import numpy as np
 from jax import Array, lax
 
 from jaxrg.checks import as_count, as_floating, check_key, check_number
-from jaxrg.explain.dissection._batches import Concepts, Images, as_concepts, as_images, as_result, check_labels
+from jaxrg.explain.dissection._batches import Concepts, Images, as_aligned, as_result, check_labels, masks_of
 from jaxrg.explain.dissection.overlaps import (
     Overlaps,
     active_words,
     add,
     as_levels,
     concept_words,
-    masks_of,
     overlaps,
 )
-from jaxrg.explain.dissection.placement import Anchor, as_anchor
+from jaxrg.explain.dissection.placement import Anchor, as_maps
 
 
 def shuffled_iou(
@@ -50,7 +49,7 @@ def shuffled_iou(
 
     Returns:
         ``[num_draws, units, concepts]`` by the published rule, NaN for a unit with a NaN. Memory: a bit for each pixel
-        of each mask.
+        of each mask, on the host and on the device, a batch, and a few results.
 
     Raises:
         ValueError: as `dissect`, no key, or as many draws as images.
@@ -59,21 +58,19 @@ def shuffled_iou(
         Hemerik & Goeman, TEST 27, 811 (2018): tests with random transformations from a group.
     """
     check_key("key", key)
-    stream = as_images(maps_fn, images, batch_size)
-    num_images = len(stream.values)
-    given = as_concepts(concepts, categories, num_images)
-    levels, place = as_levels(thresholds), as_anchor(anchor)
+    stream, given, place = as_aligned(maps_fn, images, concepts, categories, anchor, batch_size)
+    num_images, levels = len(stream.values), as_levels(thresholds)
     num_draws = as_count("num_draws", num_draws)
     if num_draws >= num_images:
         raise ValueError(f"num_draws: expected fewer than the {num_images} images, got {num_draws}")
-    shifts = 1 + np.asarray(_distinct(key, num_images - 1))[:num_draws]
+    shifts = 1 + np.asarray(_distinct(key, num_images - 1), np.int32)[:num_draws]
     words, shape = _all_words(stream, given)
+    on_device = jax.device_put(words)
     total, is_nan = None, np.zeros(len(levels), bool)
     for batch in stream.batches():
-        others = words[(batch.index + shifts[:, None]) % num_images]
         counted, has_nan = _shuffled_overlaps(
-            stream.maps_fn, stream.at(batch.index), others, given.membership, levels, np.int32(batch.count), place,
-            shape=shape,
+            stream.maps_fn, stream.at(batch.index), on_device, batch.index.astype(np.int32), shifts, given.membership,
+            levels, np.int32(batch.count), place, shape=shape,
         )  # fmt: skip
         total, is_nan = add(total, counted, np.int64), is_nan | np.asarray(has_nan)
     assert total is not None  # as there is an image
@@ -92,8 +89,8 @@ def _all_words(stream: Images, given: Concepts) -> tuple[np.ndarray, tuple[int, 
     """Packed masks of all images, on the host, and their rows and columns."""
     words, shape = np.zeros((0, 0, 0), np.uint32), ()
     for batch in stream.batches():
-        packed, num_wrong, sides = _words(given.fn, stream.at(batch.index), given.at(batch.index), given.membership)
-        check_labels(num_wrong, len(given.categories))
+        packed, wrong, sides = _words(given.fn, stream.at(batch.index), given.at(batch.index), given.membership)
+        check_labels(wrong, len(given.categories))
         if not len(words):
             words, shape = (
                 np.zeros((len(stream.values), *packed.shape[1:]), np.uint32),
@@ -105,15 +102,17 @@ def _all_words(stream: Images, given: Concepts) -> tuple[np.ndarray, tuple[int, 
 
 @jax.jit
 def _words(concepts_fn: Any, images: Array, given: Any, membership: Array) -> tuple[Array, Array, Array]:
-    masks, num_wrong = masks_of(concepts_fn, images, given, len(membership))
-    return concept_words(masks), num_wrong, jnp.array(masks.shape[2:])
+    masks, wrong = masks_of(concepts_fn, images, given, len(membership))
+    return concept_words(masks), wrong, jnp.array(masks.shape[2:])
 
 
 @functools.partial(jax.jit, static_argnames="shape")
 def _shuffled_overlaps(
     maps_fn: Any,
     images: Array,
-    concepts: Array,
+    words: Array,
+    index: Array,
+    shifts: Array,
     membership: Array,
     thresholds: Array,
     num_real: Array,
@@ -122,10 +121,15 @@ def _shuffled_overlaps(
     shape: tuple[int, ...],
 ) -> tuple[Overlaps, Array]:
     is_real = (jnp.arange(len(images), dtype=jnp.int32) < num_real)[:, None, None]
-    active, maps, _ = active_words(maps_fn, images, thresholds, shape, anchor)
-    active, concepts = jnp.where(is_real, active, 0), jnp.where(is_real[None], concepts, 0)
-    found = lax.map(lambda others: overlaps(active, others, membership), concepts)
-    return found, jnp.any(jnp.isnan(maps), axis=(0, 1, 2))
+    maps = as_maps("maps_fn", maps_fn(images), len(images))
+    active, _ = active_words(maps, thresholds, shape, anchor)
+    active = jnp.where(is_real, active, 0)
+
+    def of_draw(shift: Array) -> Overlaps:
+        others = words[(index + shift) % len(words)]
+        return overlaps(active, jnp.where(is_real, others, 0), membership)
+
+    return lax.map(of_draw, shifts), jnp.any(jnp.isnan(maps), axis=(0, 1, 2))
 
 
 def null_p_values(observed: Any, null: Any) -> Array:

@@ -12,12 +12,10 @@ import numpy as np
 from jax import Array, lax
 
 from jaxrg.checks import as_floating, check_shape
-from jaxrg.explain.dissection._batches import as_concepts, as_images, as_masks, check_labels
+from jaxrg.explain.dissection._batches import as_aligned, check_labels, maps_and_masks
 from jaxrg.explain.dissection.placement import (
     Anchor,
     Interpolation,
-    as_anchor,
-    as_maps,
     enlarge,
     interpolation_matrix,
     interpolation_of,
@@ -79,18 +77,20 @@ def dissect(
         images: ``[num_images, ...]``, given to it in batches, as floats.
         concepts: masks, bool ``[num_images, concepts, H, W]``, or labels, integers ``[num_images, maps, H, W]`` of the
             concept at each pixel and negative for none; or a function of a batch of images that gives one of them.
+            Zeros and ones in as many maps as there are concepts are taken for masks that should be bool, and refused.
         categories: integers ``[concepts]`` from 0 up: the category of each.
         thresholds: T ``[units]``, as by `activation_quantiles`.
-        anchor: where the positions of the maps lie in the masks, see `receptive_field_anchor`; by default maps and
-            masks cover the same square, pixel centres aligned.
+        anchor: where the positions of the maps lie in the masks, see `receptive_field_anchor`: around the middle, and
+            at most a stride beyond the edges. By default maps and masks cover the same square, pixel centres aligned,
+            with one stride for rows and columns, up to rounding to whole positions.
         batch_size: images at once.
 
     Returns:
         `Dissection`; memory is that of a batch.
 
     Raises:
-        ValueError: no function, no images, concepts that are not aligned with the images or are none of the categories'
-            concepts, thresholds of other units.
+        ValueError: no function, no images, concepts that are not aligned with the images or the maps or are none of the
+            categories' concepts, thresholds of other units.
 
     Example:
         >>> images = jnp.zeros((2, 4, 4)).at[0, :2].set(1.0).at[1, 0].set(1.0)
@@ -102,16 +102,15 @@ def dissect(
     Reference:
         Bau, Zhou, Khosla, Oliva & Torralba, CVPR 2017.
     """
-    stream = as_images(maps_fn, images, batch_size)
-    given = as_concepts(concepts, categories, len(stream.values))
-    levels, place = as_levels(thresholds), as_anchor(anchor)
+    stream, given, place = as_aligned(maps_fn, images, concepts, categories, anchor, batch_size)
+    levels = as_levels(thresholds)
     total, sums, num_pixels, is_nan = None, None, 0, np.zeros(len(levels), bool)
     for batch in stream.batches():
-        counted, moments, pixels, has_nan, num_wrong = _overlaps_of_batch(
+        counted, moments, pixels, has_nan, wrong = _overlaps_of_batch(
             stream.maps_fn, given.fn, stream.at(batch.index), given.at(batch.index), given.membership, levels,
             np.int32(batch.count), place,
         )  # fmt: skip
-        check_labels(num_wrong, len(given.categories))
+        check_labels(wrong, len(given.categories))
         total, sums = add(total, counted, np.int64), add(sums, moments, np.float64)
         is_nan |= np.asarray(has_nan)
         num_pixels += batch.count * int(pixels)
@@ -152,20 +151,16 @@ def _pearson(sums: Any, concept_pixels: np.ndarray, num_pixels: int) -> np.ndarr
 
 
 def active_words(
-    maps_fn: Any, images: Array, thresholds: Array, shape: tuple[int, ...], anchor: Any
-) -> tuple[Array, Array, tuple[Interpolation, Interpolation]]:
-    """Active pixels, uint32 ``[images, words, units]``, the maps, and the interpolation between them."""
-    maps = as_maps("maps_fn", maps_fn(images), len(images))
+    maps: Array, thresholds: Array, shape: tuple[int, ...], anchor: Any
+) -> tuple[Array, tuple[Interpolation, Interpolation]]:
+    """Active pixels, uint32 ``[images, words, units]``, and the interpolation between positions."""
     check_shape("thresholds", thresholds, maps.shape[-1:])
-    rows, columns = maps.shape[1:3]
-    if (rows - columns) * (shape[0] - shape[1]) < 0:
-        raise ValueError(f"concepts: expected rows and columns as of maps with {rows} x {columns}, got {shape}")
-    between = interpolation_of(anchor, (rows, columns), shape)
+    between = interpolation_of(anchor, maps.shape[1:3], shape)
 
     def of_image(values: Array) -> Array:
         return pack(enlarge(values[None], between)[0] > thresholds[None, None], 0).reshape(-1, len(thresholds))
 
-    return lax.map(of_image, maps), maps, between  # one by one, so that the pixels of one stay in a cache
+    return lax.map(of_image, maps), between  # one by one, so that the pixels of one stay in a cache
 
 
 def pack(is_set: Array, axis: int) -> Array:
@@ -224,23 +219,15 @@ def _overlaps_of_batch(
     anchor: Anchor | None,
 ) -> tuple[Overlaps, Moments, Array, Array, Array]:
     is_real = jnp.arange(len(images), dtype=jnp.int32) < num_real
-    masks, num_wrong = masks_of(concepts_fn, images, given, len(membership))
+    maps, masks, wrong = maps_and_masks(maps_fn, concepts_fn, images, given, membership)
     masks = masks & is_real[:, None, None, None]
-    active, maps, between = active_words(maps_fn, images, thresholds, masks.shape[2:], anchor)
+    active, between = active_words(maps, thresholds, masks.shape[2:], anchor)
     active = jnp.where(is_real[:, None, None], active, 0)
     centred = jnp.where(is_real[:, None, None, None], maps - thresholds[None, None, None], 0)
     has_nan = jnp.any(jnp.isnan(maps), axis=(0, 1, 2))
     pixels = jnp.int32(masks[0, 0].size)
     found = overlaps(active, concept_words(masks), membership)
-    return found, _moments(centred, masks, between), pixels, has_nan, num_wrong
-
-
-def masks_of(concepts_fn: Any, images: Array, given: Any, num_concepts: int) -> tuple[Array, Array]:
-    """Masks of a batch, from a function or as they are given."""
-    found = given if concepts_fn is None else jnp.asarray(concepts_fn(images))
-    if len(found) != len(images):
-        raise ValueError(f"concepts: expected those of {len(images)} images, got {len(found)}")
-    return as_masks(found, num_concepts)
+    return found, _moments(centred, masks, between), pixels, has_nan, wrong
 
 
 def _moments(maps: Array, masks: Array, between: tuple[Interpolation, Interpolation]) -> Moments:

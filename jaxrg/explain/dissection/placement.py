@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import jax
@@ -73,6 +74,42 @@ def as_anchor(anchor: Any) -> Anchor | None:
     return Anchor(offset, stride)
 
 
+def check_covers(maps_shape: Sequence[int], image_shape: Sequence[int], anchor: Anchor | None) -> None:
+    """ValueError unless maps of so many rows and columns can lie in an image of so many."""
+    if anchor is None:
+        _check_stride(maps_shape, image_shape)
+    else:
+        _check_positions(maps_shape, image_shape, anchor)
+
+
+def _check_stride(maps_shape: Sequence[int], image_shape: Sequence[int]) -> None:
+    """ValueError unless one stride of 1 or more makes the positions of both axes, both rounded up or both down."""
+    sides = list(zip(maps_shape, image_shape, strict=True))
+    exact = [Fraction(pixels, positions) for positions, pixels in sides]
+    below = [Fraction(pixels, positions + 1) for positions, pixels in sides]
+    above = [Fraction(pixels, positions - 1) for positions, pixels in sides if positions > 1]
+    is_rounded_up = max(exact) < min(above, default=max(exact) + 1)  # exact <= stride < above
+    is_rounded_down = max(below) < min(exact)  # below < stride <= exact
+    if min(exact) < 1 or not (is_rounded_up or is_rounded_down):
+        (rows, columns), (height, width) = maps_shape, image_shape
+        raise ValueError(
+            f"concepts: expected rows and columns as of maps with {rows} x {columns} positions, times one stride of 1 "
+            f"or more, got {height} x {width}; other maps take an anchor"
+        )
+
+
+def _check_positions(maps_shape: Sequence[int], image_shape: Sequence[int], anchor: Anchor) -> None:
+    """ValueError unless positions lie around the middle of the image, and a stride beyond its edges at most."""
+    for positions, pixels, offset, stride in zip(maps_shape, image_shape, *map(np.asarray, anchor), strict=True):
+        last, middle = offset + stride * (positions - 1), (pixels - 1) / 2
+        is_around = offset - stride <= middle <= last + stride
+        if not is_around or offset < -stride or last > pixels - 1 + stride:
+            raise ValueError(
+                f"anchor: expected positions around the middle of {pixels} pixels and at most a stride beyond them, "
+                f"got {positions} from {offset:g} to {last:g}"
+            )
+
+
 def interpolation_of(
     anchor: Anchor | None, maps_shape: Sequence[int], image_shape: Sequence[int]
 ) -> tuple[Interpolation, Interpolation]:
@@ -104,7 +141,7 @@ def upsample(maps: Any, shape: Sequence[int], *, anchor: Anchor | None = None) -
         ``[images, *shape, units]``; beyond the outermost positions the value at the edge.
 
     Raises:
-        ValueError: other maps, no two sides, or no anchor.
+        ValueError: other maps, no two sides, no anchor, or one that does not lie in the image (as `dissect`).
 
     Example:
         >>> upsample(jnp.array([0.0, 4.0]).reshape(1, 1, 2, 1), (1, 4)).ravel().tolist()
@@ -114,7 +151,10 @@ def upsample(maps: Any, shape: Sequence[int], *, anchor: Anchor | None = None) -
     sides = as_sides("shape", shape)
     if len(sides) != 2:
         raise ValueError(f"shape: expected rows and columns, got {shape}")
-    return _upsample(values, as_anchor(anchor), shape=sides)
+    place = as_anchor(anchor)
+    if place is not None:
+        check_covers(values.shape[1:3], sides, place)
+    return _upsample(values, place, shape=sides)
 
 
 def as_maps(name: str, value: Any, num_images: int | None = None) -> Array:

@@ -8,9 +8,8 @@ import numpy as np
 from jax import Array, lax
 
 from jaxrg.checks import as_count
-from jaxrg.explain.dissection._batches import as_concepts, as_images, as_result, check_labels
-from jaxrg.explain.dissection.overlaps import masks_of
-from jaxrg.explain.dissection.placement import Anchor, as_anchor, as_maps, enlarge, interpolation_of
+from jaxrg.explain.dissection._batches import as_aligned, as_result, check_labels, maps_and_masks
+from jaxrg.explain.dissection.placement import Anchor, enlarge, interpolation_of
 from jaxrg.explain.dissection.quantiles import check_size
 
 
@@ -50,17 +49,16 @@ def average_precision(
         Davis & Goadrich, ICML 2006; Oikarinen, Yan & Weng, ICML 2025 (measures of which it is one of few that pass
         their tests).
     """
-    stream = as_images(maps_fn, images, batch_size)
-    given, place = as_concepts(concepts, categories, len(stream.values)), as_anchor(anchor)
+    stream, given, place = as_aligned(maps_fn, images, concepts, categories, anchor, batch_size)
     bits = as_count("num_bits", num_bits, minimum=10)
     if bits > 16:
         raise ValueError(f"num_bits: expected 10 to 16, got {bits}")
     num_concepts, table, is_nan = len(given.categories), np.zeros((0, 0, 0), np.uint32), np.zeros(0, bool)
     for number, batch in enumerate(stream.batches()):
-        found, masks, has_nan, num_wrong = _keys_and_masks(
+        found, masks, has_nan, wrong = _keys_and_masks(
             stream.maps_fn, given.fn, stream.at(batch.index), given.at(batch.index), given.membership, place
         )
-        check_labels(num_wrong, num_concepts)
+        check_labels(wrong, num_concepts)
         keys = np.asarray(found)[: batch.count] >> np.uint16(16 - bits)
         units = keys.shape[-1]
         check_size(len(stream.values) * (keys[0].size // units))
@@ -76,12 +74,11 @@ def average_precision(
 def _keys_and_masks(
     maps_fn: Any, concepts_fn: Any, images: Array, given: Any, membership: Array, anchor: Anchor | None
 ) -> tuple[Array, Array, Array, Array]:
-    masks, num_wrong = masks_of(concepts_fn, images, given, len(membership))
-    maps = as_maps("maps_fn", maps_fn(images), len(images))
+    maps, masks, wrong = maps_and_masks(maps_fn, concepts_fn, images, given, membership)
     values = enlarge(maps, interpolation_of(anchor, maps.shape[1:3], masks.shape[2:]))
     bits = lax.bitcast_convert_type(jnp.where(values == 0, 0, values), jnp.uint32)  # both zeros are one number
     keys = jnp.where(bits >> 31 > 0, ~bits, bits | np.uint32(2**31))  # ordered as the numbers are
-    return (keys >> 16).astype(jnp.uint16), masks, jnp.any(jnp.isnan(maps), axis=(0, 1, 2)), num_wrong
+    return (keys >> 16).astype(jnp.uint16), masks, jnp.any(jnp.isnan(maps), axis=(0, 1, 2)), wrong
 
 
 def _count(table: np.ndarray, keys: np.ndarray, masks: np.ndarray) -> None:

@@ -25,7 +25,8 @@ def entropy_bits(values: Any) -> Array:
     ever stand between each other (1 in 10^12 at 4,096 inputs), the answer is NaN.
 
     Args:
-        values: ``[num_inputs, ...]`` of the layer at every input, floats of any precision or integers.
+        values: ``[num_inputs, ...]`` of the layer at every input, floats of any precision or integers; float64 of
+            NumPy is counted as such where JAX has none.
 
     Returns:
         Scalar; NaN where any value is NaN.
@@ -110,10 +111,22 @@ def _binned(values: Array, num_bins: Array, lower: Array, upper: Array) -> Array
 
 
 def _as_rows(name: str, value: Any) -> Array:
-    array = as_array(name, value)
+    array = as_array(name, _with_all_bits(value))
     if not array.ndim or not array.size:
         raise ValueError(f"{name}: expected [num_inputs, ...], got shape {tuple(array.shape)}")
     return array.reshape(len(array), -1)
+
+
+def _with_all_bits(value: Any) -> Any:
+    """Doubles of NumPy, which JAX would cut to single precision, as two words each; all NaN if one of them is."""
+    if not isinstance(value, np.ndarray) or value.dtype != np.float64 or not value.ndim or not value.size:
+        return value
+    if jax.dtypes.canonicalize_dtype(value.dtype) == value.dtype:
+        return value
+    if np.isnan(value).any():
+        return np.full(value.shape, np.nan, np.float32)
+    rows = np.ascontiguousarray(value.reshape(len(value), -1))
+    return (rows + 0.0).view(np.uint32)  # -0.0 + 0.0 is 0.0
 
 
 @jax.jit

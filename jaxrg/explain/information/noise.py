@@ -31,7 +31,9 @@ def noisy_information_bits(key: Array, values: Any, noise_variance: Any, *, num_
 
     with :math:`d_{ij} = |f(x_i) - f(x_j)|`. All three go to H(f(X)), the `entropy_bits`, as the noise vanishes, and to
     zero as it grows. Information about a label that the input fixes is I(X; T) less the mean over labels of that of the
-    inputs with this label. The cost is N² distances for each draw.
+    inputs with this label. The cost is N² distances, and a product of matrices for the draws; memory is that of the
+    values a few times, and 64 N numbers for each draw. Differences are taken before squares: small noise is resolved
+    down to the rounding of the values.
 
     Args:
         values: ``[num_inputs, ...]`` f of every input.
@@ -64,17 +66,22 @@ def noisy_information_bits(key: Array, values: Any, noise_variance: Any, *, num_
 @functools.partial(jax.jit, static_argnames="num_draws")
 def _noisy_information(key: Array, values: Array, variance: Array, *, num_draws: int) -> NoisyInformation:
     num_inputs, num_units = values.shape
-    scaled = values / jnp.sqrt(variance)
+    units, deviation = values.T, jnp.sqrt(variance)
+    centred = units - jnp.mean(units, axis=1, keepdims=True)  # without what would cancel in the overlap
 
     def of_input(inputs: tuple[Array, Array]) -> tuple[Array, Array, Array]:
         draw_key, row = inputs
-        away = row[None] - scaled
-        half = 0.5 * jnp.sum(away * away, axis=1)
-        noise = jax.random.normal(draw_key, (num_draws, num_units), values.dtype)
-        overlap = jnp.matmul(noise, away.T, precision="highest")
-        return _surprise(half / 4), _surprise(half), _surprise(half[None] + overlap)
 
-    rows = jax.random.split(key, num_inputs), scaled
+        def add(unit: Array, squares: Array) -> Array:
+            away = (units[unit, row] - units[unit]) / deviation
+            return squares + away * away
+
+        half = 0.5 * jax.lax.fori_loop(0, num_units, add, jnp.zeros(num_inputs, values.dtype))
+        noise = jax.random.normal(draw_key, (num_draws, num_units), values.dtype)
+        along = jnp.matmul(noise, centred, precision="highest") / deviation
+        return _surprise(half / 4), _surprise(half), _surprise(half[None] + (along[:, row][:, None] - along))
+
+    rows = jax.random.split(key, num_inputs), jnp.arange(num_inputs)
     lower, upper, draws = jax.lax.map(of_input, rows, batch_size=min(ROWS_AT_ONCE, num_inputs))
     # The inputs are all there are: only the noise makes the mean uncertain.
     error = jnp.sqrt(jnp.sum(jnp.var(draws, axis=1, ddof=1)) / num_draws) / num_inputs

@@ -35,11 +35,11 @@ class MeanEmbedding(NamedTuple):
             return self.matrix[index]
         return self.kernel(self.points, self.points[index][None])[:, 0]
 
-    def rows(self, indices: Array, queries: Array | None = None) -> Array:
-        """``[n, m]`` kernel values of all points, or of others, with some of them."""
-        queries, chosen = self.points if queries is None else queries, self.points[indices]
+    def rows(self, queries: Array, indices: Array, take: Callable[[Array], Array]) -> Array:
+        """``take(values[m])`` of every query's kernel values with some of the points, a tile of queries at a time."""
+        chosen = self.points[indices]
         return jax.lax.map(
-            lambda row: self.kernel(queries[row][None], chosen)[0],
+            lambda row: take(self.kernel(queries[row][None], chosen)[0]),
             jnp.arange(len(queries)),
             batch_size=min(len(queries), TILE),
         )
@@ -229,7 +229,8 @@ def mmd_squared(embedding: MeanEmbedding, indices: Any, weights: Any = None) -> 
 def _mmd_squared(embedding: MeanEmbedding, indices: Array, weights: Array) -> Array:
     # Relative to the mean of the data, so that nothing large cancels where the weights sum to one.
     means = embedding.means[indices]
-    centred = embedding.rows(indices, embedding.points[indices]) - means[:, None] - means[None] + embedding.mean
+    matrix = embedding.rows(embedding.points[indices], indices, lambda values: values)
+    centred = matrix - means[:, None] - means[None] + embedding.mean
     missing = 1 - jnp.sum(weights)
     along = jnp.sum(weights * (means - embedding.mean))
     return weights @ centred @ weights - 2 * missing * along + missing**2 * embedding.mean
@@ -259,13 +260,7 @@ def witness(embedding: MeanEmbedding, indices: Any, weights: Any = None) -> Arra
 
 @jax.jit
 def _witness(embedding: MeanEmbedding, indices: Array, weights: Array) -> Array:
-    chosen = embedding.points[indices]
-
-    def at(row: Array) -> Array:
-        return embedding.kernel(embedding.points[row][None], chosen)[0] @ weights
-
-    n = len(embedding.points)
-    return embedding.means - jax.lax.map(at, jnp.arange(n), batch_size=min(n, TILE))
+    return embedding.means - embedding.rows(embedding.points, indices, lambda values: values @ weights)
 
 
 def nearest_prototype(embedding: MeanEmbedding, indices: Any, queries: Any) -> Array:
@@ -297,9 +292,5 @@ def nearest_prototype(embedding: MeanEmbedding, indices: Any, queries: Any) -> A
 
 @jax.jit
 def _nearest_prototype(embedding: MeanEmbedding, indices: Array, queries: Array) -> Array:
-    chosen, own = embedding.points[indices], embedding.diagonal[indices]
-
-    def nearest(row: Array) -> Array:
-        return jnp.argmin(own - 2 * embedding.kernel(queries[row][None], chosen)[0])
-
-    return jax.lax.map(nearest, jnp.arange(len(queries)), batch_size=min(len(queries), TILE))
+    own = embedding.diagonal[indices]
+    return embedding.rows(queries, indices, lambda values: jnp.argmin(own - 2 * values))

@@ -34,7 +34,7 @@ def as_number_of_points(name: str, value: Any, available: int) -> int:
     """A count that the points suffice for, or a ValueError."""
     count = as_count(name, value)
     if count > available:
-        raise ValueError(f"{name}: expected at most {available}, as many as there are points, got {count}")
+        raise ValueError(f"{name}: expected at most {available}, as many as there are free points, got {count}")
     return count
 
 
