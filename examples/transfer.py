@@ -59,7 +59,7 @@ class Scale(NamedTuple):
 
 
 IMAGES = {"fashion": Scale(5, 2_000, 5_000, 15, 2e-3), "digits": Scale(5, 1_000, 1_000, 30, 2e-3)}
-LATTICES = Scale(3, 1_500, 3_000, 15, 2e-3, (3, 3, 3, 3, 3), is_periodic=True, side=16, num_sources=len(SOURCES))
+LATTICES = Scale(5, 1_500, 3_000, 15, 2e-3, (3, 3, 3, 3, 3), is_periodic=True, side=16, num_sources=len(SOURCES))
 # Lattices as large as images, and one network for both: one program to compile.
 SMOKE = Scale(2, 60, 150, 1, 2e-3, (3, 1, 1, 1, 1), (2, 2, 2, 2, 2), 4, is_periodic=True, side=8)
 Scores = Mapping[tuple[str, str], np.ndarray]
