@@ -186,11 +186,11 @@ def xy_labels(images: np.ndarray) -> np.ndarray:
 
 ISING = Fields(
     "Ising", 2.269185314213022, (1.0, 3.5), ising_spins, ising_labels,
-    ("spin up", "spin down", "no unlike neighbour", "one", "two", "three", "four unlike", "largest cluster", "others"),
+    ("spin up", "spin down", "none unlike", "one unlike", "two unlike", "three unlike", "four unlike", "largest cluster", "others"),
     ("spin", "local energy", "cluster"), np.array([0, 0, 1, 1, 1, 1, 1, 2, 2], np.int32), (7,),
 )  # fmt: skip
 XY = Fields(
     "XY", 1 / 1.11996, (0.4, 1.6), xy_spins, xy_labels,
-    ("vortex", "antivortex", "neither", "no neighbour turned away", "one", "two", "three", "four turned away"),
+    ("vortex", "antivortex", "neither", "none turned", "one turned", "two turned", "three turned", "four turned"),
     ("vortices", "turned neighbours"), np.array([0, 0, 0, 1, 1, 1, 1, 1], np.int32), (0, 1),
 )  # fmt: skip
