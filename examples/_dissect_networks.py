@@ -186,7 +186,8 @@ def xy_labels(images: np.ndarray) -> np.ndarray:
 
 ISING = Fields(
     "Ising", 2.269185314213022, (1.0, 3.5), ising_spins, ising_labels,
-    ("spin up", "spin down", "none unlike", "one unlike", "two unlike", "three unlike", "four unlike", "largest cluster", "others"),
+    ("spin up", "spin down", "none unlike", "one unlike", "two unlike", "three unlike", "four unlike",
+     "largest cluster", "others"),
     ("spin", "local energy", "cluster"), np.array([0, 0, 1, 1, 1, 1, 1, 2, 2], np.int32), (7,),
 )  # fmt: skip
 XY = Fields(
