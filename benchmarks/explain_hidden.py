@@ -44,13 +44,18 @@ def total(params: dict[str, Any], images: jax.Array) -> jax.Array:
     return jnp.sum(network(params, images)[:, 0])
 
 
+def study(*, quick: bool) -> tuple[dict[str, Any], jax.Array, int]:
+    """Parameters, a batch of images, and how often to repeat."""
+    widths, side, batch, repeats = ((8, 8), 16, 4, 3) if quick else ((32, 32, 64, 64, 64), 64, 16, 15)
+    images = jnp.asarray(np.random.default_rng(1).normal(size=(batch, side, side, 3)), jnp.float32)
+    return parameters(widths), images, repeats
+
+
 def run(*, quick: bool) -> list[Record]:
     """All records of this part."""
-    widths, side, batch, repeats = ((8, 8), 16, 4, 3) if quick else ((32, 32, 64, 64, 64), 64, 16, 15)
-    params = parameters(widths)
-    images = jnp.asarray(np.random.default_rng(1).normal(size=(batch, side, side, 3)), jnp.float32)
+    params, images, repeats = study(quick=quick)
     function = functools.partial(total, params)
-    relus = ["relu", *(f"relu_{number}" for number in range(1, len(widths)))]
+    relus = ["relu", *(f"relu_{number}" for number in range(1, len(params["convolutions"])))]
     plain, slope = jax.jit(network), jax.jit(jax.grad(total, 1))
     contestants = {
         "plain": lambda: jax.block_until_ready(plain(params, images)),
@@ -75,14 +80,14 @@ def run(*, quick: bool) -> list[Record]:
         cost("tap_capture_cost", "tapped", "plain"),
         cost("deconvnet_cost", "deconvnet", "gradient"),
         cost("guided_cost", "guided", "gradient"),
-        *_against_captum(params, images, repeats),
+        *_against_captum(quick=quick),
     ]
 
 
-def _against_captum(params: dict[str, Any], images: jax.Array, repeats: int) -> list[Record]:
+def _against_captum(*, quick: bool) -> list[Record]:
     try:
         from benchmarks.peers import captum_pictures
     except ModuleNotFoundError as error:
         print(f"no comparison with Captum: {error}")
         return []
-    return captum_pictures.run(params, images, network, repeats)
+    return captum_pictures.run(quick=quick)

@@ -1,5 +1,14 @@
-"""Captum (PyTorch) on the same network: the same pictures, their time, and the cases in which it gives others."""
+"""Captum (PyTorch) on the same network: the same pictures, their time, and the cases in which it gives others.
 
+XLA convolves on one core of a CPU. A program of its own, ``python -m benchmarks.peers.captum_pictures``, therefore sees
+the cores as devices and has a batch spread over them, as PyTorch has its threads; one device alone is a record beside.
+"""
+
+import json
+import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -8,8 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 from captum.attr import Deconvolution, GuidedBackprop, LayerAttribution, LayerGradCam
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from torch import nn
 
+from benchmarks.explain_hidden import network, study
 from benchmarks.timing import medians, record
 from jaxrg.explain import hidden
 
@@ -32,15 +43,28 @@ def torch_network(params: dict[str, Any]) -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
 
 
-def run(params: dict[str, Any], images: jax.Array, network: Callable, repeats: int) -> list[Record]:
+def run(*, quick: bool) -> list[Record]:
+    """The records of `measure`, by a program whose devices are the cores."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={os.cpu_count()}"
+    command = [sys.executable, "-m", "benchmarks.peers.captum_pictures", *(["--quick"] if quick else [])]
+    found = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | {"XLA_FLAGS": flags})
+    return json.loads(found.stdout.splitlines()[-1])
+
+
+def measure(params: dict[str, Any], images: jax.Array, repeats: int) -> list[Record]:
     """Seconds of pictures of one batch, and how many of the cases below are as they are defined."""
+    devices = jax.devices()[: math.gcd(len(images), len(jax.devices()))]
+    mesh = Mesh(np.array(devices), ("batch",))
+    spread = jax.device_put(images, NamedSharding(mesh, PartitionSpec("batch")))
+    everywhere = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
     model = torch_network(params)
     given = torch.tensor(np.asarray(images)).permute(0, 3, 1, 2).contiguous().requires_grad_()
     last = max(place for place, layer in enumerate(model) if isinstance(layer, nn.ReLU))
     site = "relu" if len(params["convolutions"]) == 1 else f"relu_{len(params['convolutions']) - 1}"
-    first = lambda image: network(params, image[None])[0, 0]  # noqa: E731
+    first = lambda image: network(everywhere, image[None])[0, 0]  # noqa: E731
     cams = jax.jit(jax.vmap(lambda image: hidden.grad_cam(first, image, site)))
-    summed = lambda batch: jnp.sum(network(params, batch)[:, 0])  # noqa: E731
+    on_one = lambda batch: jnp.sum(network(params, batch)[:, 0])  # noqa: E731
+    on_all = lambda batch: jnp.sum(network(everywhere, batch)[:, 0])  # noqa: E731
     side = images.shape[1:3]
 
     def captum_cam() -> Any:
@@ -48,11 +72,12 @@ def run(params: dict[str, Any], images: jax.Array, network: Callable, repeats: i
         return LayerAttribution.interpolate(heat, tuple(side), "bilinear")
 
     contestants = {
-        "deconvnet": lambda: jax.block_until_ready(hidden.deconvnet(summed, images)),
+        "deconvnet": lambda: jax.block_until_ready(hidden.deconvnet(on_all, spread)),
         "captum deconvnet": lambda: Deconvolution(model).attribute(given, target=0),
-        "gradcam": lambda: jax.block_until_ready(cams(images)),
+        "deconvnet_one_device": lambda: jax.block_until_ready(hidden.deconvnet(on_one, images)),
+        "gradcam": lambda: jax.block_until_ready(cams(spread)),
         "captum gradcam": captum_cam,
-        "deconvnet_one_image": lambda: jax.block_until_ready(hidden.deconvnet(summed, images[:1])),
+        "deconvnet_one_image": lambda: jax.block_until_ready(hidden.deconvnet(on_one, images[:1])),
         "captum deconvnet_one_image": lambda: Deconvolution(model).attribute(given[:1], target=0),
     }
     seconds = medians(contestants, repeats=repeats)
@@ -66,11 +91,16 @@ def run(params: dict[str, Any], images: jax.Array, network: Callable, repeats: i
             f"{name}_vs_captum",
             seconds[name],
             "s a picture" if name.endswith("image") else "s a batch",
-            peer="captum",
-            peer_value=seconds[f"captum {name}"],
-            ratio=seconds[f"captum {name}"] / seconds[name],
+            peer=f"{peer}, {torch.get_num_threads()} threads",
+            peer_value=seconds[peer],
+            ratio=seconds[peer] / seconds[name],
         )
-        for name in ("deconvnet", "gradcam", "deconvnet_one_image")
+        for name, peer in (
+            ("deconvnet", "captum deconvnet"),
+            ("deconvnet_one_device", "captum deconvnet"),
+            ("gradcam", "captum gradcam"),
+            ("deconvnet_one_image", "captum deconvnet_one_image"),
+        )
     ]
     outcomes = {name: (_outcome(ours), _outcome(theirs)) for name, (ours, theirs) in cases().items()}
     is_right = {name: [outcome == "right" for outcome in pair] for name, pair in outcomes.items()}
@@ -170,3 +200,7 @@ def cases() -> dict[str, tuple[Callable, Callable]]:
         return hidden.grad_cam(mean, maps[0, 0], "mul"), np.maximum(maps[0, 0], 0) / 4
 
     return found | {"Grad-CAM by default, as published with its ReLU": (ours_default, captum_default)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(*study(quick="--quick" in sys.argv))))
