@@ -11,7 +11,7 @@ import optax
 from flax import linen
 from jax.tree_util import Partial
 
-from jaxrg import lattice, models, nets, samplers, training
+from jaxrg import exact, lattice, models, nets, samplers, training
 from jaxrg.explain import dissection
 
 BATCH_SIZE = 50
@@ -185,7 +185,7 @@ def xy_labels(images: np.ndarray) -> np.ndarray:
 
 
 ISING = Fields(
-    "Ising", 2.269185314213022, (1.0, 3.5), ising_spins, ising_labels,
+    "Ising", 1 / exact.critical_coupling, (1.0, 3.5), ising_spins, ising_labels,
     ("spin up", "spin down", "none unlike", "one unlike", "two unlike", "three unlike", "four unlike",
      "largest cluster", "others"),
     ("spin", "local energy", "cluster"), np.array([0, 0, 1, 1, 1, 1, 1, 2, 2], np.int32), (7,),

@@ -109,13 +109,13 @@ def digit_claims(splits: list[parts.Digits], counts: tuple[int, ...]) -> list[Cl
 
     errors_at = at([split.criticism_errors for split in splits])
     witness = at([{name: 1e3 * value for name, value in split.witness.items()} for split in splits])
-    measured = ("; ".join(f"{name} {found[name]}" for name in names) for found in (errors_at, witness))
+    by_criticisms = lambda found: "; ".join(f"{name} {found[name]}" for name in names)  # noqa: E731
     others = f"others {witness['other digits']}; prototypes {witness['prototypes']}"
     return [
         *claims,
-        Claim("1-NN error at criticisms", "what prototypes miss", next(measured),
+        Claim("1-NN error at criticisms", "what prototypes miss", by_criticisms(errors_at),
               f"others {errors_at['other digits']}"),
-        Claim("1,000 |witness| at criticisms", "largest", next(measured), others),
+        Claim("1,000 |witness| at criticisms", "largest", by_criticisms(witness), others),
     ]  # fmt: skip
 
 

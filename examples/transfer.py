@@ -275,10 +275,8 @@ def main(smoke: bool = False, out: str = "out/transfer", given: Mapping[str, Any
     folder, only = given.get("folder") or "", given.get("only") or ""
     name = given.get("data") or (SMALL if smoke else installed(folder))
     scales = (Both(SMOKE, SMOKE) if smoke else Both(IMAGES[name], LATTICES)).with_seeds(given.get("seeds") or 0)
-    scores, found = (
-        Path(out) / "smoke" if smoke else Path(out),
-        {},
-    )  # scores of one size are not gone on with by another
+    scores = Path(out, "smoke" if smoke else "")  # of one size are not gone on with by another
+    found = {}
     if only != "lattices":
         found["transfer_images"] = study_images(name, folder, scales.images, scores)
     if only != "images":

@@ -1,7 +1,8 @@
 """Captum (PyTorch) on the same network: the same pictures, their time, and the cases in which it gives others.
 
-XLA convolves on one core of a CPU. A program of its own, ``python -m benchmarks.peers.captum_pictures``, therefore sees
-the cores as devices and has a batch spread over them, as PyTorch has its threads; one device alone is a record beside.
+XLA convolves on one core of a CPU (a record says how many are busy). A program of its own, ``python -m
+benchmarks.peers.captum_pictures``, therefore sees the cores as devices and has a batch spread over them, as PyTorch has
+its threads; one device alone is a record beside.
 """
 
 import json
@@ -9,6 +10,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -107,12 +109,23 @@ def measure(params: dict[str, Any], images: jax.Array, repeats: int) -> list[Rec
     ours, theirs = np.sum(list(is_right.values()), axis=0).tolist()
     return [
         *results,
+        record("convolution_cores", _cores(params, images), "cores busy on one device"),
         record("picture_cases_right", ours, f"of {len(outcomes)}", peer="captum", peer_value=theirs),
         *(
             record(f"picture_is_right: {name}", float(own), "1 is right", peer="captum", peer_value=float(peer))
             for name, (own, peer) in is_right.items()
         ),
     ]
+
+
+def _cores(params: dict[str, Any], images: jax.Array) -> float:
+    """Seconds of all cores in one second of the network on one device."""
+    apply = jax.jit(network)
+    apply(params, images).block_until_ready()
+    start, processor = time.perf_counter(), time.process_time()
+    for _ in range(20):
+        apply(params, images).block_until_ready()
+    return (time.process_time() - processor) / (time.perf_counter() - start)
 
 
 def _outcome(check: Callable[[], Any]) -> str:

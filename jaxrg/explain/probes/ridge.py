@@ -99,7 +99,7 @@ def _ridge(inputs: Array, targets: Array, penalties: Array) -> RidgeProbes:
     is_there = (singular > 0) | jnp.isnan(singular)
     axes = jnp.where(is_there[None, :], left, 0)
     share_beyond = 1 - 1 / size - jnp.sum(jnp.square(axes), axis=1)
-    rounding = max(inputs.shape) * jnp.finfo(inputs.dtype).eps
+    rounding = min(inputs.shape) * jnp.finfo(inputs.dtype).eps
     is_beyond = (jnp.sum(is_there) < size - 1) & ~(share_beyond < rounding)
     share_beyond = jnp.where(is_beyond, share_beyond, 0)
     beyond = jnp.where(is_beyond[:, None], centred - matmul(axes, within), 0)
