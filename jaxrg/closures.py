@@ -229,7 +229,15 @@ def _identity(value: Any, depth: int) -> Any:
     leaves, treedef = jax.tree.flatten(value)
     if not jax.tree_util.treedef_is_leaf(treedef) and all(isinstance(leaf, Array) for leaf in leaves):
         return (treedef, *map(_Same.of, leaves))  # parameters as they are now
+    if jax.tree_util.treedef_is_leaf(treedef) and _is_frozen(value):
+        return (type(value), value)
     raise _MayChange
+
+
+def _is_frozen(value: Any) -> bool:
+    """Whether this is a frozen dataclass of this library with a hash of its values, as a lattice and operators are."""
+    is_ours = type(value).__module__.startswith("jaxrg.") and dataclasses.is_dataclass(value)
+    return is_ours and type(value).__dataclass_params__.frozen and type(value).__hash__ is not object.__hash__
 
 
 def _is_of_library(value: Any) -> bool:

@@ -10,7 +10,7 @@ from jax import Array
 
 from jaxrg.checks import as_count, as_floating, as_spins, is_traced, kind_of
 from jaxrg.lattice import Operators, evaluate
-from jaxrg.transforms import walsh
+from jaxrg.transforms import moebius, walsh, zeta
 
 # Newton's step in standard errors when it ends, and when it may count as ended although rounding stopped it before.
 ENOUGH, MAX_STEP = 0.001, 0.05
@@ -22,7 +22,7 @@ class Projection(NamedTuple):
 
     Attributes:
         couplings: ``[num_operators]`` K_a of :math:`H = -\\sum_a K_a O_a` + constant + rest.
-        constant: the mean of H over all states.
+        constant: the mean of H over all states; of occupations, H of the empty lattice.
         residual: standard deviation over all states of what the basis leaves out; 0 if it is complete.
     """
 
@@ -45,7 +45,7 @@ def _multiplicities(operators: Operators) -> tuple[np.ndarray, np.ndarray]:
     return np.array(list(counts), np.int64 if is_index else object), np.stack(list(counts.values()))
 
 
-def _check_operators(operators: Operators) -> None:
+def check_operators(operators: Operators) -> None:
     """Raise ValueError unless no operator is a combination of the others on this lattice."""
     if not isinstance(operators, Operators):
         raise ValueError(f"operators: expected lattice.Operators, got {kind_of(operators)}")
@@ -89,7 +89,12 @@ def project(table: Array, operators: Operators) -> Projection:
         >>> [round(abs(value), 6) for value in couplings.tolist()]
         [0.25, 0.0]
     """
-    _check_operators(operators)
+    return _project(_as_table(table, operators), operators)
+
+
+def _as_table(table: Array, operators: Operators) -> Array:
+    """Finite energies of every state of the operators' lattice, and operators that can be told apart."""
+    check_operators(operators)
     table = as_floating("table", table)
     num_sites = operators.lattice.num_sites
     if table.shape != (2**num_sites,):
@@ -98,7 +103,7 @@ def project(table: Array, operators: Operators) -> Projection:
         )
     if not is_traced(table) and not np.all(np.isfinite(np.asarray(table))):
         raise ValueError("table: expected finite energies, got NaN or infinity, which no finite couplings give")
-    return _project(table, operators)
+    return table
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -109,6 +114,46 @@ def _project(table: Array, operators: Operators) -> Projection:
     couplings = -(weights @ coefficients[subsets])
     left = coefficients.at[subsets].add(jnp.asarray(multiplicity, table.dtype) @ couplings).at[0].set(0)
     return Projection(couplings, coefficients[0], jnp.sqrt(jnp.sum(left**2)))
+
+
+def project_lattice_gas(table: Array, operators: Operators) -> Projection:
+    r"""Couplings of occupations n = (1 + s)/2 of a Hamiltonian given on every state.
+
+    The Harsanyi dividends of -H are its couplings J, one for each set of sites; the basis holds the set S
+    :math:`m_{aS}` times in operator a, and J minimises :math:`\sum_S (J_S - \sum_a J_a m_{aS})^2` over the sets it
+    holds. Unlike those of spins, they do not depend on what else the basis holds.
+
+    Args:
+        table: ``[2**num_sites]`` H in state-index order.
+        operators: the basis, products of occupations in place of spins.
+
+    Returns:
+        Couplings of :math:`H = -\sum_a J_a O_a(n)` + constant + rest; the constant is H of the empty lattice, and the
+        residual the standard deviation of the rest over all states.
+
+    Raises:
+        ValueError: as `project`.
+
+    Example:
+        >>> from jaxrg import lattice
+        >>> pair = lattice.standard_operators(lattice.hypercubic((3,)), ["field", "nearest_neighbour"])
+        >>> occupied = jnp.array([0, 1, 1, 2, 1, 2, 2, 3], jnp.float32)
+        >>> project_lattice_gas(-0.5 * occupied, pair).couplings.tolist()
+        [0.5, 0.0]
+
+    Reference:
+        Kennedy, J. Stat. Phys. 140, 409 (2010), arXiv:0905.2601.
+    """
+    return _project_lattice_gas(_as_table(table, operators), operators)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _project_lattice_gas(table: Array, operators: Operators) -> Projection:
+    subsets, multiplicity = _multiplicities(operators)
+    dividends = moebius(-table)
+    couplings = jnp.asarray(np.linalg.pinv(multiplicity), table.dtype) @ dividends[subsets]
+    rest = zeta(dividends.at[subsets].add(-jnp.asarray(multiplicity, table.dtype) @ couplings))
+    return Projection(couplings, -dividends[0], jnp.std(rest))
 
 
 class MeasuredCouplings(NamedTuple):
@@ -161,7 +206,7 @@ def pseudo_likelihood_couplings(
         Besag, J. R. Stat. Soc. B 36, 192 (1974); Aurell & Ekeberg, Phys. Rev. Lett. 108, 090201 (2012); Albert &
         Anderson, Biometrika 71, 1 (1984) for the maximum.
     """
-    _check_operators(operators)
+    check_operators(operators)
     spins = as_spins("samples", samples)
     lattice = operators.lattice
     if spins.ndim != lattice.ndim + 1 or spins.shape[1:] != lattice.shape:

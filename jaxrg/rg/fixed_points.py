@@ -144,7 +144,7 @@ def fixed_point(flow: Callable[[Any], Any], guess: Any, *, num_steps: int = 50) 
     start = as_couplings("guess", guess)
     count = as_count("num_steps", num_steps)
     compiled = as_partial(flow)
-    _check_flow(compiled, start)
+    check_flow(compiled, start)
     found = _fixed_point(compiled, start, np.int32(count))
     if is_traced(found):
         return jax.tree.map(functools.partial(_where_converged, found.is_converged), found)
@@ -169,7 +169,7 @@ def as_couplings(name: str, value: Any) -> PyTree:
     return jax.tree.unflatten(treedef, [jax.lax.convert_element_type(array, dtype) for array in arrays])
 
 
-def _check_flow(flow: Partial, couplings: PyTree) -> None:
+def check_flow(flow: Partial, couplings: PyTree) -> None:
     """Raise ValueError unless the flow returns couplings like those it takes."""
 
     def shapes(tree: PyTree) -> PyTree:
@@ -204,11 +204,12 @@ def _why_not(found: FixedPoint) -> str:
 @jax.jit
 def _fixed_point(flow: Partial, guess: PyTree, num_steps: Array) -> FixedPoint:
     start, unravel = ravel_pytree(guess)
-    found = _newton(Partial(_on_vectors, flow, Partial(unravel)), start, num_steps)
+    found = _newton(Partial(on_vectors, flow, Partial(unravel)), start, num_steps)
     return found._replace(couplings=unravel(found.couplings))
 
 
-def _on_vectors(flow: Partial, unravel: Partial, couplings: Array) -> Array:
+def on_vectors(flow: Partial, unravel: Partial, couplings: Array) -> Array:
+    """The flow as a map of vectors."""
     return ravel_pytree(flow(unravel(couplings)))[0].astype(couplings.dtype)
 
 

@@ -27,10 +27,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.scipy.special import logsumexp
+from jax.tree_util import Partial
 
 from jaxrg import exact, tables
-from jaxrg.base import Hamiltonian
+from jaxrg.base import Hamiltonian, LogKernel
 from jaxrg.checks import as_parameter, as_sides, check_function, check_shape, is_traced, kind_of
+from jaxrg.closures import as_partial
 from jaxrg.lattice import Lattice
 from jaxrg.rbm import RBM
 from jaxrg.rbm.energy import as_machine, exchanged
@@ -118,16 +120,21 @@ def _as_map(machine: RBM, hamiltonian: Hamiltonian, shape: Sequence[int] | None)
 def _matching(machine: RBM, energies: Array) -> Matching:
     dtype = jnp.promote_types(machine.weights.dtype, energies.dtype)
     machine, energies = jax.tree.map(lambda leaf: leaf.astype(dtype), (machine, energies))
-    coarse_hamiltonian = visible_energies(exchanged(machine))
-    log_rho = energies - visible_energies(machine)
+    return _of_log_rho(energies, energies - visible_energies(machine), visible_energies(exchanged(machine)))
+
+
+def _of_log_rho(energies: Array, log_rho: Array, coarse_hamiltonian: Array) -> Matching:
+    """Everything from three tables; a state without weight, of infinite energy, counts for nothing."""
     visible_free_energy = -logsumexp(-energies)
     hidden_free_energy = -logsumexp(-coarse_hamiltonian)
-    log_p = visible_free_energy - energies
-    probability = jnp.exp(log_p)
-    log_mean_rho = logsumexp(log_p + log_rho)
+    is_there = energies < jnp.inf
+    log_p = visible_free_energy - jnp.where(is_there, energies, 0)
+    probability = jnp.where(is_there, jnp.exp(log_p), 0)
+    log_rho = jnp.where(is_there, log_rho, 0)
+    log_mean_rho = logsumexp(jnp.where(is_there, log_p + log_rho, -jnp.inf))
     log_rho_mean = jnp.sum(probability * log_rho)
     # p(v) = rho(v) exp(-H(v)) / Z_RBM for every kernel, so ln p needs no second enumeration.
-    log_model = log_rho - energies + hidden_free_energy
+    log_model = log_rho - jnp.where(is_there, energies, 0) + hidden_free_energy
     return Matching(
         log_rho=log_rho,
         log_rho_mean=log_rho_mean,
@@ -141,6 +148,56 @@ def _matching(machine: RBM, energies: Array) -> Matching:
         jensen_gap=log_mean_rho - log_rho_mean,
         coarse_hamiltonian=coarse_hamiltonian,
     )
+
+
+def kernel_matching(
+    hamiltonian: Hamiltonian, shape: Sequence[int], log_kernel: LogKernel, coarse_shape: Sequence[int]
+) -> Matching:
+    r"""How far any kernel T(h\|s) is from an exact renormalisation, by enumeration; arguments of `exact.coarse_grain`.
+
+    The same numbers as `matching` gives of a machine, with :math:`\rho(s) = \sum_h T(h|s)` and
+    :math:`p(s) = \rho(s)\, e^{-H(s)} / Z'`: ln ρ = 0 of a normalised kernel, whose ΔF and KL vanish.
+
+    Args:
+        hamiltonian: reduced H of one configuration ``[*shape]``; +inf forbids a state, whose ln ρ is given as 0.
+        shape: sides of the fine configuration.
+        log_kernel: ``log_kernel(coarse, fine)``, ln T(h\|s).
+        coarse_shape: sides of the coarse configuration.
+
+    Raises:
+        ValueError: as `jaxrg.exact.coarse_grain`; a kernel whose ρ diverges, vanishes or is NaN at a state with
+            weight, which no renormalisation can leave out.
+
+    Example:
+        >>> from jaxrg import rg
+        >>> energy = lambda s: -0.3 * jnp.sum(s * jnp.roll(s, 1)).astype(jnp.float32)
+        >>> pair = lambda h, s: 0.3 * jnp.float32(h[0] * jnp.sum(s, dtype=jnp.int8))  # not normalised
+        >>> match = kernel_matching(energy, (4,), pair, (1,))
+        >>> bool(match.kl > 1e-3), bool(jnp.abs(match.kl - match.jensen_gap) < 1e-6)
+        (True, True)
+    """
+    check_function("hamiltonian", hamiltonian, of="one configuration")
+    check_function("log_kernel", log_kernel, of="a coarse and a fine configuration")
+    fine, coarse = as_sides("shape", shape), as_sides("coarse_shape", coarse_shape)
+    match = _kernel_matching(as_partial(hamiltonian), fine, as_partial(log_kernel), coarse)
+    if not is_traced(match):
+        log_rho = np.asarray(match.log_rho)
+        wrong = np.flatnonzero(~np.isfinite(log_rho))
+        if wrong.size:
+            spins = [1 if wrong[0] >> site & 1 else -1 for site in range(math.prod(fine))]
+            raise ValueError(
+                f"log_kernel: expected finite ln rho(s) = ln sum_h T(h|s) of every state, got {log_rho[wrong[0]]} at "
+                f"spins {spins} and others at {wrong.size - 1} more states"
+            )
+    return match
+
+
+@functools.partial(jax.jit, static_argnames=("shape", "coarse_shape"))
+def _kernel_matching(
+    hamiltonian: Partial, shape: tuple[int, ...], log_kernel: Partial, coarse_shape: tuple[int, ...]
+) -> Matching:
+    result = exact.coarse_grain(hamiltonian, shape, log_kernel, coarse_shape)
+    return _of_log_rho(exact.energies(hamiltonian, shape), result.log_rho, result.hamiltonian)
 
 
 def conditional_hamiltonian(machine: RBM, hamiltonian: Hamiltonian, *, shape: Sequence[int] | None = None) -> Array:
