@@ -236,8 +236,9 @@ def _identity(value: Any, depth: int) -> Any:
 
 def _is_frozen(value: Any) -> bool:
     """Whether this is a frozen dataclass of this library with a hash of its values, as a lattice and operators are."""
-    is_ours = type(value).__module__.startswith("jaxrg.") and dataclasses.is_dataclass(value)
-    return is_ours and type(value).__dataclass_params__.frozen and type(value).__hash__ is not object.__hash__
+    # A dataclass that is not frozen has no hash, and what is no dataclass may have one that says nothing of its values.
+    has_hash = type(value).__hash__ not in (None, object.__hash__)
+    return type(value).__module__.startswith("jaxrg.") and dataclasses.is_dataclass(value) and has_hash
 
 
 def _is_of_library(value: Any) -> bool:

@@ -10,7 +10,7 @@ import optax
 import pytest
 from flax import nnx
 
-from jaxrg import flows, nets
+from jaxrg import flows, lattice, nets
 from jaxrg.closures import as_partial
 
 INPUTS = jnp.arange(8.0).reshape(2, 4)
@@ -78,6 +78,17 @@ def test_other_arrays_give_other_answers(name):
         np.testing.assert_allclose(call(as_partial(fn), INPUTS), fn(INPUTS), rtol=1e-5, atol=1e-5)
     if is_one_program:
         assert call._cache_size() == 1
+
+
+def test_functions_that_close_over_a_lattice_are_one_program():
+    def function_on(square):
+        return lambda inputs: inputs * square.num_sites
+
+    call = jax.jit(lambda fn, inputs: fn(inputs))
+    for side, size in ((2, 1), (2, 1), (3, 2)):
+        square = lattice.hypercubic((side, side))
+        np.testing.assert_allclose(call(as_partial(function_on(square)), INPUTS), side**2 * INPUTS)
+        assert call._cache_size() == size
 
 
 OBJECT, LAYER = Plain(jnp.ones(4)), nnx.Linear(4, 3, rngs=nnx.Rngs(1))

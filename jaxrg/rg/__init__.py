@@ -23,11 +23,13 @@ from jaxrg.rg.kernels import (
 )
 from jaxrg.rg.many_body import ising_couplings, ising_to_lattice_gas, lattice_gas_couplings, lattice_gas_to_ising
 from jaxrg.rg.matching import Matching, bond_machine, conditional_hamiltonian, kernel_matching, matching
+from jaxrg.rg.polchinski import GaussianFlow, polchinski_flow
 
 __all__ = [
     "BlockKernel",
     "CriticalCoupling",
     "FixedPoint",
+    "GaussianFlow",
     "Matching",
     "MeasuredCouplings",
     "Projection",
@@ -53,6 +55,7 @@ __all__ = [
     "majority_kernel",
     "matching",
     "normalized_machine_kernel",
+    "polchinski_flow",
     "project",
     "project_lattice_gas",
     "pseudo_likelihood_couplings",
