@@ -31,6 +31,20 @@ def majority_by_hand(h, s):
     return np.prod(np.where(agreement > 0, 1, np.where(agreement == 0, 0.5, 0)))
 
 
+def kadanoff_by_hand(h, s):
+    sums = s.reshape(2, 2, 2).sum(axis=(0, 2))
+    return np.prod(np.exp(0.6 * h[0] * sums) / (2 * np.cosh(0.6 * sums)))
+
+
+def first_by_hand(h, s):
+    sums = s.reshape(2, 2, 2).sum(axis=(0, 2))
+    return float(np.all(h[0] == np.where(sums == 0, s[0, ::2], np.sign(sums))))
+
+
+def pulled(h, spins):
+    return 0.3 * jnp.asarray(h * jnp.sum(spins, dtype=jnp.int8), jnp.result_type(float))
+
+
 def machine_by_hand(h, s):
     v = s.ravel()
     return np.exp(energy_by_hand(s) + VISIBLE_BIAS @ v + HIDDEN_BIAS @ h + v @ WEIGHTS @ h)
@@ -43,6 +57,15 @@ def normalized_by_hand(h, s):
 # kernel, shape of the coarse spins, T(h|s) by hand, whether it is normalised
 KERNELS = {
     "majority": (rg.majority_kernel, (1, 2), majority_by_hand, True),
+    "majority_or_first": (lambda: rg.majority_kernel(is_random=False), (1, 2), first_by_hand, True),
+    "kadanoff": (lambda: rg.kadanoff_kernel(0.6), (1, 2), kadanoff_by_hand, True),
+    "kadanoff_limit": (lambda: rg.kadanoff_kernel(jnp.inf), (1, 2), majority_by_hand, True),
+    "user": (
+        lambda: rg.block_kernel(pulled),
+        (1, 2),
+        lambda h, s: np.exp(0.3 * h[0] @ s.reshape(2, 2, 2).sum(axis=(0, 2))),
+        False,
+    ),
     "decimation": (rg.decimation_kernel, (1, 2), lambda h, s: float(np.all(h == s[::2, ::2])), True),
     "decimation_1": (lambda: rg.decimation_kernel(1), (2, 4), lambda h, s: float(np.all(h == s)), True),
     "machine": (lambda: rg.machine_kernel(machine(), hamiltonian()), (3,), machine_by_hand, False),
@@ -127,7 +150,7 @@ def test_configurations_of_another_shape_are_refused():
             kernel(jnp.ones((1, 1), jnp.int8), jnp.ones((4, 4), jnp.int8))
         with pytest.raises(ValueError, match=r"block: expected a divisor of every side of \(3, 4\), got 2"):
             kernel(jnp.ones((1, 2), jnp.int8), jnp.ones((3, 4), jnp.int8))
-    with pytest.raises(ValueError, match="block: expected an integer >= 1, got 0"):
+    with pytest.raises(ValueError, match=r"block: expected an integer >= 1, got 0"):
         rg.majority_kernel(0)
     small = rbm.init(jax.random.key(0), 9, 2)
     for kernel in (rg.normalized_machine_kernel(small), rg.machine_kernel(small, lambda s: 0.0 * jnp.sum(s))):
@@ -135,6 +158,48 @@ def test_configurations_of_another_shape_are_refused():
             kernel(tables.all_spins(1)[0], tables.all_spins(9)[0])
         with pytest.raises(ValueError, match=r": expected shape \(9,\), got \(4,\)"):
             kernel(tables.all_spins(2)[0], tables.all_spins(4)[0].reshape(2, 2))
+
+
+def test_the_gaussian_kernel_is_the_density_of_block_means(x64):
+    """Its integral is one, and moments of drawn fields are those of c times the mean plus noise of width w."""
+    field = jnp.array([[0.3, -1.2, 0.5, 2.0], [0.1, 0.4, -0.6, 1.1]])
+    kernel, grid = rg.gaussian_kernel(1.4, 0.3, 2), jnp.linspace(-2.5, 3.5, 601)
+    density = jnp.exp(
+        jax.vmap(jax.vmap(lambda a, b: kernel(jnp.array([[a, b]]), field), (0, None)), (None, 0))(grid, grid)
+    )
+    step = grid[1] - grid[0]
+    assert abs(jnp.sum(density) * step**2 - 1) < 1e-12
+    means = 1.4 * np.array([np.mean([0.3, -1.2, 0.1, 0.4]), np.mean([0.5, 2.0, -0.6, 1.1])])
+    np.testing.assert_allclose(jnp.sum(density, axis=0) @ grid * step**2, means[0], atol=1e-12)
+    np.testing.assert_allclose(jnp.sum(density, axis=1) @ grid * step**2, means[1], atol=1e-12)
+    np.testing.assert_allclose(rg.block_means(None, field, 1.4)[0], means, rtol=1e-14)
+    drawn = jax.vmap(lambda key: rg.block_means(key, field, 1.4, 0.3))(jax.random.split(jax.random.key(0), 4000))
+    assert np.all(np.abs(np.mean(drawn, axis=0)[0] - means) < 5 * 0.3 / np.sqrt(4000))
+    assert np.all(np.abs(np.std(drawn, axis=0) / 0.3 - 1) < 5 / np.sqrt(8000))
+
+
+def test_kadanoffs_kernel_is_the_distribution_of_kadanoff():
+    spins = jnp.array([[1, 1, -1, 1], [1, -1, -1, 1]], jnp.int8)  # sums 2 and 0
+    keys = jax.random.split(jax.random.key(1), 4000)
+    for parameter, chance in ((0.4, 1 / (1 + np.exp(-1.6))), (jnp.inf, 1.0)):
+        drawn = np.asarray(jax.vmap(lambda key, p=parameter: rg.kadanoff(key, spins, p))(keys))[:, 0] > 0
+        by_kernel = np.exp([rg.kadanoff_kernel(parameter)(jnp.array([[1, b]], jnp.int8), spins) for b in (1, -1)])
+        np.testing.assert_allclose(by_kernel, [chance / 2] * 2, rtol=1e-5)
+        assert abs(drawn[:, 0].mean() - chance) <= 5 * np.sqrt(chance * (1 - chance) / 4000)
+        assert abs(drawn[:, 1].mean() - 0.5) < 5 * 0.5 / np.sqrt(4000)
+
+
+def test_kernels_and_blocks_refuse_what_is_none():
+    with pytest.raises(ValueError, match=r"width: expected a number between 0 and inf, got 0"):
+        rg.gaussian_kernel(1.0, 0.0)
+    with pytest.raises(ValueError, match=r"parameter: expected a number or infinity, got nan"):
+        rg.kadanoff_kernel(jnp.nan)
+    with pytest.raises(ValueError, match=r"key: expected a typed key for noise of width 0.5, got None"):
+        rg.block_means(None, jnp.zeros((2, 2)), 1.0, 0.5)
+    with pytest.raises(ValueError, match=r"width: expected a number >= 0, got -0.5"):
+        rg.block_means(jax.random.key(0), jnp.zeros((2, 2)), 1.0, -0.5)
+    with pytest.raises(ValueError, match=r"is_random: expected True or False, got 1"):
+        rg.majority_kernel(2, is_random=1)
 
 
 def test_forbidden_states_have_no_weight_in_any_kernel():

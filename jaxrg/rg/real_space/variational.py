@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import jax.scipy.optimize
 import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
@@ -18,7 +17,8 @@ from jaxrg.closures import as_partial
 from jaxrg.rg.fixed_points import as_couplings
 from jaxrg.rg.matching import Matching, kernel_matching
 
-NUM_POLISH = 2  # steps of Newton's after those of BFGS
+NUM_STEPS = 200  # at most, halved ones included
+MIN_SCALE = 2**-20  # of a step that does not go down
 
 
 class Minimum(NamedTuple):
@@ -41,7 +41,8 @@ class Minimum(NamedTuple):
 def minimum(objective: Callable[[Any], Array], guess: Any) -> Minimum:
     r"""The parameters λ for which a function is least near a guess, differentiable by the implicit function theorem.
 
-    BFGS, then Newton's method. With respect to arrays θ that the objective holds,
+    Newton's method with the absolute values of the curvatures, so that it leaves saddles, no step longer than the
+    parameters and one, halved while it does not go down. With respect to arrays θ that the objective holds,
 
     .. math:: \frac{d\lambda}{d\theta} = -\Bigl(\frac{\partial^2 f}{\partial\lambda^2}\Bigr)^{+}
         \frac{\partial^2 f}{\partial\lambda\, \partial\theta}
@@ -90,15 +91,8 @@ def _where(is_converged: Array, value: Array) -> Array:
 def _minimum(objective: Partial, guess: PyTree) -> Minimum:
     start, unravel = ravel_pytree(guess)
     of_vectors = Partial(_of_vectors, objective, Partial(unravel))
-    parameters = _minimize(of_vectors, start)
-    value, gradient = jax.value_and_grad(of_vectors)(parameters)
-    held = jax.lax.stop_gradient(parameters)
-    curvature = jnp.linalg.eigvalsh(jax.hessian(of_vectors)(held))
-    small = jnp.sqrt(jnp.finfo(value.dtype).eps)
-    size = jnp.max(jnp.abs(gradient))
-    is_flat = size <= small * jnp.maximum(1, jnp.abs(value))
-    is_convex = curvature[0] >= -small * jnp.max(jnp.abs(curvature))
-    return Minimum(unravel(parameters), value, size, is_flat & is_convex)
+    parameters, size, is_converged = _minimize(of_vectors, start)
+    return Minimum(unravel(parameters), of_vectors(parameters), size, is_converged)
 
 
 def _of_vectors(objective: Partial, unravel: Partial, parameters: Array) -> Array:
@@ -110,27 +104,59 @@ def _inverse_hessian(objective: Partial, parameters: Array) -> Array:
     return jnp.linalg.pinv(hessian, rtol=jnp.sqrt(jnp.finfo(parameters.dtype).eps), hermitian=True)
 
 
+class _Point(NamedTuple):
+    parameters: Array
+    value: Array
+    size: Array  # largest component of the gradient
+    step: Array  # that Newton's method takes next
+    is_converged: Array
+
+
 @jax.custom_jvp
-def _minimize(objective: Partial, start: Array) -> Array:
-    gradient = jax.grad(objective)
-    tolerance = float(jnp.finfo(start.dtype).eps) ** 0.5
-    parameters = jax.scipy.optimize.minimize(objective, start, method="BFGS", tol=tolerance).x
+def _minimize(objective: Partial, start: Array) -> tuple[Array, Array, Array]:
+    """Parameters, the size of the gradient there, and whether that is a minimum."""
+    eps = jnp.finfo(start.dtype).eps
+    small = jnp.sqrt(eps)
 
-    def polish(_, parameters: Array) -> Array:
-        before = gradient(parameters)
-        moved = parameters - _inverse_hessian(objective, parameters) @ before
-        is_better = jnp.max(jnp.abs(gradient(moved))) < jnp.max(jnp.abs(before))
-        return jnp.where(is_better, moved, parameters)
+    def at(parameters: Array) -> _Point:
+        value, gradient = jax.value_and_grad(objective)(parameters)
+        curvatures, directions = jnp.linalg.eigh(jax.jacfwd(jax.grad(objective))(parameters))
+        size, largest = jnp.max(jnp.abs(gradient)), jnp.max(jnp.abs(curvatures))
+        floor = jnp.maximum(small * jnp.maximum(largest, size), jnp.finfo(start.dtype).tiny)
+        step = -directions @ ((directions.T @ gradient) / jnp.maximum(jnp.abs(curvatures), floor))
+        length, reach = jnp.linalg.norm(step), 1 + jnp.linalg.norm(parameters)
+        is_flat = (size <= small * jnp.maximum(1, jnp.abs(value))) & (length <= small * reach)
+        step = step * jnp.minimum(1, reach / jnp.maximum(length, reach))
+        return _Point(parameters, value, size, step, is_flat & (curvatures[0] >= -small * largest))
 
-    return jax.lax.fori_loop(0, NUM_POLISH, polish, parameters)
+    def goes_on(state) -> Array:
+        _, scale, num_steps = state
+        return (num_steps < NUM_STEPS) & (scale >= MIN_SCALE)
+
+    def advance(state):
+        best, scale, num_steps = state
+        trial = at(best.parameters + scale * best.step)
+        # Near the end values agree within rounding, and gradients still tell which is closer.
+        is_level = jnp.abs(trial.value - best.value) <= 16 * eps * jnp.maximum(1, jnp.abs(best.value))
+        is_better = (trial.value < best.value) | (is_level & (trial.size < best.size)) | (num_steps == 0)
+        chosen = jax.tree.map(functools.partial(jnp.where, is_better), trial, best)
+        scale = jnp.where(best.is_converged, 0, jnp.where(is_better, 1, scale / 2)).astype(scale.dtype)
+        return chosen, scale, num_steps + 1
+
+    zero = jnp.zeros_like(start)
+    nothing = _Point(start, jnp.zeros((), start.dtype), jnp.zeros((), start.dtype), zero, jnp.bool_(False))
+    best, *_ = jax.lax.while_loop(goes_on, advance, (nothing, jnp.ones((), start.dtype), jnp.int32(0)))
+    return best.parameters, best.size, best.is_converged & jnp.isfinite(best.value)
 
 
 @_minimize.defjvp
 def _minimize_jvp(primals, tangents):
     objective, start = primals
-    parameters = _minimize(objective, start)
+    found = _minimize(objective, start)
+    parameters, size, _ = found
     _, change = jax.jvp(lambda objective: jax.grad(objective)(parameters), (objective,), (tangents[0],))
-    return parameters, -(_inverse_hessian(objective, parameters) @ change)
+    still: Any = np.zeros((), jax.dtypes.float0)  # of a flag
+    return found, (-(_inverse_hessian(objective, parameters) @ change), jnp.zeros_like(size), still)
 
 
 class Variational(NamedTuple):
