@@ -1,5 +1,6 @@
 """Figures with matplotlib; every function returns a ``Figure`` to save or show."""
 
+from jaxrg.plot.flow_diagrams import flow_diagram
 from jaxrg.plot.heat_map import interaction_heat_map
 from jaxrg.plot.interaction_figures import (
     interaction_network,
@@ -15,6 +16,7 @@ __all__ = [
     "block_ladder",
     "couplings_by_level",
     "exact_map",
+    "flow_diagram",
     "interaction_heat_map",
     "interaction_network",
     "interaction_upset",

@@ -1,0 +1,257 @@
+# %% [markdown]
+# # Real-space renormalisation: exact maps, bond moving and Kadanoff's variational principle
+# Every scheme is a map of couplings K' = R(K); its fixed point, exponents and critical coupling come from the same
+# three functions. Enumeration is exact on small tori and states what its basis leaves out; Kadanoff's bound holds for
+# every p.
+
+# %%
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from _study import HEADER, Claim, print_claims, run_main, save
+from matplotlib.figure import Figure
+
+from jaxrg import exact, lattice, models, plot, rg
+from jaxrg.plot.style import SERIES, new_figure
+from jaxrg.rg import real_space
+
+EVEN = ["nearest_neighbour", "next_nearest_neighbour", "plaquette"]
+ODD = ["field", "corner"]
+CRITICAL = exact.critical_coupling
+
+
+# %% [markdown]
+# ## Schemes
+
+
+# %%
+class Scheme(NamedTuple):
+    """What a map says: K* or its first coupling, y_T, y_h if it has one, Kc on the axis of nearest neighbours."""
+
+    fixed: rg.FixedPoint
+    thermal: float
+    magnetic: float = math.nan
+    critical: float = math.nan
+
+
+def enumerated(names: list[str], kernel, fine: tuple[int, ...], coarse: tuple[int, ...]):
+    """The map of one kernel from one torus to another."""
+    bases = [lattice.standard_operators(lattice.hypercubic(shape), names) for shape in (fine, coarse)]
+    return lambda couplings: real_space.coarse_couplings(couplings, bases[0], kernel, bases[1])
+
+
+def of_kernel(kernel, *, names: list[str] = EVEN, fine=(4, 4), coarse=(2, 2), with_odd: bool = True) -> Scheme:
+    """Fixed point, exponents and critical coupling of 2x2 blocks."""
+    even = enumerated(names, kernel, fine, coarse)
+    fixed = rg.fixed_point(lambda k: even(k).couplings, jnp.array([0.3, 0.087, 0.0])[: len(names)])
+    thermal = float(rg.scaling(fixed.matrix, 2).exponents[0].real)
+    direction = jnp.eye(len(names))[0]
+    critical = float(rg.critical_coupling(lambda k: even(k).couplings, fixed, direction).value)
+    if not with_odd:
+        return Scheme(fixed, thermal, critical=critical)
+    both = enumerated(names + ODD, kernel, fine, coarse)
+    found = rg.fixed_point(lambda k: both(k).couplings, jnp.append(fixed.couplings, jnp.zeros(2)))
+    return Scheme(fixed, thermal, float(rg.scaling(found.matrix, 2).exponents[0].real), critical)
+
+
+def bond_moving(step, guess: float) -> Scheme:
+    fixed = rg.fixed_point(step, guess)
+    return Scheme(fixed, float(rg.scaling(fixed.matrix, 2).exponents[0].real))
+
+
+def show(*numbers: float, digits: int = 6) -> str:
+    return ", ".join(f"{float(number):.{digits}f}" for number in numbers)
+
+
+# %%
+def scheme_claims() -> list[Claim]:
+    """Fixed points and exponents; digits given are those that rounding leaves."""
+    moved, decimated = bond_moving(real_space.move_then_decimate, 0.3), bond_moving(real_space.decimate_then_move, 0.6)
+    bound = real_space.lower_bound_fixed_point()
+    modes = rg.scaling(bound.matrix, 2)
+    majority, first = of_kernel(rg.majority_kernel(2)), of_kernel(rg.majority_kernel(2, is_random=False))
+    cut = of_kernel(rg.majority_kernel(2), names=EVEN[:2], with_odd=False)
+    rest = enumerated(EVEN[:2], rg.majority_kernel(2), (4, 4), (2, 2))(cut.fixed.couplings).residual
+
+    def diagonal(coupling):
+        found = real_space.decimate_square(coupling)
+        return found.nearest_neighbour + found.next_nearest_neighbour
+
+    square = rg.fixed_point(diagonal, 0.5)
+    root = rg.scaling(square.matrix, math.sqrt(2)).exponents[0].real
+    return [
+        Claim(
+            "Migdal-Kadanoff b = 2: K*, y_T",
+            "0.304689, 0.747236",
+            f"{show(moved.fixed.couplings, moved.thermal)} ± {float(moved.fixed.residual):.0e}",
+            f"decimate, then move: {show(decimated.fixed.couplings / 2, decimated.thermal)}",
+        ),
+        Claim(
+            "decimation by sqrt 2, K' = K_nn + K_nnn: K*, y_T",
+            "0.50698, 1.07",
+            f"{show(square.couplings, root)} ± {float(square.residual):.0e}",
+            f"plaquette left out: {show(real_space.decimate_square(square.couplings).plaquette, digits=4)}",
+        ),
+        Claim(
+            "lower bound: p*, K* (nn, nnn, 4)",
+            "0.765983; 0.139717, 0.139717, -0.006865",
+            f"{show(bound.parameter)}; {show(*bound.couplings[:3])}",
+            f"ln Z of a site there <= {show(bound.log_partition)}",
+        ),
+        Claim("lower bound: y_T, y_h", "1.00088, 1.87532", show(*modes.exponents[:2].real[::-1]), "exact: 1, 1.875"),
+        Claim(
+            "2x2 majority, 4x4 to 2x2: K*",
+            "0.29976, 0.08709, -0.00126",
+            f"{show(*majority.fixed.couplings)} ± {float(majority.fixed.residual):.0e}",
+            f"plaquette left out: {show(*cut.fixed.couplings)}, rest of H' {float(rest):.4f}",
+        ),
+        Claim(
+            "2x2 majority: y_T, y_h, Kc",
+            "0.92921, 1.82187, 0.41820",
+            show(majority.thermal, majority.magnetic, majority.critical),
+            f"first site at ties: {show(first.thermal, first.magnetic, first.critical)}",
+        ),
+    ]
+
+
+# %% [markdown]
+# ## The bound, and what chooses a kernel
+
+
+# %%
+def bounds(couplings, parameters) -> np.ndarray:
+    """``[couplings, parameters]`` by how much the bound exceeds Onsager's ln Z per site."""
+
+    def excess(coupling, parameter):
+        square = real_space.SquareCouplings(coupling / 2)
+        return real_space.lower_bound_log_partition(square, parameter) - exact.onsager_free_energy(coupling)
+
+    table = jax.jit(jax.vmap(jax.vmap(excess, (None, 0)), (0, None)))
+    return np.asarray(table(jnp.asarray(couplings), jnp.asarray(parameters)))
+
+
+def bound_claim() -> Claim:
+    def bound(parameter):
+        return real_space.lower_bound_log_partition(real_space.SquareCouplings(CRITICAL / 2), parameter)
+
+    best, free = real_space.minimum(bound, 0.7), exact.onsager_free_energy(CRITICAL)
+    star = real_space.lower_bound_fixed_point().parameter
+    return Claim(
+        "ln Z of a site at Kc: bound - Onsager, best p",
+        ">= 0",
+        f"{show(best.value - free)} at p = {show(best.parameters, digits=4)}",
+        f"at p*: {show(bound(star) - free)}",
+    )
+
+
+def squared_difference(match: rg.Matching) -> jax.Array:
+    return match.free_energy_difference**2
+
+
+def variational_claim() -> Claim:
+    """A kernel h p S + a + c S^2 of blocks on 2x4: ΔF = 0 normalises it, KL says how well."""
+    ising = models.Ising(lattice.hypercubic((2, 4)), jnp.float64(CRITICAL)).hamiltonian
+
+    def kernel(weights):
+        def log_weight(h, spins):
+            total = jnp.sum(spins).astype(weights.dtype)
+            return 0.5 * h.astype(weights.dtype) * total + weights[0] + weights[1] * total**2
+
+        return rg.block_kernel(log_weight)
+
+    chosen = functools.partial(real_space.variational_kernel, shape=(2, 4), coarse_shape=(1, 2))
+    least = chosen(lambda c: kernel(jnp.append(0.0, c)), ising, guess=[0.0], loss=lambda match: match.kl)
+    level = chosen(
+        lambda a: kernel(jnp.append(a, 0.0)), ising, guess=[0.0], loss=lambda match: match.free_energy_difference**2
+    )
+    return Claim(
+        "kernel chosen by KL or by ΔF: KL",
+        "ΔF = 0 is a normalisation",
+        f"least KL {float(least.matching.kl):.2e}, ΔF {float(least.matching.free_energy_difference):+.3f}",
+        f"ΔF {float(level.matching.free_energy_difference):+.0e}, KL {float(level.matching.kl):.2e}",
+    )
+
+
+def strip_claim() -> Claim:
+    """4x6 to 2x3: 2^24 states, what three couplings leave out."""
+    flow = enumerated(EVEN, rg.majority_kernel(2), (4, 6), (2, 3))
+    fixed = rg.fixed_point(lambda k: flow(k).couplings, [0.28, 0.09, 0.0])
+    found = rg.scaling(fixed.matrix, 2).exponents[0].real
+    return Claim(
+        "2x2 majority, 4x6 to 2x3: K*, y_T",
+        "-",
+        f"{show(*fixed.couplings)}; {show(found)}",
+        f"rest of H': {float(flow(fixed.couplings).residual):.4f}",
+    )
+
+
+# %% [markdown]
+# ## Figures
+
+
+# %%
+def diagram(num_arrows: int, num_rays: int) -> Figure:
+    """The flow of nearest and next-nearest neighbours under the majority rule, plaquettes left out."""
+    step = enumerated(EVEN[:2], rg.majority_kernel(2), (4, 4), (2, 2))
+    flow = jax.jit(lambda couplings: step(couplings).couplings)
+    ticks = np.linspace(0, 0.6, num_arrows), np.linspace(-0.1, 0.35, num_arrows)
+    grid = np.stack(np.meshgrid(*ticks), axis=-1).reshape(-1, 2)
+    images = np.stack([flow(jnp.asarray(point)) for point in grid])
+    fixed = rg.fixed_point(flow, [0.3, 0.087])
+    line = []
+    for angle in np.linspace(-0.2, 1.35, num_rays):
+        ray = jnp.array([np.cos(angle), np.sin(angle)])
+        line.append(float(rg.critical_coupling(flow, fixed, ray).value) * np.asarray(ray))
+    paths = []
+    for excess in (-0.02, -0.004, 0.004, 0.02):
+        path = [np.array([line_on_axis(flow, fixed) + excess, 0.0])]
+        for _ in range(9):
+            path.append(np.asarray(flow(jnp.asarray(path[-1]))))
+        paths.append(np.stack(path))
+    points = {"fixed point K*": np.asarray(fixed.couplings), "high temperature": (0.0, 0.0)}
+    names = ("nearest neighbours $K$", "next-nearest neighbours $L$")
+    return plot.flow_diagram(
+        grid, images, names=names, trajectories=paths, fixed_points=points, critical_line=np.stack(line)
+    )
+
+
+def line_on_axis(flow, fixed) -> float:
+    return float(rg.critical_coupling(flow, fixed, [1.0, 0.0]).value)
+
+
+def bound_figure(parameters: np.ndarray) -> Figure:
+    """By how much the bound exceeds ln Z, against p."""
+    couplings = [0.3, CRITICAL, 0.55, 0.7]
+    figure, all_axes = new_figure(1, 1, size=(6.0, 4.2))
+    axes = all_axes[0, 0]
+    for coupling, excess, colour in zip(couplings, bounds(couplings, parameters), SERIES, strict=False):
+        name = "K = Kc" if coupling == CRITICAL else f"K = {coupling}"
+        axes.semilogy(parameters, excess, color=colour, label=name)
+        axes.plot(parameters[np.argmin(excess)], excess.min(), "o", color=colour)
+    axes.axvline(float(real_space.lower_bound_fixed_point().parameter), color="black", linestyle=":", label="p*")
+    axes.set(xlabel="parameter $p$ of the kernel", ylabel="bound - exact ln Z per site")
+    axes.legend(fontsize=8)
+    return figure
+
+
+# %%
+def main(smoke: bool = False, out: str = "out/kadanoff_variational") -> None:
+    with jax.enable_x64(True):
+        claims = [HEADER, *scheme_claims(), bound_claim(), variational_claim()]
+        if not smoke:
+            claims.append(strip_claim())
+        print_claims(claims)
+        figures = {
+            "flow": diagram(*((6, 4) if smoke else (17, 24))),
+            "bound": bound_figure(np.linspace(0.05, 1.5, 20 if smoke else 200)),
+        }
+    save(figures, out)
+
+
+# %%
+if __name__ == "__main__":
+    run_main(main, "Maps of couplings, their fixed points and exponents, and Kadanoff's lower bound.")
