@@ -40,9 +40,10 @@ def _multiplicities(operators: Operators) -> tuple[np.ndarray, np.ndarray]:
             for sites in products.tolist():
                 subset = sum(1 << site for site in sites)
                 counts.setdefault(subset, np.zeros(len(operators)))[a] += 1
-    # Only tables, of fewer than 63 sites, are indexed by them; larger lattices need how often alone.
-    is_index = max(counts, default=0) < 2**63
-    return np.array(list(counts), np.int64 if is_index else object), np.stack(list(counts.values()))
+    # Only tables, of at most 30 sites, are indexed by them; larger lattices need how often alone. JAX remembers how an
+    # array is indexed, and of 64 bits not whether they were allowed.
+    is_index = max(counts, default=0) < 2**31
+    return np.array(list(counts), np.int32 if is_index else object), np.stack(list(counts.values()))
 
 
 def check_operators(operators: Operators) -> None:

@@ -118,7 +118,7 @@ def test_bad_input_is_refused_in_words(x64):
     kernel = rg.majority_kernel(2)
     with pytest.raises(ValueError, match=r"log_kernel: expected a finite rho\(s\) = sum_h T\(h\|s\) of every state"):
         real_space.coarse_couplings(
-            COUPLINGS, FINE, rg.block_kernel(lambda h, s: jnp.inf * h.astype(jnp.float32)), COARSE
+            COUPLINGS, FINE, rg.block_kernel(lambda h, s: jnp.where(h > 0, jnp.inf, 0.0)), COARSE
         )
     with pytest.raises(ValueError, match=r"log_kernel: expected a finite rho"):
         real_space.coarse_couplings(COUPLINGS, FINE, lambda h, s: jnp.float32(jnp.nan), COARSE)
