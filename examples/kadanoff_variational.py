@@ -63,7 +63,7 @@ def bond_moving(step, guess: float) -> Scheme:
     return Scheme(fixed, float(rg.scaling(fixed.matrix, 2).exponents[0].real))
 
 
-def show(*numbers: float, digits: int = 6) -> str:
+def show(*numbers: jax.Array | float, digits: int = 6) -> str:
     return ", ".join(f"{float(number):.{digits}f}" for number in numbers)
 
 
