@@ -1,4 +1,4 @@
-"""Operators of a configuration and of its block spins, block spins of those, and so on: what Monte Carlo RG averages."""
+"""Operators of a configuration, of its block spins, of the block spins of those: what Monte Carlo RG averages."""
 
 import dataclasses
 import functools
@@ -88,7 +88,7 @@ def _bases(operators: Operators, rule: Partial, depth: int) -> list[Operators]:
         raise ValueError(f"operators: expected a hypercubic lattice, whose blocks are one too, got {lattice.bonds}")
     check_operators(operators)
     bases = [operators]
-    for level in range(1, depth):
+    for _ in range(1, depth):
         shape = bases[-1].lattice.shape
         coarse = getattr(jax.eval_shape(rule, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.int8)), "shape", ())
         if len(coarse) != len(shape) or any(side % short for side, short in zip(shape, coarse, strict=True)):
