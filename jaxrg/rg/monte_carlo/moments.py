@@ -7,15 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.tree_util import Partial
 
-from jaxrg.base import Progress, PyTree, Sampler, Status
+from jaxrg.base import Progress, PyTree, Sampler
 from jaxrg.checks import as_array, as_count, check_key
-from jaxrg.progress import reporting
 from jaxrg.rg.monte_carlo.ladders import Ladder, as_ladder, values_of
-from jaxrg.samplers.kernels import check_sampler
-from jaxrg.sums import Double, add, double
-
-MEASURED = 0x4D43  # apart from the keys of the sampler's steps
+from jaxrg.rg.monte_carlo.streams import sums_of_bins
 
 
 class Moments(NamedTuple):
@@ -41,31 +38,24 @@ class Measured(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    """Of deviations from a centre, compensated."""
+    """Of deviations from a centre."""
 
-    deviations: Double  # [num_levels * num_operators]
-    products: Double  # [the same twice]
-
-
-def _add(sums: _Sums, center: Array, values: Array) -> _Sums:
-    """Values ``[n, num_levels, num_operators]`` more."""
-    flat = values.reshape(values.shape[0], -1) - center[None]
-    return _Sums(add(sums.deviations, jnp.sum(flat, axis=0)), add(sums.products, flat.T @ flat))
+    deviations: Array  # [num_levels * num_operators]
+    products: Array  # [the same twice]
 
 
-def _no_sums(center: Array) -> _Sums:
-    size = center.size
-    return _Sums(double(jnp.zeros_like(center)), double(jnp.zeros((size, size), center.dtype)))
+def _sums(center: Array, values: Array) -> _Sums:
+    """Of values ``[n, num_levels, num_operators]``."""
+    flat = (values - center[None]).reshape(len(values), -1)
+    return _Sums(jnp.sum(flat, axis=0), flat.T @ flat)
 
 
-def _finished(counts: np.ndarray, center: Array, sums: _Sums, depth: int) -> Moments:
+def _finished(counts: np.ndarray, center: np.ndarray, sums: _Sums) -> Moments:
     """From sums ``[num_bins, ...]``."""
-    deviations, products = (np.asarray(part.high, np.float64) + np.asarray(part.low, np.float64) for part in sums)
-    shift = deviations / counts[:, None]
-    covariances = products / counts[:, None, None] - shift[:, :, None] * shift[:, None, :]
-    means = np.asarray(center, np.float64) + shift
-    sides = (depth, center.size // depth)
-    return Moments(counts, means.reshape(-1, *sides), covariances.reshape(-1, *sides, *sides))
+    shift = np.asarray(sums.deviations, np.float64) / counts[:, None]
+    covariances = np.asarray(sums.products, np.float64) / counts[:, None, None] - shift[:, :, None] * shift[:, None, :]
+    means = np.asarray(center, np.float64) + shift.reshape(-1, *center.shape)
+    return Moments(counts, means, covariances.reshape(-1, *center.shape, *center.shape))
 
 
 def moments(key: Array, samples: Array, steps: Ladder, *, num_bins: int = 64) -> Moments:
@@ -94,7 +84,7 @@ def moments(key: Array, samples: Array, steps: Ladder, *, num_bins: int = 64) ->
         raise ValueError("samples: expected spins +1 or -1")
     spins = array.astype(jnp.int8) if steps.bases else array
     center, sums = _of_bins(key, spins, steps, count)
-    return _finished(np.full(count, len(array) // count), center, sums, steps.depth)
+    return _finished(np.full(count, len(array) // count), center, sums)
 
 
 @functools.partial(jax.jit, static_argnums=3)
@@ -107,8 +97,8 @@ def _of_bins(key: Array, samples: Array, steps: Ladder, num_bins: int) -> tuple[
         return carry, values_of(steps, jax.random.split(one[0], size), one[1])
 
     _, values = jax.lax.scan(of_bin, jnp.zeros(()), (keys, bins))
-    center = jnp.mean(values, axis=(0, 1)).reshape(-1)
-    return center, jax.vmap(lambda of_one: _add(_no_sums(center), center, of_one))(values)
+    center = jnp.mean(values, axis=(0, 1))
+    return center, jax.vmap(_sums, (None, 0))(center, values)
 
 
 def measure(
@@ -128,55 +118,22 @@ def measure(
         sampler: as for `jaxrg.samplers.run`; `jaxrg.samplers.thin` it to measure every k-th step, and give many chains
             at once, as `jaxrg.samplers.replicas` does: operators of 32 of them are counted together.
         state: from ``sampler.init`` or an earlier run, of a chain that has forgotten its start.
-        num_steps: steps to take, a multiple of ``num_bins``.
+        num_steps: steps to take, a multiple of ``num_bins`` if the bins are stretches of time.
         steps: from `ladder`.
-        num_bins: at least two, one after the other in time and over all chains.
-        progress: called as ``progress(bins done, num_bins, "")``, or True for a bar.
+        num_bins: at least two: groups of chains, which are independent, where their number is a multiple of it; else
+            stretches of time over all chains, for honest errors longer than samples are correlated.
+        progress: called as ``progress(parts done, parts, "")``, or True for a bar.
 
     Raises:
         ValueError: what `jaxrg.samplers.run` refuses, or steps that do not fill the bins.
         FloatingPointError: a step of the sampler failed.
     """
-    check_key("key", key)
-    check_sampler("sampler", sampler)
     as_ladder("steps", steps)
-    count = as_count("num_bins", num_bins, minimum=2)
-    if as_count("num_steps", num_steps) % count:
-        raise ValueError(f"num_steps: expected a multiple of num_bins = {count}, got {num_steps}")
-    num_chains, center = _center(key, sampler, state, steps)
-    found = []
-    with reporting(progress, "measuring") as report:
-        for index in range(count):
-            state, sums, status = _bin(key, sampler, state, steps, center, np.int32(num_steps // count))
-            if int(status):
-                raise FloatingPointError(f"measure: {Status(int(status)).message} in bin {index}")
-            found.append(jax.tree.map(np.asarray, sums))
-            report(index + 1, count, "")
-    together = jax.tree.map(lambda *leaves: np.stack(leaves), *found)
-    counts = np.full(count, num_steps // count * int(num_chains))
-    return Measured(state, _finished(counts, center, together, steps.depth))
+    state, counts, center, sums = sums_of_bins(
+        key, sampler, state, num_steps, num_bins, Partial(_batch_values, steps), Partial(_sums), progress
+    )
+    return Measured(state, _finished(counts, center, sums))
 
 
-def _observed(key: Array, sampler: Sampler, state: PyTree, steps: Ladder) -> Array:
-    """``[num_chains, num_levels, num_operators]`` of the configurations of a state."""
-    configurations = sampler.measure(lambda configuration: configuration, state)
-    step_key = jax.random.fold_in(jax.random.fold_in(key, MEASURED), state.step)
-    return values_of(steps, jax.random.split(step_key, len(configurations)), configurations)
-
-
-@jax.jit
-def _center(key: Array, sampler: Sampler, state: PyTree, steps: Ladder) -> tuple[Array, Array]:
-    """Number of chains, and a point near the means."""
-    values = _observed(key, sampler, state, steps)
-    return jnp.int32(len(values)), jnp.mean(values, axis=0).reshape(-1)
-
-
-@jax.jit
-def _bin(key: Array, sampler: Sampler, state: PyTree, steps: Ladder, center: Array, num_steps: Array):
-    def one_step(_, carry):
-        state, sums, status = carry
-        state, info = sampler.step(key, state)
-        sums = _add(sums, center, _observed(key, sampler, state, steps))
-        return state, sums, status | jnp.bitwise_or.reduce(info.status)
-
-    return jax.lax.fori_loop(0, num_steps, one_step, (state, _no_sums(center), jnp.uint32(0)))
+def _batch_values(steps: Ladder, key: Array, configurations: Array) -> Array:
+    return values_of(steps, jax.random.split(key, len(configurations)), configurations)

@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from jaxrg import exact, lattice, models, rg
@@ -41,7 +40,7 @@ def test_the_bias_is_minus_the_hamiltonian_of_block_spins():
         ({"operators": 1}, "operators: expected"),
         ({"which": [1]}, "which: expected different indices of 1 operators"),
         ({"block": 2}, "blocking: expected|block: expected"),
-        ({"num_steps": 7}, "num_steps: expected a multiple of num_bins"),
+        ({"num_steps": 0}, "num_steps: expected an integer"),
     ],
 )
 def test_what_cannot_be_renormalised_is_refused(change, message):
