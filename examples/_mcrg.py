@@ -49,8 +49,6 @@ ODD_CUBIC = {
     "field": [(0, 0, 0)],
     "corner": [(0, 0, 0), (1, 0, 0), (0, 1, 0)],
     "line": [(0, 0, 0), (1, 0, 0), (-1, 0, 0)],
-    "far": [(0, 0, 0), (1, 0, 0), (0, 1, 1)],
-    "triangle": [(0, 0, 0), (1, 1, 0), (1, 0, 1)],
 }
 CUBIC_COUPLING = 0.221654626  # critical, Ferrenberg, Xu & Landau, Phys. Rev. E 97, 043301 (2018)
 
@@ -59,6 +57,11 @@ def basis(side: int, even: dict, odd: dict) -> lattice.Operators:
     """Both sectors, even ones first."""
     ndim = len(next(iter(even.values()))[0])
     return lattice.operators(lattice.hypercubic((side,) * ndim), even | odd)
+
+
+def first(sets: dict, count: int) -> dict:
+    """The first operators of a sector."""
+    return dict(list(sets.items())[:count])
 
 
 def majority(block: int, ndim: int, key: Any, spins: Any) -> Any:
@@ -71,6 +74,12 @@ def weighted(weight: Any, key: Any, spins: Any) -> Any:
     sites = jnp.arange(sums.size, dtype=jnp.uint32).reshape(sums.shape)
     is_up = random.bernoulli_logit(key, sites, 2 * weight * sums.astype(jnp.float32))
     return jnp.where(is_up, 1, -1).astype(jnp.int8)
+
+
+@functools.cache
+def majority_ladder(operators: lattice.Operators, block: int, num_levels: int) -> monte_carlo.Ladder:
+    """One object, so that other couplings compile nothing."""
+    return monte_carlo.ladder(operators, functools.partial(majority, block, operators.lattice.ndim), num_levels)
 
 
 class Sector(NamedTuple):
@@ -108,6 +117,7 @@ class TableScale(NamedTuple):
     """Size of the study of Wu and Car's table."""
 
     side: int = 45
+    num_operators: tuple[int, int] = (13, 5)  # even and odd
     num_chains: int = 128
     num_iterations: int = 200
     num_couplings: int = 8_192  # sweeps under the frozen bias of the first step, for its couplings
@@ -124,17 +134,18 @@ def wu_car(scale: TableScale) -> dict[str, Any]:
     """Couplings after one step from K = 0.436, and the eigenvalues of the step that follows, unbiased and biased."""
     started = time.time()
     shape = (scale.side, scale.side)
-    operators = basis(scale.side, EVEN, ODD)
-    num_even = len(EVEN)
-    even = lattice.operators(lattice.hypercubic(shape), EVEN)
+    num_even, num_odd = scale.num_operators
+    chosen = first(EVEN, num_even)
+    operators = basis(scale.side, chosen, first(ODD, num_odd))
+    even = lattice.operators(lattice.hypercubic(shape), chosen)
     nearest = models.OperatorModel(lattice.operators(lattice.hypercubic(shape), {"1,0": EVEN["1,0"]}), [COUPLING])
     options = {"which": np.arange(num_even), "num_chains": scale.num_chains, "num_bins": scale.num_bins}
     options |= {"num_iterations": scale.num_iterations, "progress": report("variational")}
-    first = monte_carlo.renormalise(jax.random.key(1), nearest, operators, num_steps=scale.num_couplings, **options)
-    couplings = jnp.asarray(first.couplings, jnp.float32)
+    one = monte_carlo.renormalise(jax.random.key(1), nearest, operators, num_steps=scale.num_couplings, **options)
+    couplings = jnp.asarray(one.couplings, jnp.float32)
     model = models.OperatorModel(even, couplings)
 
-    moments = unbiased(2, model, operators, scale, scale.num_unbiased)
+    moments, state = unbiased(2, model, operators, scale, scale.num_unbiased)
     free = sectors(moments, BLOCK, num_even)
     seconds = time.time() - started
     second = monte_carlo.renormalise(jax.random.key(3), model, operators, num_steps=scale.num_biased, **options)
@@ -143,29 +154,27 @@ def wu_car(scale: TableScale) -> dict[str, Any]:
     # How much of the eigenvalues' uncertainty is that of the couplings they are taken at: along the relevant direction.
     relevant = monte_carlo.linearise(moments, BLOCK, which=np.arange(num_even)).scaling
     direction, field = relevant.operators[0].real, relevant.fields[0].real
-    covariance = coupling_covariance(first.moments, num_even)
+    covariance = coupling_covariance(one.moments, num_even)
     spread = float(np.sqrt(field @ covariance @ field))
     step = 0.004
-    moved = [
-        sectors(
-            unbiased(4, shifted(model, sign * step * direction), operators, scale, scale.num_slopes), BLOCK, num_even
-        )
-        for sign in (1, -1)
-    ]
+    moved = []
+    for sign in (1, -1):
+        beside = shifted(model, sign * step * direction)
+        moved.append(sectors(unbiased(4, beside, operators, scale, scale.num_slopes, state)[0], BLOCK, num_even))
     slopes = {name: (moved[0][name].value - moved[1][name].value) / (2 * step) for name in free}
-    control = sectors(unbiased(5, nearest, operators, scale, scale.num_slopes), BLOCK, num_even)
+    control = sectors(unbiased(5, nearest, operators, scale, scale.num_slopes, state)[0], BLOCK, num_even)
     return {
-        "couplings": dict(zip(EVEN, first.couplings.tolist(), strict=True)),
-        "coupling_errors": dict(zip(EVEN, first.errors.tolist(), strict=True)),
-        "next_couplings": dict(zip(EVEN, second.couplings.tolist(), strict=True)),
-        "next_coupling_errors": dict(zip(EVEN, second.errors.tolist(), strict=True)),
+        "couplings": dict(zip(chosen, one.couplings.tolist(), strict=True)),
+        "coupling_errors": dict(zip(chosen, one.errors.tolist(), strict=True)),
+        "next_couplings": dict(zip(chosen, second.couplings.tolist(), strict=True)),
+        "next_coupling_errors": dict(zip(chosen, second.errors.tolist(), strict=True)),
         "unbiased": {name: found._asdict() for name, found in free.items()},
         "biased": {name: found._asdict() for name, found in held.items()},
         "relevant_spread": spread,
         "errors_from_couplings": {name: abs(slope) * spread for name, slope in slopes.items()},
         "slopes": slopes,
         "nearest_neighbour_only": {name: found._asdict() for name, found in control.items()},
-        "trajectory": first.trajectory.tolist(),
+        "trajectory": one.trajectory.tolist(),
         "seconds_to_unbiased": seconds,
         "seconds": time.time() - started,
     }
@@ -188,16 +197,22 @@ def coupling_covariance(moments: monte_carlo.Moments, num_even: int) -> np.ndarr
 
 
 def unbiased(
-    seed: int, model: models.OperatorModel, operators: lattice.Operators, scale: TableScale, num_steps: int
-) -> monte_carlo.Moments:
-    """Of a model of any operators and of its blocks."""
+    seed: int,
+    model: models.OperatorModel,
+    operators: lattice.Operators,
+    scale: TableScale,
+    num_steps: int,
+    state: monte_carlo.BiasedState | None = None,
+) -> tuple[monte_carlo.Moments, monte_carlo.BiasedState]:
+    """Moments of a model of any operators and of its blocks, from a state of a model beside it or from chance."""
     sampler = monte_carlo.biased_heat_bath(model, num_chains=scale.num_chains)
-    steps = monte_carlo.ladder(operators, functools.partial(majority, BLOCK, 2), 2)
-    warmup = min(4 * scale.side**2, num_steps)
-    start = samplers.run(jax.random.key(seed), sampler, sampler.init(jax.random.key(seed)), warmup).state
-    key = jax.random.key(seed)
-    watch = report("unbiased")
-    return monte_carlo.measure(key, sampler, start, num_steps, steps, num_bins=scale.num_bins, progress=watch).moments
+    steps = majority_ladder(operators, BLOCK, 2)
+    warmup = min(2 * scale.side**2, num_steps)
+    start = sampler.init(jax.random.key(seed)) if state is None else state
+    key, watch = jax.random.key(seed), report("unbiased")
+    start = samplers.run(key, sampler, start, warmup).state
+    run = monte_carlo.measure(key, sampler, start, num_steps, steps, num_bins=scale.num_bins, progress=watch)
+    return run.moments, run.state
 
 
 def report(name: str) -> Any:
@@ -215,10 +230,11 @@ class SquareScale(NamedTuple):
     """Size of the study of exponents at the exact critical point."""
 
     side: int = 64
+    num_operators: tuple[int, int] = (13, 5)
     num_levels: int = 4
     num_chains: int = 256
     num_sweeps: int = 8  # between samples
-    num_samples: int = 4_096  # of each chain
+    num_samples: int = 3_072  # of each chain
     warmup: int = 20_000
     num_bins: int = 64
 
@@ -238,19 +254,79 @@ def ising_moments(
 
 def square(scale: SquareScale, coupling: float = exact.critical_coupling) -> dict[str, Any]:
     """y_T and y_h level by level, and the critical coupling by matching with a lattice of half the side."""
-    steps, moments = {}, {}
+    num_even, num_odd = scale.num_operators
+    even, odd = first(EVEN, num_even), first(ODD, num_odd)
+    moments = {}
     for side, num_levels in ((scale.side, scale.num_levels), (scale.side // 2, scale.num_levels - 1)):
-        ladder = monte_carlo.ladder(basis(side, EVEN, ODD), functools.partial(majority, 2, 2), num_levels)
-        steps[side] = ladder
+        ladder = majority_ladder(basis(side, even, odd), 2, num_levels)
         moments[side] = ising_moments(side, side, coupling, ladder, scale)
     levels = []
     for level in range(1, scale.num_levels):
-        found = sectors(moments[scale.side], 2, len(EVEN), level)
+        found = sectors(moments[scale.side], 2, num_even, level)
         levels.append({"side": scale.side >> level} | {name: part._asdict() for name, part in found.items()})
     matched = []
     for level in range(2, scale.num_levels):
-        which = np.arange(len(EVEN))
+        which = np.arange(num_even)
         large, small = moments[scale.side], moments[scale.side // 2]
         found = monte_carlo.match_lattices(large, small, level=level, which=which)
         matched.append({"level": level, "coupling": coupling + found.shift, "error": found.shift_error})
     return {"coupling": coupling, "levels": levels, "matched": matched}
+
+
+class CubicScale(NamedTuple):
+    """Size of the study in three dimensions."""
+
+    side: int = 32
+    num_operators: tuple[int, int] = (8, 3)
+    num_levels: int = 4
+    num_chains: int = 128
+    num_sweeps: int = 8
+    num_samples: int = 768
+    warmup: int = 4_000
+    num_bins: int = 64
+    weights: tuple[float, ...] = (0.4, 0.5, 0.6, 0.7, float("inf"))  # of the block spins' kernel, the last one majority
+
+
+def cubic(scale: CubicScale) -> list[dict[str, Any]]:
+    """Exponents of every level for block spins of every weight, all of the same chains started alike."""
+    num_even, num_odd = scale.num_operators
+    operators = basis(scale.side, first(EVEN_CUBIC, num_even), first(ODD_CUBIC, num_odd))
+    found = []
+    for weight in scale.weights:
+        is_majority = np.isinf(weight)
+        rule = (
+            functools.partial(majority, 2, 3) if is_majority else jax.tree_util.Partial(weighted, jnp.float32(weight))
+        )
+        ladder = monte_carlo.ladder(operators, rule, scale.num_levels)
+        moments = ising_moments(7, scale.side, CUBIC_COUPLING, ladder, scale, 3)
+        for level in range(1, scale.num_levels):
+            parts = sectors(moments, 2, num_even, level)
+            found.append(
+                {"weight": float(weight), "side": scale.side >> level}
+                | {name: part._asdict() for name, part in parts.items()}
+            )
+    return found
+
+
+def manifold(scale: TableScale) -> dict[str, Any]:
+    """The normal of the critical manifold at the nearest-neighbour critical point, from one step under the bias."""
+    num_even, num_odd = scale.num_operators
+    operators = basis(scale.side, first(EVEN, num_even), first(ODD, num_odd))
+    nearest = lattice.operators(operators.lattice, {"1,0": EVEN["1,0"]})
+    model = models.OperatorModel(nearest, [exact.critical_coupling])
+    which, watch = np.arange(num_even), report("manifold")
+    counts = {"num_chains": scale.num_chains, "num_iterations": scale.num_iterations, "num_bins": scale.num_bins}
+    counts["num_steps"] = scale.num_couplings
+    found = monte_carlo.renormalise(jax.random.key(6), model, operators, which=which, progress=watch, **counts)
+    step = monte_carlo.jacobian(found.moments, which=which)
+    # The row of the nearest neighbours; all rows are parallel after many steps.
+    rows = step.replicates[:, 0] / step.replicates[:, 0, :1]
+    errors = np.sqrt((len(rows) - 1) * np.mean((rows - rows.mean(axis=0)) ** 2, axis=0))
+    together = monte_carlo.critical_manifold(step)
+    return {
+        "first_row": (step.matrix[0] / step.matrix[0, 0]).tolist(),
+        "first_row_errors": errors.tolist(),
+        "normal": (together.normal / together.normal[0]).tolist(),
+        "singular_values": together.singular_values.tolist(),
+        "condition": step.condition_number,
+    }

@@ -41,8 +41,8 @@ NEAR, FAR = 1, 2  # steps along the strip; those of operators inside of a slice 
 class Scale(NamedTuple):
     """Size of the study."""
 
-    widths: tuple[int, ...] = (8, 12, 16)
-    control: tuple[int, ...] = (8, 12, 16)  # of them off the critical point too
+    widths: tuple[int, ...] = (8, 10, 12)
+    control: tuple[int, ...] = (8, 10, 12)  # of them off the critical point too
     aspect: int = 16  # of a strip, so that nothing comes around it: e^{-2 pi / 8 * 16} = 3e-6
     num_chains: int = 256
     num_steps: int = 1_280
@@ -57,7 +57,8 @@ SMOKE = Scale((4, 6), (6,), 8, 64, 32, 2, 50, (8, 16), 32)
 
 # %% [markdown]
 # ## Operators inside of a slice
-# All products of one and three spins, or of two and four, up to translations and reflections, the shortest first.
+# Products of one and three spins, or of two and four, up to translations and reflections, from the shortest to the
+# widest.
 
 
 # %%
@@ -71,14 +72,16 @@ def shapes(width: int, order: int, count: int) -> list[tuple[tuple[int, ...], ..
     for rest in itertools.combinations(range(1, width), order - 1):
         pair = sorted({first((0, *rest)), first((0, *(-place for place in rest)))})
         found[pair[0]] = tuple(pair)
-    return [found[key] for key in sorted(found, key=lambda places: (max(places), places))][:count]
+    ordered = [found[key] for key in sorted(found, key=lambda places: (max(places), places))]
+    chosen = np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int)
+    return [ordered[place] for place in chosen]
 
 
 @functools.cache
 def slice_operators(length: int, width: int) -> tuple[lattice.Operators, int]:
     """Odd operators, then even ones, and how many are odd; one object, so that another coupling compiles nothing."""
-    odd = shapes(width, 1, 1) + shapes(width, 3, 6)
-    even = shapes(width, 2, width // 2) + shapes(width, 4, 2)
+    odd = shapes(width, 1, 1) + shapes(width, 3, 8)
+    even = shapes(width, 2, width // 2) + shapes(width, 4, 3)
     orbits = odd + even
     terms = tuple(tuple(tuple((0, place) for place in term) for term in orbit) for orbit in orbits)
     names = tuple(str(orbit[0]) for orbit in orbits)
