@@ -138,7 +138,7 @@ def wu_car(scale: TableScale) -> dict[str, Any]:
     chosen = first(EVEN, num_even)
     operators = basis(scale.side, chosen, first(ODD, num_odd))
     even = lattice.operators(lattice.hypercubic(shape), chosen)
-    nearest = models.OperatorModel(lattice.operators(lattice.hypercubic(shape), {"1,0": EVEN["1,0"]}), [COUPLING])
+    nearest = models.OperatorModel(lattice.operators(lattice.hypercubic(shape), {"1,0": EVEN["1,0"]}), jnp.array([COUPLING]))
     options = {"which": np.arange(num_even), "num_chains": scale.num_chains, "num_bins": scale.num_bins}
     options |= {"num_iterations": scale.num_iterations, "progress": report("variational")}
     one = monte_carlo.renormalise(jax.random.key(1), nearest, operators, num_steps=scale.num_couplings, **options)
@@ -153,7 +153,7 @@ def wu_car(scale: TableScale) -> dict[str, Any]:
 
     # How much of the eigenvalues' uncertainty is that of the couplings they are taken at: along the relevant direction.
     relevant = monte_carlo.linearise(moments, BLOCK, which=np.arange(num_even)).scaling
-    direction, field = relevant.operators[0].real, relevant.fields[0].real
+    direction, field = np.asarray(relevant.operators[0].real), np.asarray(relevant.fields[0].real)
     covariance = coupling_covariance(one.moments, num_even)
     spread = float(np.sqrt(field @ covariance @ field))
     step = 0.004
@@ -240,7 +240,7 @@ class SquareScale(NamedTuple):
 
 
 def ising_moments(
-    seed: int, side: int, coupling: float, steps: Any, scale: SquareScale, ndim: int = 2
+    seed: int, side: int, coupling: float, steps: Any, scale: Any, ndim: int = 2
 ) -> monte_carlo.Moments:
     """Of many packed chains, in equilibrium from a random start."""
     ising = models.Ising(lattice.hypercubic((side,) * ndim), coupling)
@@ -313,7 +313,7 @@ def manifold(scale: TableScale) -> dict[str, Any]:
     num_even, num_odd = scale.num_operators
     operators = basis(scale.side, first(EVEN, num_even), first(ODD, num_odd))
     nearest = lattice.operators(operators.lattice, {"1,0": EVEN["1,0"]})
-    model = models.OperatorModel(nearest, [exact.critical_coupling])
+    model = models.OperatorModel(nearest, jnp.array([exact.critical_coupling]))
     which, watch = np.arange(num_even), report("manifold")
     counts = {"num_chains": scale.num_chains, "num_iterations": scale.num_iterations, "num_bins": scale.num_bins}
     counts["num_steps"] = scale.num_couplings

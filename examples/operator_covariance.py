@@ -149,7 +149,7 @@ def plane(scale: Scale) -> dict[str, tuple[float, float]]:
         model = models.Ising(square, exact.critical_coupling)
         runs.append(covariances(side, model, local, [side // 4], scale.plane_steps, scale))
     growth = (scale.plane[1] / scale.plane[0]) ** 2
-    return read(*runs, (0, 0), growth, [np.array([0, 1]), np.array([2, 3])])
+    return read(runs[0], runs[1], (0, 0), growth, [np.array([0, 1]), np.array([2, 3])])
 
 
 def extrapolated(widths: Any, values: Any, errors: Any) -> tuple[float, float]:
@@ -190,7 +190,7 @@ def main(smoke: bool = False, out: str = OUT, json_file: str = "") -> None:
     }
     for name, value in EXACT.items():
         limit, spread = limits[name]
-        at_plane = f"plane {show(*squares[name], 3)}" if name in squares else ""
+        at_plane = f"plane {shown(squares[name], 3)}" if name in squares else ""
         print_claims(
             [
                 Claim(
@@ -206,23 +206,22 @@ def main(smoke: bool = False, out: str = OUT, json_file: str = "") -> None:
     write_results(json_file, "python examples/operator_covariance.py", scale, content)
 
 
+def shown(value: tuple[float, float], digits: int) -> str:
+    return show(value[0], value[1], digits)
+
+
 def control(off: dict, width: int, name: str) -> str:
-    return f"5 % below the critical coupling {show(*off[width][name], 3)}" if width in off else ""
+    return f"5 % below the critical coupling {shown(off[width][name], 3)}" if width in off else ""
 
 
 def draw(scale: Scale, strips: dict, off: dict, limits: dict) -> Figure:
     """Measured dimensions by circumference over the exact levels, and the extrapolation."""
     figure, grid = style.new_figure(2, 2, size=(9, 6.5))
-    fine = np.linspace(0, 1 / min(scale.widths) ** 2, 50)[1:]
+    sides = np.arange(min(scale.widths), 65, 2)
+    exactly = [levels(int(side)) for side in sides]
     for axes, (name, value) in zip(grid.ravel(), EXACT.items(), strict=True):
         x = [1 / width**2 for width in scale.widths]
-        smooth = [levels(width) for width in range(4, 65, 2)]
-        curve = [(1 / width**2, level[name]) for width, level in zip(range(4, 65, 2), smooth, strict=True)]
-        axes.plot(
-            *zip(*[point for point in curve if point[0] <= fine[-1] * 1.05], strict=True),
-            color=style.GREY,
-            label="exact levels",
-        )
+        axes.plot(1 / sides**2, [level[name] for level in exactly], color=style.GREY, label="exact levels")
         measured = np.array([strips[width][name] for width in scale.widths])
         style.error_points(axes, x, *measured.T, color=style.SERIES[0], marker="o", label="measured")
         away = np.array([off[width][name] for width in scale.control])

@@ -228,7 +228,7 @@ def coupling_flow(flows: Mapping[str, Sequence[Mapping[str, Any]]], x: str, y: s
         )
         sideways = np.nan_to_num(errors[:, 0])
         look_of = {"color": colour, "marker": marker, "label": literal(label)}
-        error_points(axes, *places.T, errors[:, 1], xerr=sideways, **look_of)
+        error_points(axes, places[:, 0], places[:, 1], errors[:, 1], xerr=sideways, **look_of)
         for start, end in itertools.pairwise(places):
             if np.isfinite([start, end]).all():
                 arrow = {"arrowstyle": "->", "color": colour, "shrinkA": 4, "shrinkB": 4}

@@ -184,7 +184,7 @@ def scaling_dimensions(
     places: tuple[int, int],
     rescaling: float,
     *,
-    which: Sequence[int] | None = None,
+    which: Sequence[int] | np.ndarray | None = None,
     is_odd: bool = False,
 ) -> ScalingDimensions:
     r"""Disentangle scaling dimensions from covariances at two distances.

@@ -27,7 +27,7 @@ class Matching(NamedTuple):
 
 
 def match_lattices(
-    large: Moments, small: Moments, *, level: int, coupling: int = 0, which: Sequence[int] | None = None
+    large: Moments, small: Moments, *, level: int, coupling: int = 0, which: Sequence[int] | np.ndarray | None = None
 ) -> Matching:
     r"""Critical coupling by matching a lattice after n steps with one of 1/b of its side after n - 1.
 

@@ -114,7 +114,7 @@ def values_of(steps: Ladder, keys: Array, configurations: Array) -> Array:
 
 
 def _evaluated(steps: Ladder, level: int, configurations: Array) -> Array:
-    if not steps.bases:
+    if steps.evaluate is not None:
         return jax.vmap(steps.evaluate)(configurations)
     basis = steps.bases[level]
     if not jnp.issubdtype(configurations.dtype, jnp.integer):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrg.checks import as_count, check_number, kind_of
@@ -29,7 +30,7 @@ class Jacobian(NamedTuple):
 
 
 class Linearised(NamedTuple):
-    """The linearised flow of one step, its eigenvalues and their jackknife errors; of NumPy.
+    """The linearised flow of one step, its eigenvalues and their jackknife errors.
 
     Attributes:
         jacobian: the matrix with its errors and conditioning.
@@ -46,7 +47,12 @@ class Linearised(NamedTuple):
 
 
 def jacobian(
-    moments: Moments, *, fine: int = 0, coarse: int = 1, which: Sequence[int] | None = None, is_odd: bool = False
+    moments: Moments,
+    *,
+    fine: int = 0,
+    coarse: int = 1,
+    which: Sequence[int] | np.ndarray | None = None,
+    is_odd: bool = False,
 ) -> Jacobian:
     r"""Swendsen's equations for the flow from one level to a coarser one.
 
@@ -76,7 +82,9 @@ def jacobian(
     return _jacobian(as_moments("moments", moments), fine, coarse, which, is_odd)
 
 
-def _jacobian(moments: Moments, fine: int, coarse: int, which: Sequence[int] | None, is_odd: bool) -> Jacobian:
+def _jacobian(
+    moments: Moments, fine: int, coarse: int, which: Sequence[int] | np.ndarray | None, is_odd: bool
+) -> Jacobian:
     _, num_levels, num_operators = moments.means.shape
     fine, coarse = as_count("fine", fine, minimum=0), as_count("coarse", coarse)
     if not fine < coarse < num_levels:
@@ -104,7 +112,7 @@ def linearise(
     rescaling: float,
     *,
     level: int = 1,
-    which: Sequence[int] | None = None,
+    which: Sequence[int] | np.ndarray | None = None,
     is_odd: bool = False,
 ) -> Linearised:
     r"""One step of the flow, from level n - 1 to level n, and its exponents.
@@ -127,10 +135,11 @@ def linearise(
     """
     check_number("rescaling", rescaling, above=1)
     moved = _jacobian(as_moments("moments", moments), as_count("level", level) - 1, level, which, is_odd)
-    found = Scaling(*map(np.asarray, scaling(moved.matrix, rescaling)))
-    changes = np.einsum("ia,bac,ic->bi", found.fields, moved.replicates - moved.matrix, found.operators)
+    found = scaling(jnp.asarray(moved.matrix), rescaling)
+    fields, operators = np.asarray(found.fields), np.asarray(found.operators)
+    changes = np.einsum("ia,bac,ic->bi", fields, moved.replicates - moved.matrix, operators)
     errors = np.sqrt((len(changes) - 1) * np.mean(np.abs(changes - changes.mean(axis=0)) ** 2, axis=0))
-    relative = errors / np.maximum(np.abs(found.eigenvalues), np.finfo(float).tiny)
+    relative = errors / np.maximum(np.abs(np.asarray(found.eigenvalues)), np.finfo(float).tiny)
     return Linearised(moved, found, errors, relative / np.log(float(rescaling)))
 
 
@@ -146,7 +155,7 @@ def as_moments(name: str, value: object) -> Moments:
     return found
 
 
-def as_which(which: Sequence[int] | None, num_operators: int) -> np.ndarray:
+def as_which(which: Sequence[int] | np.ndarray | None, num_operators: int) -> np.ndarray:
     """Different indices of operators."""
     if which is None:
         return np.arange(num_operators)

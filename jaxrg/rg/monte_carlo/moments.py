@@ -58,7 +58,7 @@ def _finished(counts: np.ndarray, center: np.ndarray, sums: _Sums) -> Moments:
     return Moments(counts, means, covariances.reshape(-1, *center.shape, *center.shape))
 
 
-def moments(key: Array, samples: Array, steps: Ladder, *, num_bins: int = 64) -> Moments:
+def moments(key: Array, samples: Array | np.ndarray, steps: Ladder, *, num_bins: int = 64) -> Moments:
     """Moments of stored configurations, in bins of consecutive ones.
 
     Args:

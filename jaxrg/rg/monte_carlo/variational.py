@@ -50,7 +50,7 @@ def renormalise(
     operators: Operators,
     *,
     block: int = 3,
-    which: Sequence[int] | None = None,
+    which: Sequence[int] | np.ndarray | None = None,
     num_chains: int = 128,
     num_iterations: int = 200,
     num_sweeps: int = 20,
