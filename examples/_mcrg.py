@@ -50,6 +50,7 @@ ODD_CUBIC = {
     "corner": [(0, 0, 0), (1, 0, 0), (0, 1, 0)],
     "line": [(0, 0, 0), (1, 0, 0), (-1, 0, 0)],
 }
+MAJORITY = 1e9  # weights from here on leave no chance but that of ties
 CUBIC_COUPLING = 0.221654626  # critical, Ferrenberg, Xu & Landau, Phys. Rev. E 97, 043301 (2018)
 
 
@@ -138,7 +139,9 @@ def wu_car(scale: TableScale) -> dict[str, Any]:
     chosen = first(EVEN, num_even)
     operators = basis(scale.side, chosen, first(ODD, num_odd))
     even = lattice.operators(lattice.hypercubic(shape), chosen)
-    nearest = models.OperatorModel(lattice.operators(lattice.hypercubic(shape), {"1,0": EVEN["1,0"]}), jnp.array([COUPLING]))
+    nearest = models.OperatorModel(
+        lattice.operators(lattice.hypercubic(shape), {"1,0": EVEN["1,0"]}), jnp.array([COUPLING])
+    )
     options = {"which": np.arange(num_even), "num_chains": scale.num_chains, "num_bins": scale.num_bins}
     options |= {"num_iterations": scale.num_iterations, "progress": report("variational")}
     one = monte_carlo.renormalise(jax.random.key(1), nearest, operators, num_steps=scale.num_couplings, **options)
@@ -239,9 +242,7 @@ class SquareScale(NamedTuple):
     num_bins: int = 64
 
 
-def ising_moments(
-    seed: int, side: int, coupling: float, steps: Any, scale: Any, ndim: int = 2
-) -> monte_carlo.Moments:
+def ising_moments(seed: int, side: int, coupling: float, steps: Any, scale: Any, ndim: int = 2) -> monte_carlo.Moments:
     """Of many packed chains, in equilibrium from a random start."""
     ising = models.Ising(lattice.hypercubic((side,) * ndim), coupling)
     sampler = samplers.multispin_heat_bath(ising, num_chains=scale.num_chains)
@@ -284,7 +285,7 @@ class CubicScale(NamedTuple):
     num_samples: int = 768
     warmup: int = 4_000
     num_bins: int = 64
-    weights: tuple[float, ...] = (0.4, 0.5, 0.6, 0.7, float("inf"))  # of the block spins' kernel, the last one majority
+    weights: tuple[float, ...] = (0.4, 0.5, 0.6, 0.7, MAJORITY)  # of the block spins' kernel, the last one majority
 
 
 def cubic(scale: CubicScale) -> list[dict[str, Any]]:
@@ -293,7 +294,7 @@ def cubic(scale: CubicScale) -> list[dict[str, Any]]:
     operators = basis(scale.side, first(EVEN_CUBIC, num_even), first(ODD_CUBIC, num_odd))
     found = []
     for weight in scale.weights:
-        is_majority = np.isinf(weight)
+        is_majority = weight >= MAJORITY
         rule = (
             functools.partial(majority, 2, 3) if is_majority else jax.tree_util.Partial(weighted, jnp.float32(weight))
         )
@@ -330,3 +331,29 @@ def manifold(scale: TableScale) -> dict[str, Any]:
         "singular_values": together.singular_values.tolist(),
         "condition": step.condition_number,
     }
+
+
+def least_drift(found: list[dict[str, Any]], name: str) -> dict[str, float] | None:
+    """The exponent at the weight of the block spins for which the last two steps agree, and what is left of drift.
+
+    Linear between the two weights where the difference of the last steps changes its sign; None where it does not.
+    """
+    weights = sorted({level["weight"] for level in found})
+    levels = [[level[name] for level in found if level["weight"] == weight] for weight in weights]
+    for one, other, below, above in zip(weights, weights[1:], levels, levels[1:], strict=False):
+        if len(below) < 2:
+            return None
+        values = np.array([[part["exponent"] for part in parts] for parts in (below, above)])
+        errors = np.array([[part["exponent_error"] for part in parts] for parts in (below, above)])
+        drifts = values[:, -1] - values[:, -2]
+        if drifts[0] * drifts[1] < 0 and other < MAJORITY:
+            part = drifts[0] / (drifts[0] - drifts[1])
+            shares = np.array([1 - part, part])
+            at = shares @ values
+            # Both the value and the weight are uncertain: by the last two steps of both weights.
+            slope = (values[1, -1] - values[0, -1]) / (drifts[1] - drifts[0])
+            by_last, by_other = shares * (1 - slope), shares * slope
+            error = float(np.sqrt(np.sum((by_last * errors[:, -1]) ** 2 + (by_other * errors[:, -2]) ** 2)))
+            weight = float(one + part * (other - one))
+            return {"weight": weight, "exponent": float(at[-1]), "error": error, "drift": float(at[-1] - at[0])}
+    return None

@@ -130,12 +130,25 @@ def manifold_claims(found: dict[str, Any]) -> list[Claim]:
     ]
 
 
-def cubic_claims(found: list[dict[str, Any]]) -> list[Claim]:
-    """Exponents by weight and level."""
+def weight_name(weight: float) -> str:
+    return "majority" if weight >= runs.MAJORITY else f"weight {weight:g}"
+
+
+def cubic_claims(found: list[dict[str, Any]], plateaus: dict[str, Any]) -> list[Claim]:
+    """Exponents by weight and level, and where the last two levels agree."""
     claims = []
     for weight in dict.fromkeys(level["weight"] for level in found):
-        name = "majority" if np.isinf(weight) else f"weight {weight:g}"
+        name = weight_name(weight)
         claims += level_claims(name, [level for level in found if level["weight"] == weight], CUBIC)
+    for name, plateau in plateaus.items():
+        if plateau:
+            value, error = plateau["exponent"], plateau["error"]
+            measured = f"{show(value, error, 4)}, drift {plateau['drift']:+.4f}"
+            where = f"last two steps agree at weight {plateau['weight']:.3f}"
+            claims.append(Claim(f"{SYMBOLS[name]}, cubic", f"{CUBIC[name]:.5f}", measured, where))
+            if name == "even":
+                nu, spread = 1 / value, error / value**2
+                claims.append(Claim("nu, cubic", f"{1 / CUBIC[name]:.5f}", show(nu, spread, 4), where))
     return claims
 
 
@@ -157,7 +170,8 @@ def draw_levels(runs_by_name: dict[str, list[dict[str, Any]]], expected: dict[st
             )
         axes.axhline(value, color="black", linestyle=":", linewidth=1)
         axes.set_xscale("log", base=2)
-        axes.set_xlabel("side of the coarser lattice")
+        axes.invert_xaxis()
+        axes.set_xlabel("side of the lattice that a step ends with")
         axes.set_ylabel(f"${SYMBOLS[name]}$, known {value:.4f}")
     grid[0, 0].legend(fontsize=8)
     return figure
@@ -232,9 +246,10 @@ def main(
         print_claims(manifold_claims(content["manifold"]))
     if "cubic" in parts:
         levels = content["cubic"] = runs.cubic(scale.cubic)
-        print_claims(cubic_claims(levels))
+        plateaus = content["plateaus"] = {name: runs.least_drift(levels, name) for name in CUBIC}
+        print_claims(cubic_claims(levels, plateaus))
         by_weight = {
-            f"w = {level['weight']:g}": [x for x in levels if x["weight"] == level["weight"]] for level in levels
+            weight_name(level["weight"]): [x for x in levels if x["weight"] == level["weight"]] for level in levels
         }
         figures["cubic"] = draw_levels(by_weight, CUBIC)
     save(figures, out)

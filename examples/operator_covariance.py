@@ -43,6 +43,9 @@ class Scale(NamedTuple):
 
     widths: tuple[int, ...] = (8, 10, 12)
     control: tuple[int, ...] = (8, 10, 12)  # of them off the critical point too
+    num_pairs: int = 6  # of operators inside of a slice, at most
+    num_triples: int = 8
+    num_quadruples: int = 3
     aspect: int = 16  # of a strip, so that nothing comes around it: e^{-2 pi / 8 * 16} = 3e-6
     num_chains: int = 256
     num_steps: int = 1_280
@@ -52,7 +55,7 @@ class Scale(NamedTuple):
     plane_steps: int = 2_048
 
 
-SMOKE = Scale((4, 6), (6,), 8, 64, 32, 2, 50, (8, 16), 32)
+SMOKE = Scale((4, 6), (6,), 2, 1, 0, 8, 64, 64, 2, 50, (8, 16), 64)
 
 
 # %% [markdown]
@@ -78,10 +81,10 @@ def shapes(width: int, order: int, count: int) -> list[tuple[tuple[int, ...], ..
 
 
 @functools.cache
-def slice_operators(length: int, width: int) -> tuple[lattice.Operators, int]:
+def slice_operators(length: int, width: int, scale: Scale) -> tuple[lattice.Operators, int]:
     """Odd operators, then even ones, and how many are odd; one object, so that another coupling compiles nothing."""
-    odd = shapes(width, 1, 1) + shapes(width, 3, 8)
-    even = shapes(width, 2, width // 2) + shapes(width, 4, 3)
+    odd = shapes(width, 1, 1) + shapes(width, 3, scale.num_triples)
+    even = shapes(width, 2, scale.num_pairs) + shapes(width, 4, scale.num_quadruples)
     orbits = odd + even
     terms = tuple(tuple(tuple((0, place) for place in term) for term in orbit) for orbit in orbits)
     names = tuple(str(orbit[0]) for orbit in orbits)
@@ -121,7 +124,7 @@ def levels(width: int) -> dict[str, float]:
 
 def strip(width: int, coupling: float, scale: Scale) -> dict[str, tuple[float, float]]:
     """Dimensions with errors from one strip."""
-    operators, num_odd = slice_operators(scale.aspect * width, width)
+    operators, num_odd = slice_operators(scale.aspect * width, width, scale)
     model = models.Ising(operators.lattice, coupling)
     found = covariances(width, model, functools.partial(of_slices, operators), [NEAR, FAR], scale.num_steps, scale)
     growth = np.exp(2 * np.pi * (FAR - NEAR) / width)
