@@ -8,6 +8,7 @@
 #   linearised, unbiased and under its bias. The eigenvalues move with those couplings, whose error is given apart.
 # * `square`: y_T and y_h at the exact critical point, level by level, and the critical coupling from two lattices.
 # * `manifold`: the tangent of the critical manifold in the space of couplings.
+# * `field`: phi^4 with linear block spins.
 # * `cubic`: three dimensions, block spins drawn with weights between chance and majority.
 #
 # `python examples/mcrg_exponents.py --parts table --side 45 --json FILE` keeps the figures of one part.
@@ -26,9 +27,11 @@ from jaxrg.plot import style
 
 sys.path.insert(0, str(Path(__file__).parent))
 import _mcrg as runs
+import _mcrg_field as fields
 from _study import HEADER, Claim, print_claims, save, show, write_results
 
 OUT = "out/mcrg_exponents"
+PARTS = ("table", "square", "cubic", "manifold", "field")  # the first ones by default with the smoke switch
 PUBLISHED = {  # Wu & Car, Phys. Rev. Lett. 119, 220602 (2017)
     45: {
         "unbiased": {"even": (2.970, 0.001), "odd": (7.7171, 0.0002)},
@@ -56,12 +59,14 @@ class Scale(NamedTuple):
     table: runs.TableScale = runs.TableScale()
     square: runs.SquareScale = runs.SquareScale()
     cubic: runs.CubicScale = runs.CubicScale()
+    field: fields.FieldScale = fields.FieldScale()
 
 
 SMOKE = Scale(
     runs.TableScale(15, (2, 1), 32, 3, 32, 64, 32, 32, 8),
     runs.SquareScale(16, (2, 1), 3, 64, 2, 64, 50, 32),
     runs.CubicScale(8, (2, 1), 2, 64, 2, 32, 50, 32, (0.5,)),
+    fields.FieldScale(8, 2, 32, 64, 32),
 )
 
 
@@ -127,6 +132,20 @@ def manifold_claims(found: dict[str, Any]) -> list[Claim]:
         Claim(
             "normal, diagonal to nearest", f"{2**0.5:.4f}", show(value, error, 4), f"second row direction {ratio:.3f}"
         )
+    ]
+
+
+def field_claims(found: list[dict[str, Any]]) -> list[Claim]:
+    """The redundant exponent and y_T."""
+    return [
+        Claim(
+            f"{name}, phi^4 {2 * level['side']} to {level['side']}",
+            f"{known:.4f}",
+            show(level["exponents"][place], level["errors"][place], 4),
+            f"condition {level['condition']:.0f}",
+        )
+        for level in found
+        for place, (name, known) in enumerate({"2 y_h - d, redundant": 1.75, "y_T": 1.0}.items())
     ]
 
 
@@ -224,11 +243,12 @@ def draw_table(side: int, found: dict[str, Any]) -> Figure:
 def main(
     smoke: bool = False,
     out: str = OUT,
-    parts: Any = ("table", "square", "manifold", "cubic"),
+    parts: Any = None,
     side: int = 45,
     json_file: str = "",
 ) -> None:
     scale = SMOKE if smoke else Scale()._replace(table=TABLES.get(side, runs.TableScale(side)))
+    parts = parts or (PARTS[:2] if smoke else PARTS)
     content: dict[str, Any] = {}
     figures: dict[str, Figure] = {}
     print_claims([HEADER])
@@ -244,6 +264,9 @@ def main(
     if "manifold" in parts:
         content["manifold"] = runs.manifold(scale.table)
         print_claims(manifold_claims(content["manifold"]))
+    if "field" in parts:
+        levels = content["field"] = fields.scalar_field(scale.field)
+        print_claims(field_claims(levels))
     if "cubic" in parts:
         levels = content["cubic"] = runs.cubic(scale.cubic)
         plateaus = content["plateaus"] = {name: runs.least_drift(levels, name) for name in CUBIC}
@@ -261,7 +284,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Exponents by Monte Carlo renormalisation.")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes")
     parser.add_argument("--out", default=OUT, help="folder of the figures")
-    parser.add_argument("--parts", nargs="*", default=["table", "square", "manifold", "cubic"], help="of the study")
+    parser.add_argument("--parts", nargs="*", choices=PARTS, help="of the study, all by default")
     parser.add_argument("--side", type=int, default=45, help="of the lattice of the table")
     parser.add_argument("--json", dest="json_file", default="", help="file for the figures")
     main(**vars(parser.parse_args()))
