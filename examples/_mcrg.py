@@ -271,7 +271,22 @@ def square(scale: SquareScale, coupling: float = exact.critical_coupling) -> dic
         large, small = moments[scale.side], moments[scale.side // 2]
         found = monte_carlo.match_lattices(large, small, level=level, which=which)
         matched.append({"level": level, "coupling": coupling + found.shift, "error": found.shift_error})
-    return {"coupling": coupling, "levels": levels, "matched": matched}
+    return {
+        "coupling": coupling,
+        "levels": levels,
+        "matched": matched,
+        "normals": [normal(moments[scale.side], level, num_even) for level in range(1, scale.num_levels)],
+    }
+
+
+def normal(moments: monte_carlo.Moments, level: int, num_even: int) -> dict[str, float]:
+    """The normal of the critical manifold from so many steps: its second component by its first."""
+    steps = monte_carlo.jacobian(moments, fine=0, coarse=level, which=np.arange(num_even))
+    found = monte_carlo.critical_manifold(steps)
+    ratio = found.normal[1] / found.normal[0]
+    error = abs(ratio) * np.hypot(*(found.errors[:2] / found.normal[:2]))
+    parallel = found.singular_values[1] / found.singular_values[0]
+    return {"level": level, "ratio": float(ratio), "error": float(error), "second_direction": float(parallel)}
 
 
 class CubicScale(NamedTuple):

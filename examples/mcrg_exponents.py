@@ -112,6 +112,15 @@ def level_claims(title: str, levels: list[dict[str, Any]], expected: dict[str, f
 def square_claims(found: dict[str, Any], away: dict[str, Any]) -> list[Claim]:
     """Exponents, the critical coupling, and the exponents below it."""
     claims = level_claims("square", found["levels"], SQUARE) + level_claims("3 % below", away["levels"], SQUARE)
+    claims += [
+        Claim(
+            f"normal of the manifold, diagonal to nearest, {step['level']} steps",
+            f"{2**0.5:.4f}",
+            show(step["ratio"], step["error"], 4),
+            f"rows parallel to {step['second_direction']:.3f}",
+        )
+        for step in found["normals"]
+    ]
     return claims + [
         Claim(
             f"critical coupling, level {match['level']}",
