@@ -51,7 +51,7 @@ def scalar_field(scale: FieldScale) -> list[dict[str, Any]]:
     levels = []
     for level in range(1, scale.num_levels):
         found = monte_carlo.linearise(run.moments, 2, level=level)
-        exponents, errors = np.asarray(found.scaling.exponents).real, found.exponent_errors
+        exponents, errors = np.asarray(found.scaling.exponents.real), found.exponent_errors
         entry = {"side": scale.side >> level, "condition": found.jacobian.condition_number}
         levels.append(entry | {"exponents": exponents[:2].tolist(), "errors": errors[:2].tolist()})
     return levels

@@ -96,13 +96,15 @@ CALLS = [
     ),
     Call(
         "rg.monte_carlo.operator_covariances",
-        lambda s: chain(s)
-        | {
-            "num_steps": 4,
-            "local_fn": lambda spins: spins.astype(jnp.float32)[None, :, None],
-            "distances": (1, 2),
-            "num_bins": 2,
-        },
+        lambda s: (
+            chain(s)
+            | {
+                "num_steps": 4,
+                "local_fn": lambda spins: spins.astype(jnp.float32)[None, :, None],
+                "distances": (1, 2),
+                "num_bins": 2,
+            }
+        ),
         SLOW,
         (4, 0),
         sealed=("sampler", "state"),
