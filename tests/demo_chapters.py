@@ -75,12 +75,21 @@ def stack(radius: float = 1.0, control_radius: float = 2.0, overlap: float = 0.2
     }
 
 
-def block_spins(blocked: float = 0.3, plaquette: float = 0.05, z: float = 1.0) -> dict[str, Any]:
+def block_spins(
+    blocked: float = 0.3, plaquette: float = 0.05, z: float = 1.0, y_h: float = 1.8752, off_critical: float = 1.7
+) -> dict[str, Any]:
     errors = dict.fromkeys(NAMES, 0.01)
     finest = {"side": 8, "couplings": {NAMES[0]: 0.41, NAMES[1]: 0.001}, "errors": errors}
     finest |= {"exact": {NAMES[0]: 0.4, NAMES[1]: 0.0}, "z": dict.fromkeys(NAMES, z)}
     coarse = {"side": 4, "couplings": {NAMES[0]: blocked, NAMES[1]: plaquette}, "errors": errors}
-    return {"coupling": 0.4, "num_samples": 10, "levels": [finest, coarse], "picture": [[[1, -1], [1, 1]], [[1]]]}
+    levels = [finest, coarse]
+
+    def exponents(y_h: float) -> list[dict[str, float]]:
+        return [{"side": 4, "thermal": 0.99, "thermal_error": 0.01, "magnetic": y_h, "magnetic_error": 0.001}]
+
+    chapter = {"coupling": 0.4, "num_samples": 10, "levels": levels, "picture": [[[1, -1], [1, 1]], [[1]]]}
+    critical = {"levels": levels, "exponents": exponents(y_h)}
+    return chapter | {"exponents": exponents(off_critical), "critical": critical}
 
 
 def interactions(orders=(3.0, 2.0, 2.9), control=(3.0, 2.9, 2.95), difference: float = 1e-15) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def test_a_run_is_shown_on_a_page(tmp_path, quick, capsys):
     assert max(len(line) for line in printed if not line.startswith("Wrote")) <= 80
     shown = (tmp_path / "index.html").read_bytes().decode("ascii")
     assert all(path.name in shown for path in tmp_path.glob("*.png"))
-    assert len(list(tmp_path.glob("*.png"))) == 14
+    assert len(list(tmp_path.glob("*.png"))) == 15
     for words in ("<h2>Summary</h2>", "<details>", "<thead>", "The chapters took", " UTC", "Python 3.", "cpu"):
         assert words in shown, words
     assert "Not as they were computed" not in shown
@@ -365,5 +365,5 @@ def test_a_demo_stopped_by_ctrl_c_goes_on_to_the_results_of_an_unbroken_one(tmp_
     assert resumed == whole
     page = (tmp_path / "whole" / "index.html").read_text()
     pictures = {path.name for path in (tmp_path / "whole").glob("*.png")}
-    assert len(pictures) == 14
+    assert len(pictures) == 15
     assert all(name in page for name in pictures)

@@ -171,9 +171,9 @@ def test_block_spins_are_claimed_only_where_radius_and_overlap_beat_the_control(
 
 
 def test_couplings_are_said_to_do_what_they_do():
-    assert answers(block_spins_report, demo_chapters.block_spins()) == ["yes", "yes", "yes"]
-    assert answers(block_spins_report, demo_chapters.block_spins(0.405, 0.015, z=5.0)) == ["no", "no", "no"]
-    assert answers(block_spins_report, demo_chapters.block_spins(NAN, NAN, z=NAN)) == ["not known"] * 3
+    assert answers(block_spins_report, demo_chapters.block_spins()) == ["yes"] * 5
+    assert answers(block_spins_report, demo_chapters.block_spins(0.405, 0.015, 5.0, 1.86, 1.875)) == ["no"] * 5
+    assert answers(block_spins_report, demo_chapters.block_spins(*[NAN] * 5)) == ["not known"] * 5
 
 
 @pytest.mark.parametrize(

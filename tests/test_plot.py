@@ -33,6 +33,10 @@ def levels(value=0.1, error=0.01, count=2):
     return [level | {"exact": dict.fromkeys(names, 0.1)}, *[level | {"side": 4}] * (count - 1)]
 
 
+def flow(flows):
+    return plot.coupling_flow(flows, "nearest_neighbour", "plaquette")
+
+
 LOCALITY = [{"radius": 1.0, "participation": 4.0, "uniform_radius": 3.0}] * 2
 MACHINE = {"hamiltonian_rg": [1.0, 2.0], "hamiltonian_rbm": [1.0, 2.0], "hamiltonian_difference": 1e-15}
 RUN = {
@@ -49,6 +53,7 @@ FIGURES = INTERACTION_FIGURES | {
     "temperature_scan": lambda: scan(rows()),
     "block_ladder": lambda: plot.block_ladder([np.ones((4, 4)), np.ones((2, 2))]),
     "couplings_by_level": lambda: plot.couplings_by_level(levels()),
+    "coupling_flow": lambda: flow({"_critical $": levels(), "hot": levels(count=3)}),
     "exact_map": lambda: plot.exact_map(
         [1.0, 0.1], 10, {"counts": [0.5, 0.5], "edges": [-1.0, 0.0, 1.0]}, MACHINE, MACHINE
     ),
@@ -66,6 +71,7 @@ UNUSUAL = {
     "scan_of_nan": lambda: scan(rows(value=NAN, error=NAN, z=NAN, tau_int=NAN, tau_int_error=NAN)),
     "scan_of_large_numbers": lambda: scan(rows(value=1e29, error=0.0, z=-1e20)[:1]),
     "many_levels": lambda: plot.couplings_by_level(levels(count=20)),
+    "flow_of_nan": lambda: flow({"critical": levels(NAN, NAN)}),
     "levels_of_nan": lambda: plot.couplings_by_level(levels(NAN, NAN)),
     "training_that_diverged": lambda: plot.interactions_through_training(
         [0, 1, 10], RUN | DIVERGED, RUN, spindle=[1.0] * 4, control_name="_cost in $ and $"
@@ -87,6 +93,8 @@ REFUSED = {
     "configurations: expected 1 to 24": lambda: plot.block_ladder([]),
     "configurations: expected spins -1 to 1, got 255": lambda: plot.block_ladder([np.full((2, 2), 255, np.uint8)]),
     "levels: expected 1 to 200": lambda: plot.couplings_by_level([]),
+    "flows: expected 1 to 200": lambda: flow({}),
+    "flows: levels: expected 1 to 200": lambda: flow({"critical": []}),
     "levels: expected a dictionary with 'couplings'": lambda: plot.couplings_by_level([{"side": 3}]),
     "histogram: expected n counts and n [+] 1 edges": lambda: plot.exact_map(
         [1.0], 1, HISTOGRAM | {"edges": [0.0]}, MACHINE, MACHINE

@@ -8,12 +8,13 @@ from jaxrg.plot.interaction_figures import (
     interaction_waterfall,
     order_spectrum,
 )
-from jaxrg.plot.lattice_figures import block_ladder, couplings_by_level, temperature_scan
+from jaxrg.plot.lattice_figures import block_ladder, coupling_flow, couplings_by_level, temperature_scan
 from jaxrg.plot.machine_figures import exact_map, locality_by_level, receptive_fields, reconstructions
 from jaxrg.plot.training_figures import interactions_through_training
 
 __all__ = [
     "block_ladder",
+    "coupling_flow",
     "couplings_by_level",
     "exact_map",
     "flow_diagram",

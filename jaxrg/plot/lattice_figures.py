@@ -1,5 +1,6 @@
 """Figures of lattice models: observables across temperatures, block spins, couplings by level."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -201,6 +202,46 @@ def couplings_by_level(levels: Sequence[Mapping[str, Any]]) -> Figure:
         panel.set_xlim(-0.6, len(names) - 0.4)
         panel.set_xticks(places, [literal(name.replace("_", "\n")) for name in names], fontsize=8)
         panel.grid(axis="x", visible=False)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def coupling_flow(flows: Mapping[str, Sequence[Mapping[str, Any]]], x: str, y: str) -> Figure:
+    """Flows of renormalised couplings in the plane of two of them, an arrow for every step.
+
+    Args:
+        flows: for each label the levels of a ladder as for `couplings_by_level`, finest first.
+        x: name of the coupling along the horizontal axis.
+        y: name of that along the vertical one.
+
+    Raises:
+        ValueError: no flows, or levels without these couplings.
+    """
+    check_drawn("flows", len(flows))
+    figure, grid = new_figure(1, 1, size=(6.5, 4.5))
+    axes = grid[0, 0]
+    look = zip(flows.items(), series_colours(len(flows)), markers(len(flows)), strict=True)
+    for (label, levels), colour, marker in look:
+        check_drawn("flows: levels", len(levels))
+        places, errors = (
+            np.stack([_by_name(level, entry, (x, y)) for level in levels]) for entry in ("couplings", "errors")
+        )
+        sideways = np.nan_to_num(errors[:, 0])
+        look_of = {"color": colour, "marker": marker, "label": literal(label)}
+        error_points(axes, places[:, 0], places[:, 1], errors[:, 1], xerr=sideways, **look_of)
+        for start, end in itertools.pairwise(places):
+            if np.isfinite([start, end]).all():
+                arrow = {"arrowstyle": "->", "color": colour, "shrinkA": 4, "shrinkB": 4}
+                axes.annotate("", end, start, arrowprops=arrow)
+        for level, place in zip(levels, places, strict=True):
+            if np.isfinite(place).all():
+                side = f"{item('levels', level, 'side')}"
+                axes.annotate(side, place, (5, 5), textcoords="offset points", fontsize=8, color=colour)
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_xlabel(f"{literal(x.replace('_', ' '))} coupling")
+    axes.set_ylabel(f"{literal(y.replace('_', ' '))} coupling")
+    axes.set_title("numbers: side of the lattice", fontsize=9)
+    axes.margins(0.12)
     axes.legend(fontsize=8)
     return figure
 

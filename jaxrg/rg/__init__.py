@@ -1,6 +1,6 @@
 """Renormalisation: block spins, couplings in one operator basis, and the exact map to Boltzmann machines."""
 
-from jaxrg.rg import real_space
+from jaxrg.rg import monte_carlo, real_space
 from jaxrg.rg.blocking import block_means, decimate, kadanoff, majority
 from jaxrg.rg.couplings import (
     MeasuredCouplings,
@@ -54,6 +54,7 @@ __all__ = [
     "majority",
     "majority_kernel",
     "matching",
+    "monte_carlo",
     "normalized_machine_kernel",
     "polchinski_flow",
     "project",

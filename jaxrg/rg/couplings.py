@@ -46,11 +46,25 @@ def _multiplicities(operators: Operators) -> tuple[np.ndarray, np.ndarray]:
     return np.array(list(counts), np.int32 if is_index else object), np.stack(list(counts.values()))
 
 
+@functools.cache
+def _patterns(operators: Operators) -> np.ndarray:
+    """How often each operator holds every set of sites, ``[num_patterns, num_operators]``, sets up to translations."""
+    lattice, counts = operators.lattice, {}
+    wraps = np.where(lattice.periodic, lattice.shape, 0)
+    for a, (orbit, products) in enumerate(zip(operators.terms, operators.site_products(), strict=True)):
+        for term, sites in zip(orbit, products, strict=True):
+            moved = [np.subtract(term, origin) for origin in term]
+            wrapped = [np.where(wraps > 0, offsets % np.maximum(wraps, 1), offsets).tolist() for offsets in moved]
+            pattern = min(tuple(sorted(map(tuple, offsets))) for offsets in wrapped)
+            counts.setdefault(pattern, np.zeros(len(operators)))[a] += len(sites) > 0
+    return np.stack(list(counts.values()))
+
+
 def check_operators(operators: Operators) -> None:
     """Raise ValueError unless no operator is a combination of the others on this lattice."""
     if not isinstance(operators, Operators):
         raise ValueError(f"operators: expected lattice.Operators, got {kind_of(operators)}")
-    _, multiplicity = _multiplicities(operators)
+    multiplicity = _patterns(operators)
     for a in range(1, len(operators)):
         before, column = multiplicity[:, :a], multiplicity[:, a]
         combination = np.linalg.lstsq(before, column)[0]
