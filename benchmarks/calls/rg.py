@@ -16,6 +16,11 @@ def hamiltonian(seed: int):
     return lambda v: -coupling * jnp.sum(v * jnp.roll(v, 1)).astype(jnp.float32)
 
 
+def halved(seed: int):
+    centre = jax.random.uniform(jax.random.key(seed))
+    return lambda couplings: centre + (couplings - centre) / 2
+
+
 def table(name: str, num_bits: int):
     return lambda seed: {name: jax.random.normal(jax.random.key(seed), (2**num_bits,))}
 
@@ -29,6 +34,10 @@ CALLS = [
     Call("rg.conditional_hamiltonian", mapped),
     Call("rg.decimate", lambda seed: {"spins": spins(seed, 4, 4), "block": 2}),
     Call("rg.decimation_kernel", lambda seed: {"block": 2}),
+    Call(
+        "rg.fixed_point",
+        lambda seed: {"flow": halved(seed), "guess": jax.random.uniform(jax.random.key(seed), (2,)), "num_steps": 9},
+    ),
     Call("rg.ising_couplings", table("energies", 4)),
     Call("rg.ising_to_lattice_gas", table("couplings", 4)),
     Call("rg.lattice_gas_couplings", table("energies", 4)),
@@ -42,5 +51,12 @@ CALLS = [
     Call(
         "rg.pseudo_likelihood_couplings",
         lambda seed: {"samples": spins(seed, 40, 3, 3), "operators": BASIS, "num_groups": 4},
+    ),
+    Call(
+        "rg.scaling",
+        lambda seed: {
+            "matrix": jax.random.normal(jax.random.key(seed), (3, 3)),
+            "rescaling": 2 + jax.random.uniform(jax.random.key(seed)),
+        },
     ),
 ]

@@ -2,18 +2,22 @@
 
 from jaxrg.rg.blocking import decimate, majority
 from jaxrg.rg.couplings import MeasuredCouplings, Projection, project, pseudo_likelihood_couplings
+from jaxrg.rg.fixed_points import FixedPoint, Scaling, fixed_point, scaling
 from jaxrg.rg.kernels import decimation_kernel, machine_kernel, majority_kernel, normalized_machine_kernel
 from jaxrg.rg.many_body import ising_couplings, ising_to_lattice_gas, lattice_gas_couplings, lattice_gas_to_ising
 from jaxrg.rg.matching import Matching, bond_machine, conditional_hamiltonian, matching
 
 __all__ = [
+    "FixedPoint",
     "Matching",
     "MeasuredCouplings",
     "Projection",
+    "Scaling",
     "bond_machine",
     "conditional_hamiltonian",
     "decimate",
     "decimation_kernel",
+    "fixed_point",
     "ising_couplings",
     "ising_to_lattice_gas",
     "lattice_gas_couplings",
@@ -25,4 +29,5 @@ __all__ = [
     "normalized_machine_kernel",
     "project",
     "pseudo_likelihood_couplings",
+    "scaling",
 ]

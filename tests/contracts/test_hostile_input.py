@@ -106,7 +106,8 @@ def numbers(tree: Any) -> list[np.ndarray]:
     arrays = [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array | np.ndarray)]
     arrays = [array for array in arrays if getattr(array.dtype, "kind", "") != "U"]  # as labels are
     is_key = [jnp.issubdtype(array.dtype, jax.dtypes.prng_key) for array in arrays]
-    return [np.asarray(array, np.float64) for array, key in zip(arrays, is_key, strict=True) if not key]
+    hosts = [np.asarray(array) for array, key in zip(arrays, is_key, strict=True) if not key]
+    return [np.asarray([host.real, host.imag] if np.iscomplexobj(host) else host, np.float64) for host in hosts]
 
 
 def check(row: Call, name: str, kind: str) -> None:
