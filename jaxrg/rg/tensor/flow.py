@@ -1,9 +1,9 @@
 """What the schemes of coarse-graining share: their input checked, their steps scanned, and what a flow returns."""
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -35,17 +35,21 @@ def nothing(tensor: Tensor) -> None:
 
 
 def checked(
-    tensor: Any, chi: Any, num_steps: Any, observe: Any, *, ndim: int, words: Callable[[int], int]
+    tensor: Any, chi: Any, num_steps: Any, observe: Any, *, ndims: tuple[int, ...], words: Callable[[int, int], int]
 ) -> tuple[Tensor, int, int, Any]:
-    """Arguments of a scheme, which needs so many ``words(chi)`` of memory.
+    """Arguments of a scheme in these dimensions, whose step needs so many ``words(ndim, longest leg)`` of memory.
 
     Raises:
         ValueError: as the scheme's.
     """
-    given = as_tensor("tensor", tensor, ndim=2 * ndim)
+    given = as_tensor("tensor", tensor)
+    ndim = given.entries.ndim // 2
+    if ndim not in ndims:
+        legs = " or ".join(str(2 * each) for each in ndims)
+        raise ValueError(f"tensor.entries: expected {legs} legs, got shape {given.entries.shape}")
     rank, count = as_count("chi", chi, minimum=2), as_count("num_steps", num_steps)
     largest = max(rank, *given.entries.shape)
-    needed = given.entries.dtype.itemsize * words(largest)
+    needed = given.entries.dtype.itemsize * words(ndim, largest)
     check_bytes("chi", needed, MAX_BYTES, f"a step with legs of {largest}")
     if observe is None:
         return given, rank, count, as_partial(nothing)
@@ -60,13 +64,7 @@ def padded(entries: Array, size: int) -> Array:
 
 def stacked(first: list[PyTree], rest: PyTree) -> PyTree:
     """Results of the steps before the scan in front of those of it."""
-    import jax
-
     if not first:
         return rest
     return jax.tree.map(lambda *parts: jnp.concatenate([*(part[None] for part in parts[:-1]), parts[-1]]), *first, rest)
 
-
-def square_words(size: int) -> int:
-    """A step on the square lattice: eight arrays of four legs."""
-    return 8 * math.prod([size] * 4)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxrg.rg.tensor.decompositions import HIGHEST, split
-from jaxrg.rg.tensor.flow import Flow, checked, padded, square_words, stacked
+from jaxrg.rg.tensor.flow import Flow, checked, padded, stacked
 from jaxrg.rg.tensor.network import Tensor, normalized
 
 
@@ -89,11 +89,79 @@ def _flow(tensor: Tensor, observe: Any, rank: int, num_steps: int, is_weighted: 
     return Flow(normalized(_joined(network)), *stacked(before, rest))
 
 
+def _words(ndim: int, size: int) -> int:
+    """Eight arrays of four legs."""
+    return 8 * size ** (2 * ndim)
+
+
 def trg(tensor: Tensor, chi: int, num_steps: int, *, observe: Any = None) -> Flow:
-    given, *options = checked(tensor, chi, num_steps, observe, ndim=2, words=square_words)
+    r"""Levin and Nave's tensor renormalisation of a square network.
+
+    .. math:: T_{(lu)(rd)} \approx \sum_a L_{(lu) a} R_{(rd) a}, \qquad T_{(ld)(ru)} \approx \sum_b L'_{(ld) b} R'_{(ru) b},
+        \qquad T'_{abcd} = \sum R_{xya} L'_{xzb} L_{wzc} R'_{wyd}
+
+    with the roots of the singular values in both halves. A step halves the number of tensors and turns the lattice by 45
+    degrees. The singular vectors kept are found by subspace iteration, so that a step costs χ^5, but for one product of
+    matrices, χ^6. Derivatives are exact also where singular values meet; where a multiplet is cut, its share is left out.
+
+    Args:
+        tensor: of a square network.
+        chi: χ, the states a leg keeps.
+        num_steps: each doubles the sites of a tensor; 30 steps from one spin make a torus of 2^30.
+        observe: ``values = observe(tensor)`` of every tensor after a step, any tree of arrays.
+
+    Returns:
+        The last tensor, ln Z per site, what was cut, and what was observed. All are differentiable, in both modes and to
+        any order, in what the tensor is a function of: energy and specific heat are derivatives of ``log_partition``.
+
+    Raises:
+        ValueError: no Tensor with its number of sites and four legs, opposite ones alike; counts that are no such
+            integers; a χ whose step needs more than 2 GiB.
+
+    Example:
+        >>> from jaxrg import exact
+        >>> from jaxrg.rg.tensor import ising_tensor
+        >>> energy = jax.jvp(lambda K: -trg(ising_tensor(K), 4, 20).log_partition[-1], (0.3,), (1.0,))[1]
+        >>> round(float(energy), 3), round(float(exact.onsager_energy(0.3)), 3)
+        (-0.704, -0.704)
+
+    Reference:
+        Levin & Nave, Phys. Rev. Lett. 99, 120601 (2007).
+    """
+    given, *options = checked(tensor, chi, num_steps, observe, ndims=(2,), words=_words)
     return _flow(given, options[2], *options[:2], is_weighted=False)
 
 
 def btrg(tensor: Tensor, chi: int, num_steps: int, *, observe: Any = None) -> Flow:
-    given, *options = checked(tensor, chi, num_steps, observe, ndim=2, words=square_words)
+    r"""Bond-weighted tensor renormalisation of a square network: `trg` with weights on the bonds that are cut.
+
+    .. math:: T_{(lu)(rd)} \approx \sum_a L_{(lu) a}\, E_a\, R_{(rd) a}, \qquad
+        L = U \sigma^{3/4}, \quad E = \sigma^{-1/2}, \quad R = V \sigma^{3/4}
+
+    The power -½ of the weights makes the fixed point stationary, and the free energy better by an order of magnitude at
+    the same cost. The tensors that are returned and observed have the weights of each bond split between both its ends.
+
+    Args:
+        tensor: of a square network.
+        chi: χ, the states a leg keeps.
+        num_steps: each doubles the sites of a tensor.
+        observe: ``values = observe(tensor)`` of every tensor after a step, any tree of arrays.
+
+    Returns:
+        As `trg`.
+
+    Raises:
+        ValueError: as `trg`.
+
+    Example:
+        >>> from jaxrg import exact
+        >>> from jaxrg.rg.tensor import ising_tensor
+        >>> flow = btrg(ising_tensor(exact.critical_coupling), 6, 30)
+        >>> round(float(flow.log_partition[-1]), 4), round(float(exact.onsager_free_energy(exact.critical_coupling)), 4)
+        (0.9297, 0.9297)
+
+    Reference:
+        Adachi, Okubo & Todo, Phys. Rev. B 105, L060402 (2022).
+    """
+    given, *options = checked(tensor, chi, num_steps, observe, ndims=(2,), words=_words)
     return _flow(given, options[2], *options[:2], is_weighted=True)
