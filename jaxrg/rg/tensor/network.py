@@ -34,12 +34,11 @@ class Tensor(NamedTuple):
     num_sites: Array | float | None = None
 
 
-def as_tensor(name: str, value: Any, *, ndim: int | None = 4) -> Tensor:
+def as_tensor(name: str, value: Any) -> Tensor:
     """A tensor of floats of one type, whose opposite legs have the same dimension.
 
     Raises:
-        ValueError: no Tensor, as a bare array is none; no number of sites; another number of legs than asked for, or
-            legs that do not go together.
+        ValueError: no Tensor, as a bare array is none; no number of sites; legs that are no pairs of one dimension.
     """
     if not isinstance(value, Tensor):
         raise ValueError(f"{name}: expected a Tensor(entries, log_factor, num_sites), got {kind_of(value)}")
@@ -53,9 +52,8 @@ def as_tensor(name: str, value: Any, *, ndim: int | None = 4) -> Tensor:
     check_number(f"{name}.log_factor", tensor.log_factor)
     check_number(f"{name}.num_sites", tensor.num_sites)
     shape = tensor.entries.shape
-    legs = f"{ndim} legs" if ndim else "two legs for each direction"
-    if (ndim and len(shape) != ndim) or len(shape) < 2 or len(shape) % 2 or 0 in shape:
-        raise ValueError(f"{name}.entries: expected {legs}, got shape {shape}")
+    if len(shape) < 2 or len(shape) % 2 or 0 in shape:
+        raise ValueError(f"{name}.entries: expected two legs for each direction, got shape {shape}")
     half = len(shape) // 2
     if shape[:half] != shape[half:]:
         raise ValueError(f"{name}.entries: expected opposite legs of the same dimension, got shape {shape}")
@@ -110,7 +108,7 @@ def free_energy(tensor: Tensor) -> Array:
         >>> round(float(free_energy(one_spin)), 4)  # ln 2
         0.6931
     """
-    return _free_energy(as_tensor("tensor", tensor, ndim=None))
+    return _free_energy(as_tensor("tensor", tensor))
 
 
 _free_energy = jax.jit(log_trace)
