@@ -7,7 +7,7 @@ import os
 import platform
 from pathlib import Path
 
-AREAS = ("samplers", "rbm", "interactions", "flows", "explain", "errors", "first_calls")
+AREAS = ("samplers", "rbm", "interactions", "flows", "explain", "rg", "errors", "first_calls")
 
 
 def main() -> None:

@@ -1,20 +1,6 @@
-"""Tensor renormalisation: lattice models as networks of one tensor, coarse-grained until one tensor is the lattice."""
+"""Tensor renormalisation: lattice models as networks of one tensor, coarse-grained until one tensor is the lattice.
 
-from jaxrg.rg.tensor.flow import Flow
-from jaxrg.rg.tensor.higher_order import hotrg
-from jaxrg.rg.tensor.initial import ising_tensor, phi4_tensor, potts_tensor, spin_tensor
-from jaxrg.rg.tensor.network import Tensor, free_energy
-from jaxrg.rg.tensor.square import btrg, trg
+Under construction: nothing here is public yet.
+"""
 
-__all__ = [
-    "Flow",
-    "Tensor",
-    "btrg",
-    "free_energy",
-    "hotrg",
-    "ising_tensor",
-    "phi4_tensor",
-    "potts_tensor",
-    "spin_tensor",
-    "trg",
-]
+__all__: list[str] = []

@@ -1,7 +1,9 @@
 r"""What loop optimisation minimises: a plaquette of four tensors written as a ring of eight halves.
 
-The tensors T_{abcd} of a plaquette have two legs inside of it, a and b, and two outside, c and d. Each is cut across, so
-that a half has one leg outside, one inside and one across the cut, :math:`T_{abcd} \approx \sum_k S_{dak} S_{cbk}`, both
+The tensors T_{abcd} of a plaquette have two legs inside of it, a and b, and two outside, c and d. Each is cut across,
+so
+that a half has one leg outside, one inside and one across the cut, :math:`T_{abcd} \approx \sum_k S_{dak} S_{cbk}`,
+both
 halves alike by reflection. The ring of halves is to be the ring of tensors, as vectors of the eight legs outside.
 """
 
@@ -21,12 +23,12 @@ FLOOR = 1e-6  # of the metric of those coordinates, relative to its largest valu
 SMALL = 1e-13  # squared distance, relative, that rounding leaves
 
 
-def _einsum(subscripts: str, *arrays: Array) -> Array:
+def einsum(subscripts: str, *arrays: Array) -> Array:
     return jnp.einsum(subscripts, *arrays, precision=HIGHEST)
 
 
 @functools.cache
-def _sectors(num_legs: int, is_even: bool) -> tuple[np.ndarray, ...]:
+def sectors(num_legs: int, is_even: bool) -> tuple[np.ndarray, ...]:
     """Flat indices of pairs of legs, those of an even sum and those of an odd one; all together without a parity."""
     sums = np.add.outer(np.arange(num_legs), np.arange(num_legs)).reshape(-1) % 2
     return (np.flatnonzero(sums == 0), np.flatnonzero(sums)) if is_even else (np.arange(num_legs**2),)
@@ -34,13 +36,13 @@ def _sectors(num_legs: int, is_even: bool) -> tuple[np.ndarray, ...]:
 
 def _blocks(matrix: Array, sides: tuple[int, int], is_even: bool) -> list[Array]:
     """The parts of a matrix of pairs by pairs that a parity leaves."""
-    rows, columns = (_sectors(side, is_even) for side in sides)
+    rows, columns = (sectors(side, is_even) for side in sides)
     return [matrix[row[:, None], column[None]] for row, column in zip(rows, columns, strict=True)]
 
 
 def _joined(blocks: list[Array], side: int, is_even: bool) -> Array:
     whole = jnp.zeros((side**2, side**2), blocks[0].dtype)
-    for rows, block in zip(_sectors(side, is_even), blocks, strict=True):
+    for rows, block in zip(sectors(side, is_even), blocks, strict=True):
         whole = whole.at[rows[:, None], rows[None]].set(block)
     return whole
 
@@ -92,14 +94,14 @@ def ring_of_tensors(entries: Array, is_even: bool) -> Target:
 def _double_halves(halves: Array, is_even: bool) -> list[Array]:
     """X_{(iI)(kK)} = sum_o S_oik S_oIK."""
     side, _, rank = halves.shape
-    pairs = _einsum("oik,oIK->iIkK", halves, halves).reshape(side**2, rank**2)
+    pairs = einsum("oik,oIK->iIkK", halves, halves).reshape(side**2, rank**2)
     return _blocks(pairs, (side, rank), is_even)
 
 
 def distance(halves: Array, target: Target, is_even: bool) -> Array:
     """|T ring - S ring|^2 / <T|T>."""
     side = len(halves)
-    across = _einsum("dAk,cBk->dcAB", halves, halves).reshape(side**2, side**2)
+    across = einsum("dAk,cBk->dcAB", halves, halves).reshape(side**2, side**2)
     mixed = _product(target.blocks, _blocks(across, (side, side), is_even))
     overlap = _trace_of_fourth(_crossed(mixed, side, is_even))
     double = _double_halves(halves, is_even)
@@ -114,12 +116,12 @@ def _conditioned(halves: Array, is_even: bool) -> tuple[Array, Array]:
     ring = _product(double, _transposed(double))
     rest = _product(_product(ring, _product(ring, ring)), double)
     whole = jnp.zeros((side**2, rank**2), halves.dtype)
-    for rows, columns, block in zip(_sectors(side, is_even), _sectors(rank, is_even), rest, strict=True):
+    for rows, columns, block in zip(sectors(side, is_even), sectors(rank, is_even), rest, strict=True):
         whole = whole.at[rows[:, None], columns[None]].set(block)
     metric = jnp.transpose(whole.reshape(side, side, rank, rank), (0, 2, 1, 3)).reshape(side * rank, side * rank)
     values, vectors = jnp.linalg.eigh((metric + metric.T) / 2)
     roots = jnp.sqrt(jnp.maximum(values, 0) / values[-1] + FLOOR)
-    return _einsum("az,bz->ab", vectors / roots[None], vectors), _einsum("az,bz->ab", vectors * roots[None], vectors)
+    return einsum("az,bz->ab", vectors / roots[None], vectors), einsum("az,bz->ab", vectors * roots[None], vectors)
 
 
 def _moved(halves: Array, matrix: Array) -> Array:
@@ -168,4 +170,5 @@ def fit(start: Array, target: Target, is_even: bool) -> Array:
         last = lax.while_loop(goes_on, advance, first)
         return even_part(_moved(last.best, matrix), is_even), None
 
-    return lax.scan(one_round, start, None, length=ROUNDS)[0]
+    with jax.numpy_dtype_promotion("standard"):  # the optimiser's counters
+        return lax.scan(one_round, start, None, length=ROUNDS)[0]

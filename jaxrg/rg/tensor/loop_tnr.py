@@ -8,14 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxrg.checks import is_traced
 from jaxrg.rg.tensor import loop
-from jaxrg.rg.tensor.flow import Flow, checked, padded, stacked
+from jaxrg.rg.tensor.flow import Flow, padded, stacked
 from jaxrg.rg.tensor.network import Tensor, normalized
 
 POWER = 0.25  # of a leg's density, as its weight in what is minimised
 LEAST = 1e-6  # of a density, relative to the largest
-ASYMMETRY = 1e-5  # of a tensor called symmetric, relative to its largest entry
 
 
 class Checkerboard(NamedTuple):
@@ -51,7 +49,7 @@ def log_partition(board: Checkerboard) -> Array:
 def matrix_power(matrix: Array, power: float) -> Array:
     """A power of a positive definite matrix."""
     values, vectors = jnp.linalg.eigh(matrix)
-    return loop._einsum("az,bz->ab", vectors * values[None] ** power, vectors)
+    return loop.einsum("az,bz->ab", vectors * values[None] ** power, vectors)
 
 
 @matrix_power.defjvp
@@ -64,13 +62,13 @@ def _matrix_power_jvp(power: float, primals: tuple, tangents: tuple) -> tuple[Ar
     safe = jnp.where(is_same, 1, gap)
     slopes = jnp.where(is_same, power, jnp.expm1(power * safe) / jnp.expm1(safe))
     slopes = slopes * values[None, :] ** (power - 1)
-    inner = slopes * loop._einsum("ai,ab,bj->ij", vectors, change, vectors)
-    return matrix_power(matrix, power), loop._einsum("ai,ij,bj->ab", vectors, inner, vectors)
+    inner = slopes * loop.einsum("ai,ab,bj->ij", vectors, change, vectors)
+    return matrix_power(matrix, power), loop.einsum("ai,ij,bj->ab", vectors, inner, vectors)
 
 
 def leg_weights(entries: Array) -> tuple[Array, Array]:
     """Square root of a leg's weight in what is minimised, and its inverse."""
-    density = loop._einsum("abcd,abed->ce", entries, entries)
+    density = loop.einsum("abcd,abed->ce", entries, entries)
     size = len(density)
     floored = density / jnp.trace(density) + LEAST * jnp.eye(size, dtype=density.dtype)
     return matrix_power(floored, POWER / 2), matrix_power(floored, -POWER / 2)
@@ -78,13 +76,13 @@ def leg_weights(entries: Array) -> tuple[Array, Array]:
 
 def weighted(entries: Array, root: Array) -> Array:
     """The tensor as the optimisation sees it, with weights on its legs outside of the plaquette."""
-    return loop._einsum("abcd,cC,dD->abCD", entries, root, root)
+    return loop.einsum("abcd,cC,dD->abCD", entries, root, root)
 
 
 def joined(halves: Array) -> Array:
     """The new tensor of four halves around the other plaquettes."""
-    pair = loop._einsum("lbj,ltk->btjk", halves, halves)
-    return loop._einsum("btad,btgc->agcd", pair, pair)
+    pair = loop.einsum("lbj,ltk->btjk", halves, halves)
+    return loop.einsum("btad,btgc->agcd", pair, pair)
 
 
 def _start(entries: Array, rank: int, is_even: bool) -> Array:
@@ -92,7 +90,7 @@ def _start(entries: Array, rank: int, is_even: bool) -> Array:
     side = len(entries)
     matrix = jnp.transpose(entries, (3, 0, 2, 1)).reshape(side**2, side**2)
     halves = jnp.zeros((side**2, rank), entries.dtype)
-    for parity, pairs in enumerate(loop._sectors(side, is_even)):
+    for parity, pairs in enumerate(loop.sectors(side, is_even)):
         block = matrix[pairs[:, None], pairs[None]]
         values, vectors = jnp.linalg.eigh((block + block.T) / 2)
         slots = np.arange(parity, rank, 2 if is_even else 1)[: len(pairs)]
@@ -107,13 +105,11 @@ def _in_natural_basis(halves: Array, is_even: bool) -> Array:
     """Halves with the legs across turned so that their density is diagonal and falls, in each sector."""
     rank = halves.shape[2]
     entries = joined(halves)
-    density = loop._einsum("abcd,abed->ce", entries, entries)
+    density = loop.einsum("abcd,abed->ce", entries, entries)
     for parity in range(2 if is_even else 1):
         slots = np.arange(parity, rank, 2 if is_even else 1)
         _, vectors = jnp.linalg.eigh(density[slots[:, None], slots[None]])
-        halves = halves.at[:, :, slots].set(
-            jnp.matmul(halves[:, :, slots], vectors[:, ::-1], precision=loop.HIGHEST)
-        )
+        halves = halves.at[:, :, slots].set(jnp.matmul(halves[:, :, slots], vectors[:, ::-1], precision=loop.HIGHEST))
     return halves
 
 
@@ -124,7 +120,7 @@ def fitted(entries: Array, rank: int, is_even: bool) -> tuple[Array, Array]:
     target = loop.ring_of_tensors(seen, is_even)
     halves = loop.fit(_start(seen, rank, is_even), target, is_even)
     left = loop.distance(halves, target, is_even)
-    halves = loop._einsum("oik,oO->Oik", halves, inverse)
+    halves = loop.einsum("oik,oO->Oik", halves, inverse)
     return _in_natural_basis(halves, is_even), jnp.sqrt(jnp.abs(left))
 
 
@@ -135,7 +131,7 @@ def _step(board: Checkerboard, rank: int, is_even: bool) -> tuple[Checkerboard, 
 
 
 @functools.partial(jax.jit, static_argnames=("rank", "num_steps", "is_even"))
-def _flow(board: Checkerboard, observe: Any, rank: int, num_steps: int, is_even: bool) -> Flow:
+def flow_of(board: Checkerboard, observe: Any, rank: int, num_steps: int, is_even: bool) -> Flow:
     def step(board: Checkerboard, _: None) -> tuple[Checkerboard, tuple]:
         board, error = _step(board, rank, is_even)
         return board, (log_partition(board), error, observe(board))

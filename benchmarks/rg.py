@@ -1,0 +1,14 @@
+"""Renormalisation: Monte Carlo, beside published eigenvalues and plain NumPy."""
+
+import importlib
+from typing import Any
+
+PARTS = ("monte_carlo",)
+
+Record = dict[str, Any]
+
+
+def run(*, quick: bool) -> list[Record]:
+    """All records of the area."""
+    parts = [importlib.import_module(f"benchmarks.rg_{part}") for part in PARTS]
+    return [record for part in parts for record in part.run(quick=quick)]
