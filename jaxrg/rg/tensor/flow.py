@@ -24,7 +24,7 @@ class Flow(NamedTuple):
         observed: what ``observe`` gave after each step, leaves ``[num_steps, ...]``; None without.
     """
 
-    tensor: Tensor
+    tensor: Any
     log_partition: Array
     truncation: Array
     observed: PyTree

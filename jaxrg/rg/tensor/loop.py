@@ -8,7 +8,7 @@ halves alike by reflection. The ring of halves is to be the ring of tensors, as 
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -156,6 +156,7 @@ def fit(start: Array, target: Target, is_even: bool) -> Array:
 
         def advance(here: _Descent) -> _Descent:
             value, gradient = value_and_grad(here.point, state=here.state)
+            updates: Any
             updates, state = optimizer.update(
                 gradient, here.state, here.point, value=value, grad=gradient, value_fn=value_fn
             )

@@ -32,8 +32,8 @@ class Tensor(NamedTuple):
     """
 
     entries: Array
-    log_factor: Array | float = 0.0
-    num_sites: Array | float | None = None
+    log_factor: Any = 0.0
+    num_sites: Any = None
 
 
 def as_tensor(name: str, value: Any) -> Tensor:
