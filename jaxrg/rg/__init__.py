@@ -1,5 +1,6 @@
 """Renormalisation: block spins, couplings in one operator basis, and the exact map to Boltzmann machines."""
 
+from jaxrg.rg import tensor
 from jaxrg.rg.blocking import decimate, majority
 from jaxrg.rg.couplings import MeasuredCouplings, Projection, project, pseudo_likelihood_couplings
 from jaxrg.rg.kernels import decimation_kernel, machine_kernel, majority_kernel, normalized_machine_kernel
@@ -25,4 +26,5 @@ __all__ = [
     "normalized_machine_kernel",
     "project",
     "pseudo_likelihood_couplings",
+    "tensor",
 ]

@@ -31,9 +31,9 @@ class TruncatedSVD(NamedTuple):
     """The leading part U C V^T of a matrix.
 
     Attributes:
-        left: ``[n, rank]`` U, orthonormal.
+        left: ``[n, rank]`` U, orthonormal, zero where the value is.
         core: ``[rank, rank]`` C, diagonal, its derivative is not; falling values, 0 for those lost in rounding.
-        right: ``[m, rank]`` V, orthonormal.
+        right: ``[m, rank]`` V, as U.
     """
 
     left: Array
@@ -83,7 +83,9 @@ def _truncated(matrix: Array, rank: int) -> tuple[Array, ...]:
         left, values, right = _leading(matrix, num_columns, rank)
     lost = float(jnp.finfo(matrix.dtype).eps) * smaller * values[0]
     values = jnp.where(values > lost, values, 0)
-    kept = left[:, :rank], jnp.diag(values[:rank]), right[:, :rank]
+    # Vectors without a value are any basis of what is lost, into which the others turn: they are none of what is kept.
+    is_kept = (values[:rank] > 0).astype(matrix.dtype)[None, :]
+    kept = left[:, :rank] * is_kept, jnp.diag(values[:rank]), right[:, :rank] * is_kept
     return *kept, left[:, rank:], values[rank:], right[:, rank:]
 
 

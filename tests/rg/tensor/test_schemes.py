@@ -1,0 +1,120 @@
+"""Schemes against finite tori, Onsager, duality, and their own finite differences."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrg import exact
+from jaxrg.rg import tensor as networks
+
+SCHEMES = {"trg": networks.trg, "btrg": networks.btrg, "hotrg": networks.hotrg}
+CRITICAL = exact.critical_coupling
+COUPLING = 0.42
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def log_partition(name, coupling):
+    return SCHEMES[name](networks.ising_tensor(coupling), 8, 30).log_partition[-1]
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+@pytest.mark.parametrize(("coupling", "field"), [(0.3, 0.2), ([0.3, 0.5], 0.2), (-0.3, 0.1)])
+def test_torus_of_four_spins(name, coupling, field):
+    tensor = networks.ising_tensor(coupling, field=field)
+    flow = SCHEMES[name](tensor, 16 if name != "hotrg" else 4, 2)
+    expected = exact.strip_log_partition(coupling, (2, 2), field=field)
+    np.testing.assert_allclose(4 * flow.log_partition[-1], expected, rtol=1e-13)
+    assert float(flow.truncation.max()) < 1e-7
+    np.testing.assert_allclose(networks.free_energy(flow.tensor), flow.log_partition[-1], rtol=1e-13)
+    assert float(flow.tensor.num_sites) == 4
+
+
+def test_torus_of_sixteen_spins():
+    flow = networks.hotrg(networks.ising_tensor(COUPLING), 16, 4)
+    np.testing.assert_allclose(16 * flow.log_partition[-1], exact.torus_log_partition(COUPLING, (4, 4)), rtol=1e-13)
+
+
+@pytest.mark.parametrize(("name", "published"), [("trg", 6.91e-5), ("btrg", 1.06e-5), ("hotrg", 1.36e-5)])
+def test_error_of_the_free_energy_at_the_critical_point(name, published):
+    truth = exact.onsager_free_energy(jnp.float64(CRITICAL))
+    assert float(abs(log_partition(name, CRITICAL) / truth - 1)) == pytest.approx(published, rel=0.05)
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_duality(name):
+    dual = 0.5 * np.arcsinh(1 / np.sinh(2 * COUPLING))
+    values = [log_partition(name, k) - 0.5 * np.log(np.sinh(2 * k)) for k in (COUPLING, dual)]
+    assert abs(float(values[0] - values[1])) < 1e-5
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_derivatives_of_both_modes_and_second_order(name):
+    """Forward, reverse and second derivatives against finite differences, and against Onsager."""
+    value = functools.partial(log_partition, name)
+    first = jax.jit(lambda k: jax.jvp(value, (k,), (1.0,))[1])
+    slope, curvature = jax.jvp(first, (COUPLING,), (1.0,))
+    step = 1e-4
+    differences = [(f(COUPLING + step) - f(COUPLING - step)) / (2 * step) for f in (value, first)]
+    np.testing.assert_allclose([slope, curvature], differences, rtol=1e-5)
+    np.testing.assert_allclose(jax.grad(value)(COUPLING), slope, rtol=1e-9)
+    np.testing.assert_allclose(slope, -exact.onsager_energy(COUPLING), rtol=3e-4)
+    np.testing.assert_allclose(COUPLING**2 * curvature, exact.onsager_specific_heat(COUPLING), rtol=5e-3)
+
+
+def test_magnetization_by_the_derivative_in_a_field():
+    value = lambda h: networks.trg(networks.ising_tensor(0.5, field=h), 8, 20).log_partition[-1]  # noqa: E731
+    found = jax.jvp(jax.jit(value), (1e-8,), (1.0,))[1]
+    # A torus of 2^20 spins whose field aligns it: h M N = 0.01 is far too small, so the field has to be larger.
+    aligned = jax.jvp(jax.jit(value), (1e-4,), (1.0,))[1]
+    assert float(found) < float(aligned)
+    np.testing.assert_allclose(aligned, exact.yang_magnetization(0.5), rtol=1e-3)
+
+
+def test_gauge_of_the_legs_does_not_matter():
+    tensor = networks.ising_tensor(COUPLING, field=0.1)
+    turn = jnp.asarray([[np.cos(0.7), np.sin(0.7)], [-np.sin(0.7), np.cos(0.7)]])
+    turned = jnp.einsum("abcd,ax,cz,by,dw->xyzw", tensor.entries, turn, turn, turn, turn)
+    for scheme in SCHEMES.values():
+        values = [scheme(tensor._replace(entries=each), 6, 10).log_partition for each in (tensor.entries, turned)]
+        np.testing.assert_allclose(*values, rtol=1e-10)
+
+
+def test_potts_of_two_states_is_ising():
+    flow = networks.trg(networks.potts_tensor(2, 2 * COUPLING), 8, 30)
+    np.testing.assert_allclose(flow.log_partition[-1] - 2 * COUPLING, log_partition("trg", COUPLING), rtol=1e-9)
+
+
+def test_planes_that_do_not_interact():
+    """A cubic lattice without bonds along one axis, whichever, is the square one."""
+    for coupling in ([0.3, 0.3, 0.0], [0.0, 0.3, 0.3]):
+        flow = networks.hotrg(networks.ising_tensor(coupling, ndim=3), 4, 30)
+        np.testing.assert_allclose(flow.log_partition[-1], exact.onsager_free_energy(0.3), rtol=1e-5)
+
+
+def test_single_precision_and_observation():
+    with jax.enable_x64(False):
+        flow = networks.btrg(networks.ising_tensor(CRITICAL), 8, 20, observe=lambda tensor: tensor.num_sites)
+        assert flow.log_partition.dtype == jnp.float32
+        np.testing.assert_allclose(flow.log_partition[-1], exact.onsager_free_energy(CRITICAL), rtol=3e-5)
+        np.testing.assert_array_equal(flow.observed, 2.0 ** np.arange(1, 21))
+
+
+def test_what_is_refused():
+    tensor = networks.ising_tensor(0.4)
+    with pytest.raises(ValueError, match=r"tensor.num_sites: expected how many spins"):
+        networks.trg(networks.Tensor(tensor.entries), 4, 2)
+    with pytest.raises(ValueError, match="tensor: expected a Tensor"):
+        networks.btrg(tensor.entries, 4, 2)
+    with pytest.raises(ValueError, match=r"chi: expected a step with legs of 300 within .* bytes, got"):
+        networks.trg(tensor, 300, 2)
+    with pytest.raises(ValueError, match="chi: expected a step with legs of 16"):
+        networks.hotrg(networks.ising_tensor(0.4, ndim=3), 16, 2)
+    with pytest.raises(ValueError, match="expected 4 legs"):
+        networks.trg(networks.ising_tensor(0.4, ndim=3), 4, 2)
+    with pytest.raises(ValueError, match="opposite legs"):
+        networks.trg(networks.Tensor(jnp.ones((2, 2, 3, 2)), num_sites=1), 4, 2)
