@@ -1,6 +1,7 @@
-"""Tensor renormalisation of the critical Ising model: errors, seconds beside plain NumPy, growth with χ, derivatives."""
+"""Tensor renormalisation of the Ising model: errors, seconds beside plain NumPy, growth with χ, derivatives."""
 
 import functools
+import itertools
 import math
 import resource
 import time
@@ -65,14 +66,13 @@ def beside_numpy(chi: int, repeats: int) -> list[Record]:
 def growth(sizes: tuple[int, ...], repeats: int) -> list[Record]:
     """Exponents of the seconds of TRG between the sizes and their largest."""
     seconds = medians({str(chi): compiled(networks.trg, chi) for chi in sizes}, repeats=repeats)
-    pairs = zip(sizes, sizes[1:], strict=False)
     return [
         record(
             f"trg_growth_chi{low}_to_{high}",
             math.log(seconds[str(high)] / seconds[str(low)]) / math.log(high / low),
             f"exponent; {seconds[str(high)]:.3g} s",
         )
-        for low, high in pairs
+        for low, high in itertools.pairwise(sizes)
     ]
 
 
@@ -88,7 +88,9 @@ def derivatives(chi: int, repeats: int) -> list[Record]:
 
     programs = {"value": jax.jit(value), "first": jax.jit(first), "second": jax.jit(second)}
     coupling = jnp.float64(OFF_CRITICAL)
-    calls = {name: functools.partial(lambda fn: jax.block_until_ready(fn(coupling)), fn) for name, fn in programs.items()}
+    calls = {
+        name: functools.partial(lambda fn: jax.block_until_ready(fn(coupling)), fn) for name, fn in programs.items()
+    }
     seconds = medians(calls, repeats=repeats)
     energy, curvature = -programs["first"](coupling)[1], programs["second"](coupling)[1][1]
     heat = coupling**2 * curvature

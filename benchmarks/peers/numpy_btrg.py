@@ -29,9 +29,9 @@ def ising_log_partition(coupling: float, chi: int, num_steps: int, *, power: flo
         scaled = [half.reshape(shape[0], shape[1], -1) * np.sqrt(np.outer(*weights))[:, :, None] for half in halves]
         lower_right, upper_left, left_down, right_up = scaled  # by the two legs that they keep, of one tensor each
         upper = np.tensordot(upper_left, left_down, (0, 0)).transpose(0, 2, 1, 3)
-        lower = np.tensordot(lower_right, right_up, (0, 0)).transpose(0, 2, 1, 3)
+        lower = np.tensordot(lower_right, right_up, (0, 0)).transpose(2, 0, 1, 3)
         size = upper.shape[0] * upper.shape[1]
-        joined = upper.reshape(size, -1).T @ lower.transpose(0, 1, 2, 3).reshape(size, -1)
+        joined = upper.reshape(size, -1).T @ lower.reshape(size, -1)
         tensor = joined.reshape(*upper.shape[2:], *lower.shape[2:])
         weights = weights_next
     trace = np.einsum("abab,a,b->", tensor, *weights)

@@ -7,8 +7,9 @@ values become a matrix C, diagonal where it is evaluated and not in its derivati
 .. math:: dC = U^T\, dM\, V, \qquad
     dU\, C - M_c\, dV = (1 - U U^T)\, dM\, V, \qquad dV\, C^T - M_c^T\, dU = (1 - V V^T)\, dM^T U
 
-with :math:`M_c = M - U C V^T` what is cut. No difference of two kept values is divided by, only the gap at the cut. Powers
-of C are taken with it, :math:`R^{2p} = C C^T`, whose derivative solves a Sylvester equation in which nothing cancels.
+with :math:`M_c = M - U C V^T` what is cut. No difference of two kept values is divided by, only the gap at the cut.
+Powers of C are taken with it, :math:`R^{2p} = C C^T`, whose derivative solves a Sylvester equation in which nothing
+cancels.
 """
 
 import functools
@@ -93,7 +94,7 @@ def _truncated(matrix: Array, rank: int) -> tuple[Array, ...]:
 def _truncated_jvp(rank: int, primals: tuple, tangents: tuple) -> tuple:
     (matrix,), (change,) = primals, tangents
     out = _truncated(matrix, rank)
-    left, core, right = out[:3]
+    left, _, right = out[:3]
     of_right, of_left = _dot(change, right), _dot(change.T, left)
     core_change = _dot(left.T, of_right)
     sides = of_right - _dot(left, core_change), of_left - _dot(right, core_change.T)

@@ -24,7 +24,7 @@ class Flow(NamedTuple):
         observed: what ``observe`` gave after each step, leaves ``[num_steps, ...]``; None without.
     """
 
-    tensor: Tensor
+    tensor: Any
     log_partition: Array
     truncation: Array
     observed: PyTree
@@ -67,4 +67,3 @@ def stacked(first: list[PyTree], rest: PyTree) -> PyTree:
     if not first:
         return rest
     return jax.tree.map(lambda *parts: jnp.concatenate([*(part[None] for part in parts[:-1]), parts[-1]]), *first, rest)
-

@@ -1,4 +1,4 @@
-r"""Renormalisation by joining neighbours along one direction and truncating the legs across it, in two and three dimensions.
+r"""Renormalisation by joining neighbours along one direction and truncating the legs across it, in 2D and 3D.
 
 Two tensors T and T' joined along the last direction have doubled legs across it; the isometries U that keep the most of
 them are the leading eigenvectors of :math:`M M^T`, with M the pair as a matrix from one doubled leg to everything else,
@@ -111,8 +111,8 @@ def hotrg(tensor: Tensor, chi: int, num_steps: int, *, observe: Any = None) -> F
         observe: ``values = observe(tensor)`` of every tensor after a step, any tree of arrays.
 
     Returns:
-        The last tensor, ln Z per site, what was cut, and what was observed. All are differentiable, in both modes and to
-        any order, in what the tensor is a function of.
+        The last tensor, ln Z per site, what was cut, and what was observed. All are differentiable, in both modes and
+        to any order, in what the tensor is a function of.
 
     Raises:
         ValueError: no Tensor with its number of sites and four or six legs, opposite ones alike; counts that are no
@@ -120,7 +120,7 @@ def hotrg(tensor: Tensor, chi: int, num_steps: int, *, observe: Any = None) -> F
 
     Example:
         >>> from jaxrg import exact
-        >>> from jaxrg.rg.tensor import ising_tensor
+        >>> from jaxrg.rg.tensor.initial import ising_tensor
         >>> flow = hotrg(ising_tensor(0.4), 4, 20)
         >>> round(float(flow.log_partition[-1]), 3), round(float(exact.onsager_free_energy(0.4)), 3)
         (0.879, 0.879)

@@ -1,7 +1,7 @@
 r"""Networks of one tensor: the partition function of an infinite lattice, read as a trace over its bonds.
 
-The axes of a tensor come in pairs, one for each direction of the lattice: first the d legs that point backwards, then, in
-the same order, the d that point forwards. On the square lattice that is ``[left, up, right, down]``, on the cubic one
+The axes of a tensor come in pairs, one for each direction of the lattice: first the d legs that point backwards, then,
+in the same order, the d that point forwards. On the square lattice that is ``[left, up, right, down]``, on the cubic one
 ``[left, up, front, right, down, back]``. A forward leg contracts with the next tensor's backward leg.
 """
 
@@ -19,8 +19,8 @@ class Tensor(NamedTuple):
     r"""The tensor of which a network is made, and how many spins each one stands for.
 
     Without its number of sites a tensor has no free energy per site, and the number cannot be read off its entries: the
-    same square lattice is one tensor a spin, one for two spins, or one for two bonds. Every function of this room refuses
-    a tensor that does not say.
+    same square lattice is one tensor a spin, one for two spins, or one for two bonds. Every function of this room
+    refuses a tensor that does not say.
 
     Attributes:
         entries: ``[left, up, right, down]``, or the six legs of a cubic lattice; right contracts with the next tensor's
@@ -30,8 +30,8 @@ class Tensor(NamedTuple):
     """
 
     entries: Array
-    log_factor: Array | float = 0.0
-    num_sites: Array | float | None = None
+    log_factor: Any = 0.0
+    num_sites: Any = None
 
 
 def as_tensor(name: str, value: Any) -> Tensor:

@@ -35,14 +35,14 @@ def transfer_spectrum(tensor: Tensor, num_levels: int) -> Spectrum:
     .. math:: \lambda_i\, e^{i\pi s_i}: \quad x_i = \frac{2}{2\pi} \ln\frac{\lambda_0}{\lambda_i}, \qquad
         \frac{\pi c}{4} = 2\ln\lambda_0^{(1)} - \ln\lambda_0^{(2)}
 
-    A ring of n critical tensors, each as wide as it is high, has :math:`\ln\lambda_i = n f + \frac{2\pi}{n}(c/12 - x_i)`.
+    A ring of n critical tensors, as wide as they are high, has :math:`\ln\lambda_i = n f + \frac{2\pi}{n}(c/12 - x_i)`.
     The unknown f drops out between the rings of one and of two, so that neither the factor nor the gauge of the tensor
     matters. The shift by one tensor turns the spin into a phase. Levels lie where they should on a plateau of steps
     only: see `plateau`.
 
     Args:
-        tensor: of a square network, after steps that leave it as wide as it is high: every step of `trg` and `btrg` (the
-            lattice turned by 45 degrees, left and right exchanged with up and down), every second one of `hotrg`.
+        tensor: of a square network, after steps that leave it as wide as it is high: every step of `trg` and `btrg`,
+            every second one of `hotrg`.
         num_levels: eigenvalues returned, at most χ².
 
     Returns:
@@ -101,7 +101,7 @@ class Plateau(NamedTuple):
 def plateau(values: ArrayLike, *, width: int = 4) -> Plateau:
     """The window of ``width`` steps in which a quantity changes least, relative to its mean; never just the last step.
 
-    Every flow of finite χ leaves criticality in the end, and its first steps carry the lattice: the window lies between.
+    Every flow of finite χ leaves criticality in the end, and its first steps carry the lattice: the window is between.
     Of windows that change alike the first is taken.
 
     Args:

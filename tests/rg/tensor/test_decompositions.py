@@ -27,7 +27,10 @@ def path(size, num_values):
 CASES = [  # size, values that are not zero, rank, weights; 64 goes by subspace iteration, 12 in full
     (64, 64, 6, True),
     (12, 3, 5, True),
-    *(pytest.param(*case, marks=pytest.mark.slow) for case in [(64, 64, 6, False), (64, 5, 6, True), (12, 12, 4, False)]),
+    *(
+        pytest.param(*case, marks=pytest.mark.slow)
+        for case in [(64, 64, 6, False), (64, 5, 6, True), (12, 12, 4, False)]
+    ),
 ]
 
 
