@@ -51,6 +51,7 @@ FIGURES = INTERACTION_FIGURES | {
         [0, 1, 10], RUN, RUN, spindle=[1.0] * 4
     ),
     "temperature_scan": lambda: scan(rows()),
+    "flow_diagram": lambda: plot.flow_diagram([[0.2, 0.1]], [[0.1, 0.05]], names=("K", "L")),
     "block_ladder": lambda: plot.block_ladder([np.ones((4, 4)), np.ones((2, 2))]),
     "couplings_by_level": lambda: plot.couplings_by_level(levels()),
     "coupling_flow": lambda: flow({"_critical $": levels(), "hot": levels(count=3)}),
