@@ -114,6 +114,4 @@ def main(smoke: bool = False, out: str = "out/tensor_rg_dimensions") -> None:
 
 # %%
 if __name__ == "__main__":
-    run_main(
-        main, "Scaling dimensions and central charges of Ising and Potts by three schemes of tensor renormalisation."
-    )
+    run_main(main, "Scaling dimensions and central charges along flows of tensors.")

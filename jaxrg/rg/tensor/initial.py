@@ -2,8 +2,8 @@ r"""Tensors of lattice models: one for each spin, its bonds split evenly between
 
 A bond weight :math:`B_{ss'}` is a product of two factors, :math:`B = F\, \mathrm{sign}\, F^T`, and a spin with the
 factors of all its bonds is a tensor, :math:`T_{l u r d} = \sum_s w_s F_{sl} F_{su} F_{sr} F_{sd}`. With eigenvectors
-for F every leg has the symmetries of the spins: where the model is even in them, an entry vanishes unless its number of odd legs is
-even. Where an eigenvalue is negative the sign sits on the legs that point backwards.
+for F every leg has the symmetries of the spins: where the model is even in them, an entry vanishes unless its number of
+odd legs is even. Where an eigenvalue is negative the sign sits on the legs that point backwards.
 """
 
 import functools

@@ -1,8 +1,8 @@
 r"""Networks of one tensor: the partition function of an infinite lattice, read as a trace over its bonds.
 
 The axes of a tensor come in pairs, one for each direction of the lattice: first the d legs that point backwards, then,
-in the same order, the d that point forwards. On the square lattice that is ``[left, up, right, down]``, on the cubic one
-``[left, up, front, right, down, back]``. A forward leg contracts with the next tensor's backward leg.
+in the same order, the d that point forwards. On the square lattice that is ``[left, up, right, down]``, on the cubic
+one ``[left, up, front, right, down, back]``. A forward leg contracts with the next tensor's backward leg.
 """
 
 from typing import Any, NamedTuple

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -98,18 +99,18 @@ class Plateau(NamedTuple):
     start: Array
 
 
-def plateau(values: ArrayLike, *, width: int = 4) -> Plateau:
+def plateau(values: ArrayLike | Sequence[float], *, width: int = 4) -> Plateau:
     """The window of ``width`` steps in which a quantity changes least, relative to its mean; never just the last step.
 
     Every flow of finite χ leaves criticality in the end, and its first steps carry the lattice: the window is between.
     Of windows that change alike the first is taken.
 
     Args:
-        values: ``[num_steps]`` of one quantity; windows with a value that is not finite or a mean of 0 are none.
+        values: ``[num_steps]`` of one quantity; windows with an infinite value or a mean of 0 are none.
         width: steps of the window.
 
     Returns:
-        Mean, drift and first step; nan and -1 where there is no window.
+        Mean, drift and first step; nan and -1 where there is no window, or a value is nan.
 
     Raises:
         ValueError: values that are no ``[num_steps]``, or fewer steps than a window has.
@@ -132,7 +133,7 @@ def _plateau(values: Array, width: int) -> Plateau:
     is_window = jnp.isfinite(spread) & (means != 0)
     change = jnp.where(is_window, spread / jnp.where(is_window, jnp.abs(means), 1), jnp.inf)
     start = jnp.argmin(change)
-    found = is_window[start]
+    found = is_window[start] & ~jnp.any(jnp.isnan(values))
     return Plateau(
         jnp.where(found, means[start], jnp.nan), jnp.where(found, spread[start], jnp.nan), jnp.where(found, start, -1)
     )

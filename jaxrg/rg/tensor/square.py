@@ -113,7 +113,7 @@ def trg(tensor: Tensor, chi: int, num_steps: int, *, observe: Any = None) -> Flo
 
     Returns:
         The last tensor, ln Z per site, what was cut, and what was observed. All are differentiable, in both modes and
-        to any order, in what the tensor is a function of: energy and specific heat are derivatives of ``log_partition``.
+        to any order, in what the tensor is a function of: energy and specific heat follow from ``log_partition``.
 
     Raises:
         ValueError: no Tensor with its number of sites and four legs, opposite ones alike; counts that are no such

@@ -47,7 +47,8 @@ def test_plateau():
     values = [np.inf, 0.3, 0.126, 0.125, 0.126, 0.2, 0.0, 0.0, 0.0]
     found = networks.plateau(values, width=3)
     np.testing.assert_allclose([found.value, found.drift, found.start], [0.377 / 3, 0.001, 2])
-    assert int(networks.plateau([np.nan, 0.0, 0.0, np.inf], width=2).start) == -1
+    assert int(networks.plateau([0.0, 0.0, np.inf], width=2).start) == -1
+    assert np.isnan(networks.plateau([1.0, 1.0, np.nan], width=2).value)
     with pytest.raises(ValueError, match="at least 4 steps"):
         networks.plateau([1.0])
 
