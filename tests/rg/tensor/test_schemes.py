@@ -137,7 +137,7 @@ def test_potts_of_two_states_is_ising():
 
 def test_two_spins_of_a_cubic_lattice():
     """A step joins along the last axis; bonds along the others close on a spin itself."""
-    flow = networks.hotrg(networks.ising_tensor([0.3, 0.4, 0.2], ndim=3), 4, 1)
+    flow = networks.hotrg(networks.ising_tensor(np.array([0.3, 0.4, 0.2]), ndim=3), 4, 1)
     expected = 2 * (0.3 + 0.4) + np.log(4 * np.cosh(2 * 0.2))
     np.testing.assert_allclose(2 * flow.log_partition[-1], expected, rtol=1e-13)
 
@@ -165,7 +165,7 @@ def test_what_is_refused():
     with pytest.raises(ValueError, match=r"tensor.num_sites: expected how many spins"):
         networks.trg(networks.Tensor(tensor.entries), 4, 2)
     with pytest.raises(ValueError, match="tensor: expected a Tensor"):
-        networks.btrg(tensor.entries, 4, 2)
+        networks.btrg(tensor.entries, 4, 2)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"chi: expected a step with legs of 300 within .* bytes"):
         networks.trg(tensor, 300, 2)
     with pytest.raises(ValueError, match="chi: expected a step with legs of 16"):
