@@ -1,9 +1,9 @@
-"""Renormalisation: Monte Carlo, beside published eigenvalues and plain NumPy."""
+"""Renormalisation: Monte Carlo and tensor networks, beside published figures, exact ones and plain NumPy."""
 
 import importlib
 from typing import Any
 
-PARTS = ("monte_carlo",)
+PARTS = ("monte_carlo", "tensor")
 
 Record = dict[str, Any]
 

@@ -1,6 +1,6 @@
 """Renormalisation: block spins, couplings in one operator basis, and the exact map to Boltzmann machines."""
 
-from jaxrg.rg import monte_carlo, real_space
+from jaxrg.rg import monte_carlo, real_space, tensor
 from jaxrg.rg.blocking import block_means, decimate, kadanoff, majority
 from jaxrg.rg.couplings import (
     MeasuredCouplings,
@@ -62,4 +62,5 @@ __all__ = [
     "pseudo_likelihood_couplings",
     "real_space",
     "scaling",
+    "tensor",
 ]

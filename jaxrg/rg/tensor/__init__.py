@@ -1,6 +1,25 @@
-"""Tensor renormalisation: lattice models as networks of one tensor, coarse-grained until one tensor is the lattice.
+"""Tensor renormalisation: lattice models as networks of one tensor, coarse-grained until one tensor is the lattice."""
 
-Under construction: nothing here is public yet.
-"""
+from jaxrg.rg.tensor.flow import Flow
+from jaxrg.rg.tensor.higher_order import hotrg
+from jaxrg.rg.tensor.initial import ising_tensor, phi4_tensor, potts_tensor, spin_tensor
+from jaxrg.rg.tensor.network import Tensor, free_energy
+from jaxrg.rg.tensor.spectrum import Plateau, Spectrum, plateau, transfer_spectrum
+from jaxrg.rg.tensor.square import btrg, trg
 
-__all__: list[str] = []
+__all__ = [
+    "Flow",
+    "Plateau",
+    "Spectrum",
+    "Tensor",
+    "btrg",
+    "free_energy",
+    "hotrg",
+    "ising_tensor",
+    "phi4_tensor",
+    "plateau",
+    "potts_tensor",
+    "spin_tensor",
+    "transfer_spectrum",
+    "trg",
+]

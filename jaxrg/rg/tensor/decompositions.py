@@ -8,8 +8,8 @@ values become a matrix C, diagonal where it is evaluated and not in its derivati
     dU\, C - M_c\, dV = (1 - U U^T)\, dM\, V, \qquad dV\, C^T - M_c^T\, dU = (1 - V V^T)\, dM^T U
 
 with :math:`M_c = M - U C V^T` what is cut. No difference of two kept values is divided by, only the gap at the cut.
-Powers
-of C are taken with it, :math:`R^{2p} = C C^T`, whose derivative solves a Sylvester equation in which nothing cancels.
+Powers of C are taken with it, :math:`R^{2p} = C C^T`, whose derivative solves a Sylvester equation in which nothing
+cancels.
 """
 
 import functools
@@ -32,9 +32,9 @@ class TruncatedSVD(NamedTuple):
     """The leading part U C V^T of a matrix.
 
     Attributes:
-        left: ``[n, rank]`` U, orthonormal.
+        left: ``[n, rank]`` U, orthonormal, zero where the value is.
         core: ``[rank, rank]`` C, diagonal, its derivative is not; falling values, 0 for those lost in rounding.
-        right: ``[m, rank]`` V, orthonormal.
+        right: ``[m, rank]`` V, as U.
     """
 
     left: Array
@@ -84,7 +84,9 @@ def _truncated(matrix: Array, rank: int) -> tuple[Array, ...]:
         left, values, right = _leading(matrix, num_columns, rank)
     lost = float(jnp.finfo(matrix.dtype).eps) * smaller * values[0]
     values = jnp.where(values > lost, values, 0)
-    kept = left[:, :rank], jnp.diag(values[:rank]), right[:, :rank]
+    # Vectors without a value are any basis of what is lost, into which the others turn: they are none of what is kept.
+    is_kept = (values[:rank] > 0).astype(matrix.dtype)[None, :]
+    kept = left[:, :rank] * is_kept, jnp.diag(values[:rank]), right[:, :rank] * is_kept
     return *kept, left[:, rank:], values[rank:], right[:, rank:]
 
 

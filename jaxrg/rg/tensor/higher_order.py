@@ -1,5 +1,4 @@
-r"""Renormalisation by joining neighbours along one direction and truncating the legs across it, in two and three
-dimensions.
+r"""Renormalisation by joining neighbours along one direction and truncating the legs across it, in 2D and 3D.
 
 Two tensors T and T' joined along the last direction have doubled legs across it; the isometries U that keep the most of
 them are the leading eigenvectors of :math:`M M^T`, with M the pair as a matrix from one doubled leg to everything else,
@@ -113,8 +112,7 @@ def hotrg(tensor: Tensor, chi: int, num_steps: int, *, observe: Any = None) -> F
 
     Returns:
         The last tensor, ln Z per site, what was cut, and what was observed. All are differentiable, in both modes and
-        to
-        any order, in what the tensor is a function of.
+        to any order, in what the tensor is a function of.
 
     Raises:
         ValueError: no Tensor with its number of sites and four or six legs, opposite ones alike; counts that are no

@@ -1,11 +1,9 @@
 r"""Tensors of lattice models: one for each spin, its bonds split evenly between both ends.
 
 A bond weight :math:`B_{ss'}` is a product of two factors, :math:`B = F\, \mathrm{sign}\, F^T`, and a spin with the
-factors
-of all its bonds is a tensor, :math:`T_{l u r d} = \sum_s w_s F_{sl} F_{su} F_{sr} F_{sd}`. With eigenvectors for F
-every
-leg has the symmetries of the spins: where the model is even in them, an entry vanishes unless its number of odd legs is
-even. Where an eigenvalue is negative the sign sits on the legs that point backwards.
+factors of all its bonds is a tensor, :math:`T_{l u r d} = \sum_s w_s F_{sl} F_{su} F_{sr} F_{sd}`. With eigenvectors
+for F every leg has the symmetries of the spins: where the model is even in them, an entry vanishes unless its number of
+odd legs is even. Where an eigenvalue is negative the sign sits on the legs that point backwards.
 """
 
 import functools
@@ -102,8 +100,7 @@ def spin_tensor(bond_weights: ArrayLike, site_weights: ArrayLike, *, num_legs: i
 
     .. math:: Z = \sum_{\{s\}} \prod_x w_{s_x} \prod_{\langle xy\rangle} B_{s_x s_y}
 
-    The bond is split by its eigenvectors, the largest eigenvalues first; `potts_tensor` and `phi4_tensor` are made of
-    it,
+    The bond is split by its eigenvectors, the largest eigenvalues first; `potts_tensor` and `phi4_tensor` are made so,
     as are clock models, Blume-Capel spins and fields on nodes of a quadrature.
 
     Args:
@@ -193,8 +190,7 @@ def _phi4(couplings: tuple[Array, ...], num_legs: int, num_nodes: int) -> Tensor
 
 
 def phi4_tensor(model: Phi4, num_legs: int, *, num_nodes: int = 64) -> Tensor:
-    r"""A real field on an infinite square lattice: the φ at a site on nodes of a quadrature, its bonds on few
-    eigenvectors.
+    r"""A real field on an infinite square lattice: sites on nodes of a quadrature, bonds on few eigenvectors.
 
     .. math:: T_{l u r d} = \int d\phi\, F_l(\phi) F_u(\phi) F_r(\phi) F_d(\phi), \qquad
         \sum_a F_a(\phi) F_a(\phi') = e^{-k(\phi - \phi')^2 - [V(\phi) + V(\phi')]/4}

@@ -1,9 +1,8 @@
 r"""Networks of one tensor: the partition function of an infinite lattice, read as a trace over its bonds.
 
 The axes of a tensor come in pairs, one for each direction of the lattice: first the d legs that point backwards, then,
-in
-the same order, the d that point forwards. On the square lattice that is ``[left, up, right, down]``, on the cubic one
-``[left, up, front, right, down, back]``. A forward leg contracts with the next tensor's backward leg.
+in the same order, the d that point forwards. On the square lattice that is ``[left, up, right, down]``, on the cubic
+one ``[left, up, front, right, down, back]``. A forward leg contracts with the next tensor's backward leg.
 """
 
 from typing import Any, NamedTuple
@@ -21,8 +20,7 @@ class Tensor(NamedTuple):
 
     Without its number of sites a tensor has no free energy per site, and the number cannot be read off its entries: the
     same square lattice is one tensor a spin, one for two spins, or one for two bonds. Every function of this room
-    refuses
-    a tensor that does not say.
+    refuses a tensor that does not say.
 
     Attributes:
         entries: ``[left, up, right, down]``, or the six legs of a cubic lattice; right contracts with the next tensor's

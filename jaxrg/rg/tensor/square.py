@@ -1,9 +1,8 @@
 r"""Renormalisation of a square network by cutting every tensor in two and joining four halves.
 
 Tensors of one sublattice are cut between (left, up) and (right, down), those of the other between (left, down) and
-(right, up); the four halves around every second plaquette are a new tensor, on a lattice of half as many tensors
-turned by
-45 degrees. Its legs point to the corners: left to the upper left, up to the upper right, and so on.
+(right, up); the four halves around every second plaquette are a new tensor, on a lattice of half as many tensors turned
+by 45 degrees. Its legs point to the corners: left to the upper left, up to the upper right, and so on.
 """
 
 import functools
@@ -98,14 +97,12 @@ def _words(ndim: int, size: int) -> int:
 def trg(tensor: Tensor, chi: int, num_steps: int, *, observe: Any = None) -> Flow:
     r"""Levin and Nave's tensor renormalisation of a square network.
 
-    .. math:: T_{(lu)(rd)} \approx \sum_a L_{(lu) a} R_{(rd) a}, \qquad T_{(ld)(ru)} \approx \sum_b L'_{(ld) b}
-    R'_{(ru) b},
-        \qquad T'_{abcd} = \sum R_{xya} L'_{xzb} L_{wzc} R'_{wyd}
+    .. math:: T_{(lu)(rd)} \approx \sum_a L_{(lu) a} R_{(rd) a}, \qquad
+        T_{(ld)(ru)} \approx \sum_b L'_{(ld) b} R'_{(ru) b}, \qquad T'_{abcd} = \sum R_{xya} L'_{xzb} L_{wzc} R'_{wyd}
 
     with the roots of the singular values in both halves. A step halves the number of tensors and turns the lattice by
-    45
-    degrees. The singular vectors kept are found by subspace iteration, so that a step costs χ^5, but for one product of
-    matrices, χ^6. Derivatives are exact also where singular values meet; where a multiplet is cut, its share is left
+    45 degrees. The singular vectors kept are found by subspace iteration, so that a step costs χ^5, but for one product
+    of matrices, χ^6. Derivatives are exact also where singular values meet; where a multiplet is cut, its share is left
     out.
 
     Args:
@@ -116,8 +113,7 @@ def trg(tensor: Tensor, chi: int, num_steps: int, *, observe: Any = None) -> Flo
 
     Returns:
         The last tensor, ln Z per site, what was cut, and what was observed. All are differentiable, in both modes and
-        to
-        any order, in what the tensor is a function of: energy and specific heat are derivatives of ``log_partition``.
+        to any order, in what the tensor is a function of: energy and specific heat follow from ``log_partition``.
 
     Raises:
         ValueError: no Tensor with its number of sites and four legs, opposite ones alike; counts that are no such

@@ -1,0 +1,145 @@
+"""Tensor renormalisation of the Ising model: errors, seconds beside plain NumPy, growth with χ, derivatives."""
+
+import functools
+import itertools
+import math
+import resource
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks.peers import numpy_btrg
+from benchmarks.timing import medians, record
+from jaxrg import exact
+from jaxrg.rg import tensor as networks
+
+Record = dict[str, Any]
+NUM_STEPS = 30  # a torus of 2^30 spins
+OFF_CRITICAL = 0.42
+CUBIC_TEMPERATURE = 4.5115
+CUBIC_SERIES = -3.50835825  # free energy per spin at that temperature
+
+
+def log_partition(scheme: Any, chi: int, coupling: Any) -> jax.Array:
+    return scheme(networks.ising_tensor(coupling), chi, NUM_STEPS).log_partition[-1]
+
+
+def compiled(scheme: Any, chi: int) -> Any:
+    """Waits for the number, as a user does."""
+    fn = jax.jit(functools.partial(log_partition, scheme, chi))
+    return lambda coupling=exact.critical_coupling: float(fn(jnp.float64(coupling)))
+
+
+def relative_error(scheme: Any, chi: int) -> float:
+    truth = float(exact.onsager_free_energy(jnp.float64(exact.critical_coupling)))
+    return abs(compiled(scheme, chi)() / truth - 1)
+
+
+def errors(sizes: dict[str, tuple[int, ...]]) -> list[Record]:
+    schemes = {"trg": networks.trg, "btrg": networks.btrg, "hotrg": networks.hotrg}
+    return [
+        record(f"{name}_chi{chi}_relative_error", relative_error(schemes[name], chi), "of ln z at Kc")
+        for name, values in sizes.items()
+        for chi in values
+    ]
+
+
+def beside_numpy(chi: int, repeats: int) -> list[Record]:
+    own, peer = compiled(networks.btrg, chi), lambda: numpy_btrg.ising_log_partition(kc, chi, NUM_STEPS)
+    kc = exact.critical_coupling
+    assert abs(own() - peer()) < 1e-9
+    seconds = medians({"own": own, "peer": peer}, repeats=repeats)
+    return [
+        record(
+            f"btrg_chi{chi}_vs_numpy",
+            seconds["own"],
+            "s",
+            peer="plain NumPy",
+            peer_value=seconds["peer"],
+            ratio=seconds["peer"] / seconds["own"],
+        )
+    ]
+
+
+def growth(sizes: tuple[int, ...], repeats: int) -> list[Record]:
+    """Exponents of the seconds of TRG between the sizes and their largest."""
+    seconds = medians({str(chi): compiled(networks.trg, chi) for chi in sizes}, repeats=repeats)
+    return [
+        record(
+            f"trg_growth_chi{low}_to_{high}",
+            math.log(seconds[str(high)] / seconds[str(low)]) / math.log(high / low),
+            f"exponent; {seconds[str(high)]:.3g} s",
+        )
+        for low, high in itertools.pairwise(sizes)
+    ]
+
+
+def derivatives(chi: int, repeats: int) -> list[Record]:
+    """Energy and specific heat off the critical point by forward derivatives, and their cost in free energies."""
+    value = functools.partial(log_partition, networks.btrg, chi)
+
+    def first(coupling: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return jax.jvp(value, (coupling,), (jnp.ones_like(coupling),))
+
+    def second(coupling: jax.Array) -> Any:
+        return jax.jvp(first, (coupling,), (jnp.ones_like(coupling),))
+
+    programs = {"value": jax.jit(value), "first": jax.jit(first), "second": jax.jit(second)}
+    coupling = jnp.float64(OFF_CRITICAL)
+    calls = {
+        name: functools.partial(lambda fn: jax.block_until_ready(fn(coupling)), fn) for name, fn in programs.items()
+    }
+    seconds = medians(calls, repeats=repeats)
+    energy, curvature = -programs["first"](coupling)[1], programs["second"](coupling)[1][1]
+    heat = coupling**2 * curvature
+    found = [
+        ("energy", float(energy / exact.onsager_energy(coupling) - 1), "first"),
+        ("specific_heat", float(heat / exact.onsager_specific_heat(coupling) - 1), "second"),
+    ]
+    return [
+        made
+        for name, error, order in found
+        for made in (
+            record(f"btrg_chi{chi}_{name}_relative_error", abs(error), f"at K = {OFF_CRITICAL}"),
+            record(f"btrg_chi{chi}_{name}_cost", seconds[order] / seconds["value"], "free energies"),
+        )
+    ]
+
+
+def cubic(chi: int) -> list[Record]:
+    """HOTRG in three dimensions, with the seconds of a warm run and the most memory the process has held."""
+    flow = functools.partial(networks.hotrg, chi=chi, num_steps=NUM_STEPS)
+    tensor = networks.ising_tensor(jnp.float64(1 / CUBIC_TEMPERATURE), ndim=3)
+    jax.block_until_ready(flow(tensor))
+    start = time.perf_counter()
+    found = -CUBIC_TEMPERATURE * float(flow(tensor).log_partition[-1])
+    seconds = time.perf_counter() - start
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return [
+        record(f"hotrg_3d_chi{chi}_relative_error", abs(found / CUBIC_SERIES - 1), f"of f = {found:.6f}"),
+        record(f"hotrg_3d_chi{chi}_seconds", seconds, "s"),
+        record(f"hotrg_3d_chi{chi}_memory", memory, "GiB, the process"),
+    ]
+
+
+def run(*, quick: bool) -> list[Record]:
+    """All in float64, warm; the quick one has smaller legs."""
+    with jax.enable_x64(True):
+        if quick:
+            return [
+                *errors({"trg": (8,), "btrg": (8,), "hotrg": (8,)}),
+                *beside_numpy(8, 3),
+                *growth((4, 8), 3),
+                *derivatives(6, 3),
+                *cubic(4),
+            ]
+        return [
+            *errors({"trg": (8, 16, 24), "btrg": (8, 16, 24), "hotrg": (8, 12)}),
+            *beside_numpy(16, 5),
+            *beside_numpy(24, 3),
+            *growth((8, 16, 24, 32, 48), 3),
+            *derivatives(24, 3),
+            *cubic(8),
+        ]

@@ -1,0 +1,117 @@
+# %% [markdown]
+# # Scaling dimensions along a flow of tensors
+# A coarse-grained tensor closed to a ring is a transfer matrix of the critical theory: its levels are the scaling
+# dimensions, their difference between two rings is the central charge. A truncated flow stays near criticality for
+# some steps only. What is reported is the plateau, the window of four steps that drifts least, with its drift for an
+# error; beside it stands the control, the last step, which is off.
+
+# %%
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from _study import HEADER, Claim, print_claims, run_main, save
+from matplotlib.figure import Figure
+
+from jaxrg import exact
+from jaxrg.rg import tensor as networks
+
+NUM_LEVELS = 10
+
+
+# %%
+class Scheme(NamedTuple):
+    """A flow, and every how many of its steps a tensor is as wide as it is high."""
+
+    flow: Any
+    stride: int = 1
+
+
+SCHEMES = {"TRG": Scheme(networks.trg), "BTRG": Scheme(networks.btrg), "HOTRG": Scheme(networks.hotrg, 2)}
+
+
+class Theory(NamedTuple):
+    """A critical model: its tensor, the exact dimensions of its lowest levels and its central charge."""
+
+    tensor: Any
+    dimensions: list[float]
+    central_charge: float
+    published: dict[int, str]  # of TRG, by level
+
+
+def theories() -> dict[str, Theory]:
+    ising = networks.ising_tensor(jnp.float64(exact.critical_coupling))
+    potts = networks.potts_tensor(3, jnp.log(1 + jnp.sqrt(jnp.float64(3))))
+    return {
+        "Ising": Theory(
+            ising, [1 / 8, 1, 9 / 8, 9 / 8, 2, 2, 2, 2], 0.5, {1: "0.124923 (TRG χ28)", 2: "1.00682 (TRG χ28)"}
+        ),
+        "Potts q=3": Theory(potts, [2 / 15, 2 / 15, 4 / 5, 17 / 15, 17 / 15, 17 / 15, 17 / 15, 4 / 3, 4 / 3], 0.8, {}),
+    }
+
+
+# %%
+def spectra(theory: Theory, scheme: Scheme, chi: int, num_steps: int) -> networks.Spectrum:
+    """Levels after each step that leaves a square, ``[steps, levels]``."""
+    observe = lambda each: networks.transfer_spectrum(each, NUM_LEVELS)  # noqa: E731
+    found = scheme.flow(theory.tensor, chi, num_steps, observe=observe).observed
+    return jax.tree.map(lambda values: np.asarray(values)[scheme.stride - 1 :: scheme.stride], found)
+
+
+def claims(model: str, theory: Theory, name: str, found: networks.Spectrum) -> list[Claim]:
+    rows = []
+    for level, truth in [(0, theory.central_charge), *enumerate(theory.dimensions, start=1)]:
+        values = found.dimensions[:, level] if level else found.central_charge
+        flat = networks.plateau(values)
+        what = f"x_{level}" if level else "c"
+        published = theory.published.get(level, "") if name == "TRG" else ""
+        measured = f"{float(flat.value):.5f} ± {float(flat.drift):.5f} ({float(flat.value) / truth - 1:+.2%})"
+        rows.append(Claim(f"{model}, {name}: {what} = {truth:.5f}", published, measured, f"last step {values[-1]:.5f}"))
+    return rows
+
+
+# %%
+def draw(found: dict[str, dict[str, networks.Spectrum]], known: dict[str, Theory]) -> Figure:
+    """Dimensions against the size of a tensor, a row for each model and a column for each scheme."""
+    figure = Figure(figsize=(3.6 * len(SCHEMES), 3.4 * len(found)), layout="constrained")
+    grid = figure.subplots(len(found), len(SCHEMES), sharex=True, sharey="row", squeeze=False)
+    for row, (model, by_scheme) in zip(grid, found.items(), strict=True):
+        for axes, (name, spectrum) in zip(row, by_scheme.items(), strict=True):
+            steps = SCHEMES[name].stride * np.arange(1, len(spectrum.dimensions) + 1)
+            for level in sorted(set(known[model].dimensions)):
+                axes.axhline(level, color="0.75", linewidth=0.8)
+            axes.plot(steps, spectrum.dimensions[:, 1:], color="tab:blue", linewidth=1, marker=".", markersize=4)
+            for level in range(1, len(known[model].dimensions) + 1):
+                flat = networks.plateau(spectrum.dimensions[:, level])
+                start = int(flat.start)
+                axes.plot(steps[start : start + 4], [float(flat.value)] * 4, color="tab:red", linewidth=3, alpha=0.6)
+            axes.set_ylim(-0.1, 2.4)
+            axes.set_title(f"{model}, {name}")
+        row[0].set_ylabel("scaling dimension")
+    for axes in grid[-1]:
+        axes.set_xlabel("$\\log_2$ of the spins of a tensor")
+    return figure
+
+
+# %%
+def main(smoke: bool = False, out: str = "out/tensor_rg_dimensions") -> None:
+    chi, num_steps = (6, 10) if smoke else (24, 20)
+    with jax.enable_x64(True):
+        known = theories()
+        found = {
+            model: {name: spectra(theory, scheme, chi, num_steps) for name, scheme in SCHEMES.items()}
+            for model, theory in known.items()
+        }
+        rows = [HEADER]
+        for model, by_scheme in found.items():
+            for name, spectrum in by_scheme.items():
+                rows += claims(model, known[model], name, spectrum)
+        print(f"χ = {chi}; grey: exact; red: the window of four steps that drifts least")
+        print_claims(rows)
+        save({"tensor_rg_dimensions": draw(found, known)}, out)
+
+
+# %%
+if __name__ == "__main__":
+    run_main(main, "Scaling dimensions and central charges along flows of tensors.")

@@ -1,0 +1,176 @@
+"""Schemes against finite tori, Onsager, duality, and their own finite differences."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrg import exact
+from jaxrg.rg import tensor as networks
+
+SCHEMES = {"trg": networks.trg, "btrg": networks.btrg, "hotrg": networks.hotrg}
+CRITICAL = exact.critical_coupling
+COUPLING = 0.42
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+def value(name, coupling):
+    """ln Z per site at χ = 8 of a torus of 2^30 spins."""
+    return SCHEMES[name](networks.ising_tensor(coupling), 8, 30).log_partition[-1]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def jet(name, coupling):
+    """ln Z per site with its first and second derivative, forward."""
+    first = lambda k: jax.jvp(functools.partial(value, name), (k,), (jnp.ones_like(k),))  # noqa: E731
+    (found, slope), (_, curvature) = jax.jvp(first, (coupling,), (jnp.ones_like(coupling),))
+    return jnp.stack([found, slope, curvature])
+
+
+compiled = jax.jit(value, static_argnums=0)
+
+
+def log_partition(name, coupling):
+    return compiled(name, jnp.float64(coupling))
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+@pytest.mark.parametrize(("coupling", "field"), [(0.3, 0.2), ([0.3, 0.5], 0.2), (-0.3, 0.1)])
+def test_torus_of_four_spins(name, coupling, field):
+    tensor = networks.ising_tensor(coupling, field=field)
+    flow = SCHEMES[name](tensor, 16 if name != "hotrg" else 4, 2)
+    expected = exact.strip_log_partition(coupling, (2, 2), field=field)
+    np.testing.assert_allclose(4 * flow.log_partition[-1], expected, rtol=1e-13)
+    assert float(flow.truncation.max()) < 1e-7
+    np.testing.assert_allclose(networks.free_energy(flow.tensor), flow.log_partition[-1], rtol=1e-13)
+    assert float(flow.tensor.num_sites) == 4
+
+
+def test_torus_of_sixteen_spins():
+    flow = networks.hotrg(networks.ising_tensor(COUPLING), 16, 4)
+    np.testing.assert_allclose(16 * flow.log_partition[-1], exact.torus_log_partition(COUPLING, (4, 4)), rtol=1e-13)
+
+
+@pytest.mark.parametrize(("name", "published"), [("trg", 6.91e-5), ("btrg", 1.06e-5), ("hotrg", 1.36e-5)])
+def test_error_of_the_free_energy_at_the_critical_point(name, published):
+    truth = exact.onsager_free_energy(jnp.float64(CRITICAL))
+    assert float(abs(log_partition(name, CRITICAL) / truth - 1)) == pytest.approx(published, rel=0.05)
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_duality(name):
+    dual = 0.5 * np.arcsinh(1 / np.sinh(2 * COUPLING))
+    values = [log_partition(name, k) - 0.5 * np.log(np.sinh(2 * k)) for k in (COUPLING, dual)]
+    assert abs(float(values[0] - values[1])) < 2e-4
+
+
+ONE_BY_DEFAULT = ["btrg", *(pytest.param(name, marks=pytest.mark.slow) for name in ("trg", "hotrg"))]
+
+
+@pytest.mark.parametrize("name", ONE_BY_DEFAULT)
+def test_first_and_second_derivative(name):
+    """Against finite differences of what is differentiated, and against Onsager as far as χ = 8 goes."""
+    step = 1e-4
+    before, found, after = (np.asarray(jet(name, jnp.float64(COUPLING + shift))) for shift in (-step, 0, step))
+    np.testing.assert_allclose(found[1:], (after - before)[:2] / (2 * step), rtol=1e-5)
+    exact_values = -exact.onsager_energy(COUPLING), exact.onsager_specific_heat(COUPLING) / COUPLING**2
+    np.testing.assert_allclose(found[1:], exact_values, rtol=2e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCHEMES)
+def test_reverse_mode(name):
+    backward = jax.jit(jax.grad(functools.partial(value, name)))(COUPLING)
+    np.testing.assert_allclose(backward, jet(name, jnp.float64(COUPLING))[1], rtol=1e-9)
+
+
+def test_two_states_have_the_exponent_of_the_closed_form():
+    """nu = 0.964, as fast as two states leave their critical point (Meurice, Phys. Rev. B 87, 064422 (2013))."""
+
+    @jax.jit
+    def leaving(coupling):
+        def entries(k):
+            return networks.hotrg(networks.ising_tensor(k), 2, 36, observe=lambda each: each.entries).observed
+
+        return jax.jvp(entries, (coupling,), (1.0,))
+
+    def ordered(history):  # 1 for one phase, 2 for two
+        matrix = np.trace(history[-1], axis1=0, axis2=2)
+        return np.trace(matrix) ** 2 / np.trace(matrix @ matrix) > 1.5
+
+    low, high = 0.3, 0.6
+    for _ in range(52):
+        middle = (low + high) / 2
+        history, change = (np.asarray(part) for part in leaving(middle))
+        low, high = (low, middle) if ordered(history) else (middle, high)
+    growth = np.linalg.norm(change.reshape(36, -1), axis=1)[1::2]
+    found = [float(np.log(2) / np.log(b / a)) for a, b in itertools.pairwise(growth)]
+    np.testing.assert_allclose(networks.plateau(np.asarray(found)).value, 0.964, atol=2e-3)
+
+
+def test_magnetization_by_the_derivative_in_a_field():
+    of_field = lambda h: networks.trg(networks.ising_tensor(0.5, field=h), 8, 20).log_partition[-1]  # noqa: E731
+    slope = jax.jit(lambda h: jax.jvp(of_field, (h,), (1.0,))[1])
+    # h M N, of 2^20 spins, is 0.01: both directions are as likely; and 100: the torus is aligned.
+    mixed, aligned = slope(1e-8), slope(1e-4)
+    assert float(mixed) < 0.1
+    np.testing.assert_allclose(aligned, exact.yang_magnetization(0.5), rtol=1e-3)
+
+
+def test_gauge_of_the_legs_does_not_matter():
+    tensor = networks.ising_tensor(COUPLING, field=0.1)
+    turn = jnp.asarray([[np.cos(0.7), np.sin(0.7)], [-np.sin(0.7), np.cos(0.7)]])
+    turned = jnp.einsum("abcd,ax,cz,by,dw->xyzw", tensor.entries, turn, turn, turn, turn)
+    for scheme in SCHEMES.values():
+        values = [scheme(tensor._replace(entries=each), 6, 10).log_partition for each in (tensor.entries, turned)]
+        np.testing.assert_allclose(*values, rtol=1e-10)
+
+
+def test_potts_of_two_states_is_ising():
+    flow = networks.trg(networks.potts_tensor(2, 2 * COUPLING), 8, 30)
+    np.testing.assert_allclose(flow.log_partition[-1] - 2 * COUPLING, log_partition("trg", COUPLING), rtol=1e-9)
+
+
+def test_two_spins_of_a_cubic_lattice():
+    """A step joins along the last axis; bonds along the others close on a spin itself."""
+    flow = networks.hotrg(networks.ising_tensor(np.array([0.3, 0.4, 0.2]), ndim=3), 4, 1)
+    expected = 2 * (0.3 + 0.4) + np.log(4 * np.cosh(2 * 0.2))
+    np.testing.assert_allclose(2 * flow.log_partition[-1], expected, rtol=1e-13)
+
+
+def test_cubic_lattice_at_high_temperature():
+    """ln 2 + Σ ln cosh K + Σ over pairs of axes tanh² tanh², up to the sixth power."""
+    couplings = np.array([0.1, 0.12, 0.07])
+    flow = networks.hotrg(networks.ising_tensor(couplings, ndim=3), 5, 24)
+    squares = np.tanh(couplings) ** 2
+    plaquettes = (squares.sum() ** 2 - (squares**2).sum()) / 2
+    expected = np.log(2) + np.log(np.cosh(couplings)).sum() + plaquettes
+    assert abs(float(flow.log_partition[-1]) - expected) < 0.1 * plaquettes
+
+
+def test_single_precision_and_observation():
+    with jax.enable_x64(False):
+        flow = networks.btrg(networks.ising_tensor(CRITICAL), 8, 20, observe=lambda tensor: tensor.num_sites)
+        assert flow.log_partition.dtype == jnp.float32
+        np.testing.assert_allclose(flow.log_partition[-1], exact.onsager_free_energy(CRITICAL), rtol=3e-5)
+        np.testing.assert_array_equal(flow.observed, 2.0 ** np.arange(1, 21))
+
+
+def test_what_is_refused():
+    tensor = networks.ising_tensor(0.4)
+    with pytest.raises(ValueError, match=r"tensor.num_sites: expected how many spins"):
+        networks.trg(networks.Tensor(tensor.entries), 4, 2)
+    with pytest.raises(ValueError, match="tensor: expected a Tensor"):
+        networks.btrg(tensor.entries, 4, 2)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"chi: expected a step with legs of 300 within .* bytes"):
+        networks.trg(tensor, 300, 2)
+    with pytest.raises(ValueError, match="chi: expected a step with legs of 16"):
+        networks.hotrg(networks.ising_tensor(0.4, ndim=3), 16, 2)
+    with pytest.raises(ValueError, match="expected 4 legs"):
+        networks.trg(networks.ising_tensor(0.4, ndim=3), 4, 2)
+    with pytest.raises(ValueError, match="opposite legs"):
+        networks.trg(networks.Tensor(jnp.ones((2, 2, 3, 2)), num_sites=1), 4, 2)
