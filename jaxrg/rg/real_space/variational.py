@@ -123,8 +123,13 @@ def _minimize(objective: Partial, start: Array) -> tuple[Array, Array, Array]:
         curvatures, directions = jnp.linalg.eigh(jax.jacfwd(jax.grad(objective))(parameters))
         size, largest = jnp.max(jnp.abs(gradient)), jnp.max(jnp.abs(curvatures))
         floor = jnp.maximum(small * jnp.maximum(largest, size), jnp.finfo(start.dtype).tiny)
-        step = -directions @ ((directions.T @ gradient) / jnp.maximum(jnp.abs(curvatures), floor))
-        length, reach = jnp.linalg.norm(step), 1 + jnp.linalg.norm(parameters)
+        slopes = directions.T @ gradient
+        reach = 1 + jnp.linalg.norm(parameters)
+        # Along directions that do not change f, rounding is no slope to follow.
+        rounding = 16 * eps * jnp.maximum(1, jnp.abs(value) / reach)
+        is_rounding = (jnp.abs(curvatures) <= floor) & (jnp.abs(slopes) <= rounding)
+        step = -directions @ (jnp.where(is_rounding, 0, slopes) / jnp.maximum(jnp.abs(curvatures), floor))
+        length = jnp.linalg.norm(step)
         is_flat = (size <= small * jnp.maximum(1, jnp.abs(value))) & (length <= small * reach)
         step = step * jnp.minimum(1, reach / jnp.maximum(length, reach))
         return _Point(parameters, value, size, step, is_flat & (curvatures[0] >= -small * largest))

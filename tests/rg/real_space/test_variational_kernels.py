@@ -101,6 +101,11 @@ def test_a_minimum_in_both_precisions(is_double):
         np.testing.assert_allclose(found.parameters["b"], -2, atol=1e-12 if is_double else 1e-3)
 
 
+def test_a_slope_of_rounding_along_a_flat_direction_is_none():
+    found = real_space.minimum(lambda x: 0.1 * (x[1] - 1) ** 2 + 3.5e-8 * x[0], jnp.float32([0.5, 0.2]))
+    np.testing.assert_allclose(found.parameters, [0.5, 1], atol=1e-3)
+
+
 def test_what_has_no_minimum_or_no_density_is_refused():
     with pytest.raises(FloatingPointError, match="objective: expected a minimum near the guess, got a gradient of"):
         real_space.minimum(lambda x: x, 0.3)
