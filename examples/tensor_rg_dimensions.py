@@ -3,7 +3,8 @@
 # A coarse-grained tensor closed to a ring is a transfer matrix of the critical theory: its levels are the scaling
 # dimensions, their difference between two rings is the central charge. A truncated flow stays near criticality for
 # some steps only. What is reported is the plateau, the window of four steps that drifts least, with its drift for an
-# error; beside it stands the control, the last step, which is off.
+# error; beside it stands the control, the last step, which is off. Optimised loops stay near criticality for longest
+# and have the descendants right, with a third of the legs.
 
 # %%
 from typing import Any, NamedTuple
@@ -22,13 +23,19 @@ NUM_LEVELS = 10
 
 # %%
 class Scheme(NamedTuple):
-    """A flow, and every how many of its steps a tensor is as wide as it is high."""
+    """A flow, the states a leg keeps, and every how many of its steps a tensor is as wide as it is high."""
 
     flow: Any
+    chi: int
     stride: int = 1
 
 
-SCHEMES = {"TRG": Scheme(networks.trg), "BTRG": Scheme(networks.btrg), "HOTRG": Scheme(networks.hotrg, 2)}
+SCHEMES = {
+    "TRG": Scheme(networks.trg, 24),
+    "BTRG": Scheme(networks.btrg, 24),
+    "HOTRG": Scheme(networks.hotrg, 24, 2),
+    "loops": Scheme(networks.loop_tnr, 12),
+}
 
 
 class Theory(NamedTuple):
@@ -52,10 +59,10 @@ def theories() -> dict[str, Theory]:
 
 
 # %%
-def spectra(theory: Theory, scheme: Scheme, chi: int, num_steps: int) -> networks.Spectrum:
+def spectra(theory: Theory, scheme: Scheme, num_steps: int) -> networks.Spectrum:
     """Levels after each step that leaves a square, ``[steps, levels]``."""
     observe = lambda each: networks.transfer_spectrum(each, NUM_LEVELS)  # noqa: E731
-    found = scheme.flow(theory.tensor, chi, num_steps, observe=observe).observed
+    found = scheme.flow(theory.tensor, scheme.chi, num_steps, observe=observe).observed
     return jax.tree.map(lambda values: np.asarray(values)[scheme.stride - 1 :: scheme.stride], found)
 
 
@@ -96,18 +103,20 @@ def draw(found: dict[str, dict[str, networks.Spectrum]], known: dict[str, Theory
 
 # %%
 def main(smoke: bool = False, out: str = "out/tensor_rg_dimensions") -> None:
-    chi, num_steps = (6, 10) if smoke else (24, 20)
+    num_steps = 8 if smoke else 20
+    schemes = {name: scheme._replace(chi=6) if smoke else scheme for name, scheme in SCHEMES.items()}
     with jax.enable_x64(True):
         known = theories()
         found = {
-            model: {name: spectra(theory, scheme, chi, num_steps) for name, scheme in SCHEMES.items()}
+            model: {name: spectra(theory, scheme, num_steps) for name, scheme in schemes.items()}
             for model, theory in known.items()
         }
         rows = [HEADER]
         for model, by_scheme in found.items():
             for name, spectrum in by_scheme.items():
                 rows += claims(model, known[model], name, spectrum)
-        print(f"χ = {chi}; grey: exact; red: the window of four steps that drifts least")
+        sizes = ", ".join(f"{name} {scheme.chi}" for name, scheme in schemes.items())
+        print(f"χ: {sizes}; grey: exact; red: the window of four steps that drifts least")
         print_claims(rows)
         save({"tensor_rg_dimensions": draw(found, known)}, out)
 

@@ -23,6 +23,11 @@ def steps(seed: int) -> dict:
     return {"tensor": tensor(seed), "chi": 3, "num_steps": 3}
 
 
+def symmetric_steps(seed: int) -> dict:
+    entries = networks.ising_tensor(coupling(seed)).entries
+    return {"tensor": networks.Tensor(entries, jnp.float32(0.1 * seed), jnp.float32(1.0)), "chi": 3, "num_steps": 3}
+
+
 def bonds(seed: int) -> jax.Array:
     half = jax.random.normal(jax.random.key(seed), (3, 3))
     return jnp.exp(half @ half.T / 4)
@@ -37,6 +42,7 @@ CALLS = [
     Call("rg.tensor.free_energy", lambda seed: {"tensor": tensor(seed)}),
     Call("rg.tensor.hotrg", steps),
     Call("rg.tensor.ising_tensor", lambda seed: {"coupling": coupling(seed), "field": jnp.float32(0.1), "ndim": 2}),
+    Call("rg.tensor.loop_tnr", symmetric_steps),
     Call("rg.tensor.phi4_tensor", lambda seed: {"model": phi4(seed), "num_legs": 3, "num_nodes": 12}),
     Call("rg.tensor.plateau", lambda seed: {"values": np.arange(6, dtype=np.float32) ** 2 + seed, "width": 3}),
     Call(

@@ -3,11 +3,13 @@
 from jaxrg.rg.tensor.flow import Flow
 from jaxrg.rg.tensor.higher_order import hotrg
 from jaxrg.rg.tensor.initial import ising_tensor, phi4_tensor, potts_tensor, spin_tensor
-from jaxrg.rg.tensor.network import Tensor, free_energy
+from jaxrg.rg.tensor.loops import loop_tnr
+from jaxrg.rg.tensor.network import Checkerboard, Tensor, free_energy
 from jaxrg.rg.tensor.spectrum import Plateau, Spectrum, plateau, transfer_spectrum
 from jaxrg.rg.tensor.square import btrg, trg
 
 __all__ = [
+    "Checkerboard",
     "Flow",
     "Plateau",
     "Spectrum",
@@ -16,6 +18,7 @@ __all__ = [
     "free_energy",
     "hotrg",
     "ising_tensor",
+    "loop_tnr",
     "phi4_tensor",
     "plateau",
     "potts_tensor",

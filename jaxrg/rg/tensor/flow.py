@@ -10,7 +10,7 @@ from jax import Array
 from jaxrg.base import PyTree
 from jaxrg.checks import as_count, check_function
 from jaxrg.closures import as_partial
-from jaxrg.rg.tensor.network import Tensor, as_tensor
+from jaxrg.rg.tensor.network import Checkerboard, Tensor, as_tensor
 from jaxrg.tables import MAX_BYTES, check_bytes
 
 
@@ -30,19 +30,26 @@ class Flow(NamedTuple):
     observed: PyTree
 
 
-def nothing(tensor: Tensor) -> None:
+def nothing(tensor: Tensor | Checkerboard) -> None:
     """Observes nothing."""
 
 
 def checked(
-    tensor: Any, chi: Any, num_steps: Any, observe: Any, *, ndims: tuple[int, ...], words: Callable[[int, int], int]
-) -> tuple[Tensor, int, int, Any]:
+    tensor: Any,
+    chi: Any,
+    num_steps: Any,
+    observe: Any,
+    *,
+    ndims: tuple[int, ...],
+    words: Callable[[int, int], int],
+    is_checkerboard: bool = False,
+) -> tuple[Any, int, int, Any]:
     """Arguments of a scheme in these dimensions, whose step needs so many ``words(ndim, longest leg)`` of memory.
 
     Raises:
         ValueError: as the scheme's.
     """
-    given = as_tensor("tensor", tensor)
+    given = as_tensor("tensor", tensor, is_checkerboard=is_checkerboard)
     ndim = given.entries.ndim // 2
     if ndim not in ndims:
         legs = " or ".join(str(2 * each) for each in ndims)

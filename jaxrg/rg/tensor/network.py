@@ -5,7 +5,7 @@ in the same order, the d that point forwards. On the square lattice that is ``[l
 one ``[left, up, front, right, down, back]``. A forward leg contracts with the next tensor's backward leg.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -34,21 +34,48 @@ class Tensor(NamedTuple):
     num_sites: Any = None
 
 
-def as_tensor(name: str, value: Any) -> Tensor:
-    """A tensor of floats of one type, whose opposite legs have the same dimension.
+class Checkerboard(NamedTuple):
+    """A square network in which every second tensor is the same one turned by a quarter.
+
+    A step of `loop_tnr` makes such a network. It has all symmetries of the lattice around every second plaquette, its
+    tensor those under reflection in the diagonals only; a plain `Tensor` of the same entries would be another network.
+
+    Attributes:
+        entries: ``[left, up, right, down]`` of one sublattice, all legs alike; those of the other one are
+            ``jnp.transpose(entries, (1, 2, 3, 0))``.
+        log_factor: scalar; the true tensors are exp(log_factor) times the entries.
+        num_sites: scalar, spins that one tensor stands for.
+    """
+
+    entries: Array
+    log_factor: Any = 0.0
+    num_sites: Any = None
+
+
+_Network = TypeVar("_Network", Tensor, Checkerboard)
+
+
+def turned(entries: Array) -> Array:
+    """The tensor of the other sublattice of a checkerboard."""
+    return jnp.transpose(entries, (1, 2, 3, 0))
+
+
+def as_tensor(name: str, value: Any, *, is_checkerboard: bool = False) -> Any:
+    """A tensor of floats of one type, whose opposite legs have the same dimension; or a checkerboard where it may be.
 
     Raises:
         ValueError: no Tensor, as a bare array is none; no number of sites; legs that are no pairs of one dimension.
     """
-    if not isinstance(value, Tensor):
-        raise ValueError(f"{name}: expected a Tensor(entries, log_factor, num_sites), got {kind_of(value)}")
+    if not isinstance(value, (Tensor, Checkerboard) if is_checkerboard else Tensor):
+        words = " or a Checkerboard of the same" if is_checkerboard else ""
+        raise ValueError(f"{name}: expected a Tensor(entries, log_factor, num_sites){words}, got {kind_of(value)}")
     if value.num_sites is None:
         raise ValueError(f"{name}.num_sites: expected how many spins one tensor stands for, got None")
     fields = {f"{name}.{field}": part for field, part in value._asdict().items()}
     for field in ("entries", "log_factor", "num_sites"):
         if not isinstance(fields[f"{name}.{field}"], (*PLAIN, Array)):
             raise ValueError(f"{name}.{field}: expected real numbers, got {kind_of(fields[f'{name}.{field}'])}")
-    tensor = Tensor(*as_floating_alike(**fields))
+    tensor = type(value)(*as_floating_alike(**fields))
     check_number(f"{name}.log_factor", tensor.log_factor)
     check_number(f"{name}.num_sites", tensor.num_sites)
     shape = tensor.entries.shape
@@ -57,10 +84,12 @@ def as_tensor(name: str, value: Any) -> Tensor:
     half = len(shape) // 2
     if shape[:half] != shape[half:]:
         raise ValueError(f"{name}.entries: expected opposite legs of the same dimension, got shape {shape}")
+    if isinstance(tensor, Checkerboard) and shape != shape[:1] * 4:
+        raise ValueError(f"{name}.entries: expected 4 legs of the same dimension, got shape {shape}")
     return tensor
 
 
-def normalized(tensor: Tensor) -> Tensor:
+def normalized(tensor: _Network) -> _Network:
     """The same tensor with entries of Frobenius norm one; differentiated as well, so that derivatives stay as small."""
     norm = frobenius(tensor.entries)
     return tensor._replace(entries=tensor.entries / norm, log_factor=tensor.log_factor + jnp.log(norm))
@@ -80,13 +109,16 @@ def trace(entries: Array) -> Array:
     return jnp.trace(entries.reshape(size, size))
 
 
-def log_trace(tensor: Tensor) -> Array:
-    """ln Z per site of a torus of one tensor."""
+def log_trace(tensor: Tensor | Checkerboard) -> Array:
+    """ln Z per site of a torus of one tensor, or of the two of a checkerboard."""
+    if isinstance(tensor, Checkerboard):
+        both = jnp.einsum("abcd,cdab->", tensor.entries, turned(tensor.entries), precision=lax.Precision.HIGHEST)
+        return (jnp.log(both) / 2 + tensor.log_factor) / tensor.num_sites
     return (jnp.log(trace(tensor.entries)) + tensor.log_factor) / tensor.num_sites
 
 
-def free_energy(tensor: Tensor) -> Array:
-    r"""ln Z per site of the torus that one tensor stands for.
+def free_energy(tensor: Tensor | Checkerboard) -> Array:
+    r"""ln Z per site of the torus that one tensor stands for, or the two tensors of a checkerboard.
 
     .. math:: \frac{\ln Z}{N} = \frac{1}{N} \Big[\ln \sum_{l, u} T_{l u l u} + f\Big]
 
@@ -95,7 +127,7 @@ def free_energy(tensor: Tensor) -> Array:
     magnetization.
 
     Args:
-        tensor: of any number of directions.
+        tensor: of any number of directions, or a checkerboard.
 
     Returns:
         Scalar ln Z / N; nan where the trace is not positive.
@@ -108,7 +140,7 @@ def free_energy(tensor: Tensor) -> Array:
         >>> round(float(free_energy(one_spin)), 4)  # ln 2
         0.6931
     """
-    return _free_energy(as_tensor("tensor", tensor))
+    return _free_energy(as_tensor("tensor", tensor, is_checkerboard=True))
 
 
 _free_energy = jax.jit(log_trace)

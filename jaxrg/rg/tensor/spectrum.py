@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 
 from jaxrg.checks import as_count, as_floating
 from jaxrg.rg.tensor.decompositions import HIGHEST
-from jaxrg.rg.tensor.network import Tensor, as_tensor
+from jaxrg.rg.tensor.network import Checkerboard, Tensor, as_tensor, turned
 
 
 class Spectrum(NamedTuple):
@@ -30,7 +30,7 @@ class Spectrum(NamedTuple):
     central_charge: Array
 
 
-def transfer_spectrum(tensor: Tensor, num_levels: int) -> Spectrum:
+def transfer_spectrum(tensor: Tensor | Checkerboard, num_levels: int) -> Spectrum:
     r"""Scaling dimensions, spins and central charge from one row of two tensors closed to a ring and shifted by one.
 
     .. math:: \lambda_i\, e^{i\pi s_i}: \quad x_i = \frac{2}{2\pi} \ln\frac{\lambda_0}{\lambda_i}, \qquad
@@ -38,12 +38,14 @@ def transfer_spectrum(tensor: Tensor, num_levels: int) -> Spectrum:
 
     A ring of n critical tensors, as wide as they are high, has :math:`\ln\lambda_i = n f + \frac{2\pi}{n}(c/12 - x_i)`.
     The unknown f drops out between the rings of one and of two, so that neither the factor nor the gauge of the tensor
-    matters. The shift by one tensor turns the spin into a phase. Levels lie where they should on a plateau of steps
-    only: see `plateau`.
+    matters. The shift by one tensor turns the spin into a phase. A checkerboard has no ring of one tensor; there the
+    ring of one along the diagonal, as wide as it is high after two tensors, takes its place,
+    :math:`\frac{\pi c}{12} = \ln\lambda_0^{(\sqrt 2)} - \ln\lambda_0^{(2)}`. Levels lie where they should on a plateau
+    of steps only: see `plateau`.
 
     Args:
-        tensor: of a square network, after steps that leave it as wide as it is high: every step of `trg` and `btrg`,
-            every second one of `hotrg`.
+        tensor: of a square network, after steps that leave it as wide as it is high: every step of `trg`, `btrg` and
+            `loop_tnr`, every second one of `hotrg`.
         num_levels: eigenvalues returned, at most χ².
 
     Returns:
@@ -62,12 +64,14 @@ def transfer_spectrum(tensor: Tensor, num_levels: int) -> Spectrum:
     Reference:
         Gu & Wen, Phys. Rev. B 80, 155131 (2009).
     """
-    given = as_tensor("tensor", tensor)
+    given = as_tensor("tensor", tensor, is_checkerboard=True)
     if given.entries.ndim != 4:
         raise ValueError(f"tensor.entries: expected 4 legs, got shape {given.entries.shape}")
     levels, most = as_count("num_levels", num_levels), given.entries.shape[1] ** 2
     if levels > most:
         raise ValueError(f"num_levels: expected at most the {most} of a ring of two tensors, got {levels}")
+    if isinstance(given, Checkerboard):
+        return _spectrum_of_checkerboard(given.entries, levels)
     return _spectrum(given.entries, levels)
 
 
@@ -76,13 +80,28 @@ def _spectrum(entries: Array, num_levels: int) -> Spectrum:
     tall = entries.shape[1]
     one = jnp.trace(entries, axis1=0, axis2=2)
     shifted = jnp.einsum("lurd,rvle->uved", entries, entries, precision=HIGHEST).reshape(tall**2, tall**2)
+    dimensions, phases, log_largest = _levels(shifted, num_levels)
     largest = jnp.max(jnp.abs(jnp.linalg.eigvals(one)))
+    return Spectrum(dimensions, phases, 4 / math.pi * (2 * jnp.log(largest) - log_largest))
+
+
+@functools.partial(jax.jit, static_argnames="num_levels")
+def _spectrum_of_checkerboard(entries: Array, num_levels: int) -> Spectrum:
+    size, other = len(entries) ** 2, turned(entries)
+    shifted = jnp.einsum("abcd,cBaD->bBDd", entries, other, precision=HIGHEST).reshape(size, size)
+    dimensions, phases, log_largest = _levels(shifted, num_levels)
+    diagonal = jnp.matmul(entries.reshape(size, size), other.reshape(size, size), precision=HIGHEST)
+    largest = jnp.max(jnp.abs(jnp.linalg.eigvals(diagonal)))
+    return Spectrum(dimensions, phases, 12 / math.pi * (jnp.log(largest) - log_largest))
+
+
+def _levels(shifted: Array, num_levels: int) -> tuple[Array, Array, Array]:
+    """Dimensions and spins of a ring of two tensors, and the logarithm of its largest eigenvalue."""
     values = jnp.linalg.eigvals(shifted)
     sizes = jnp.abs(values)
     order = jnp.argsort(-sizes)[:num_levels]
-    sizes, phases = sizes[order], jnp.angle(values[order]) / math.pi
-    central_charge = 4 / math.pi * (2 * jnp.log(largest) - jnp.log(sizes[0]))
-    return Spectrum(jnp.log(sizes[0] / sizes) / math.pi, phases, central_charge)
+    sizes = sizes[order]
+    return jnp.log(sizes[0] / sizes) / math.pi, jnp.angle(values[order]) / math.pi, jnp.log(sizes[0])
 
 
 class Plateau(NamedTuple):

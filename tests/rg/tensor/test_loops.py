@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from jaxrg import exact
-from jaxrg.closures import as_partial
-from jaxrg.rg.tensor.flow import nothing
-from jaxrg.rg.tensor.initial import ising_tensor
-from jaxrg.rg.tensor.loop_tnr import Checkerboard, flow_of, matrix_power
+from jaxrg.rg import tensor
+from jaxrg.rg.tensor.loops import inverse_fifth_root
 
 LOG_PARTITION = 2 * 0.915965594177219 / np.pi + np.log(2) / 2  # per site at the critical coupling, with Catalan's
 
@@ -25,19 +23,53 @@ def relative_error(flow) -> float:
 
 
 def test_optimised_loops_hold_the_critical_point(x64):
-    tensor = ising_tensor(exact.critical_coupling)
-    flow = flow_of(Checkerboard(*map(jnp.asarray, tensor)), as_partial(nothing), 6, 40, True)
+    flow = tensor.loop_tnr(
+        tensor.ising_tensor(exact.critical_coupling), 6, 40, observe=lambda board: tensor.transfer_spectrum(board, 5)
+    )
     assert relative_error(flow) < 1e-6  # plain renormalisation is at 2e-4
+    late = jax.tree.map(lambda values: values[8:12], flow.observed)
+    np.testing.assert_allclose(late.dimensions, np.tile([0, 1 / 8, 1, 9 / 8, 9 / 8], (4, 1)), rtol=0.01)
+    np.testing.assert_allclose(late.central_charge, 0.5, atol=3e-3)
+    np.testing.assert_allclose(np.abs(late.spins), np.tile([0, 0, 0, 1, 1], (4, 1)), atol=0.01)
+    np.testing.assert_allclose(tensor.free_energy(flow.tensor), flow.log_partition[-1], rtol=1e-12)
 
 
-def test_a_matrix_power_and_its_derivative(x64):
-    random = np.random.default_rng(0)
-    root = jnp.asarray(random.normal(size=(3, 3)))
-    matrix = root @ root.T + jnp.eye(3)
-    change = jnp.asarray(np.diag([1.0, 2.0, 3.0]))
-    quarter, slope = jax.jvp(lambda m: matrix_power(m, 0.25), (matrix,), (change,))
-    np.testing.assert_allclose(np.linalg.matrix_power(np.asarray(quarter), 4), matrix, rtol=1e-12)
-    _, back = jax.jvp(lambda q: q @ q @ q @ q, (quarter,), (slope,))
-    np.testing.assert_allclose(back, change, atol=1e-12)
-    _, at_one = jax.jvp(lambda m: matrix_power(m, 0.25), (jnp.eye(3),), (change,))
-    np.testing.assert_allclose(at_one, change / 4, atol=1e-12)
+def test_a_flow_goes_on_where_it_stopped(x64):
+    given = tensor.ising_tensor(0.4)
+    whole = tensor.loop_tnr(given, 4, 6)
+    rest = tensor.loop_tnr(tensor.loop_tnr(given, 4, 4).tensor, 4, 2)
+    np.testing.assert_allclose(rest.log_partition, whole.log_partition[4:], rtol=1e-9)
+
+
+def test_derivatives_of_the_free_energy_are_onsagers(x64):
+    value = lambda K: -tensor.loop_tnr(tensor.ising_tensor(K), 4, 16).log_partition[-1]  # noqa: E731
+    first = lambda K: jax.jvp(value, (K,), (1.0,))[1]  # noqa: E731
+    energy, slope = jax.jvp(first, (0.4,), (1.0,))
+    np.testing.assert_allclose(energy, exact.onsager_energy(0.4), rtol=2e-4)
+    np.testing.assert_allclose(-slope * 0.4**2, exact.onsager_specific_heat(0.4), rtol=1e-3)
+    with pytest.raises(TypeError, match="transpose_solve required for backwards mode"):
+        jax.grad(value)(0.4)
+
+
+def test_networks_without_the_symmetries_are_refused():
+    given = tensor.ising_tensor(0.3)
+    with pytest.raises(ValueError, match=r"tensor.entries: expected entries that a quarter turn does not change, got"):
+        tensor.loop_tnr(given._replace(entries=given.entries.at[0, 0, 1, 1].add(0.1)), 4, 2)
+    with pytest.raises(ValueError, match="expected weights positive under reflection, eigenvalues of entries"):
+        tensor.loop_tnr(given._replace(entries=-given.entries), 4, 2)
+    with pytest.raises(ValueError, match="expected entries that reflection in the first diagonal does not change"):
+        tensor.loop_tnr(tensor.Checkerboard(given.entries.at[0, 1, 0, 1].add(0.1), 0.0, 1.0), 4, 2)
+    with pytest.raises(ValueError, match="expected 4 legs of the same dimension, got shape"):
+        tensor.loop_tnr(tensor.Tensor(jnp.ones((2, 3, 2, 3)), 0.0, 1.0), 4, 2)
+    with pytest.raises(ValueError, match=r"expected a Tensor.* or a Checkerboard of the same, got"):
+        tensor.loop_tnr(given.entries, 4, 2)  # pyright: ignore[reportArgumentType]
+
+
+def test_roots_of_a_density_and_their_derivative(x64):
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
+    density = jnp.asarray(basis @ np.diag([1e-6, 1e-6, 0.3, 0.7]) @ basis.T)  # two alike, and small ones
+    change = jnp.diag(jnp.array([1.0, 2.0, 3.0, 4.0])) * 1e-6
+    fifth = lambda matrix: jnp.linalg.matrix_power(jnp.linalg.inv(inverse_fifth_root(matrix)), 5)  # noqa: E731
+    found, slope = jax.jvp(fifth, (density,), (change,))
+    np.testing.assert_allclose(found, density, atol=1e-14)
+    np.testing.assert_allclose(slope, change, atol=1e-12)
