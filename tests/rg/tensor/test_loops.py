@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from jaxrg import exact
+from jaxrg.closures import as_partial
 from jaxrg.rg import tensor
-from jaxrg.rg.tensor.loops import inverse_fifth_root
+from jaxrg.rg.tensor.flow import nothing
+from jaxrg.rg.tensor.loops import _flow, _is_even, inverse_fifth_root
 
 LOG_PARTITION = 2 * 0.915965594177219 / np.pi + np.log(2) / 2  # per site at the critical coupling, with Catalan's
 
@@ -32,6 +34,17 @@ def test_optimised_loops_hold_the_critical_point(x64):
     np.testing.assert_allclose(late.central_charge, 0.5, atol=3e-3)
     np.testing.assert_allclose(np.abs(late.spins), np.tile([0, 0, 0, 1, 1], (4, 1)), atol=0.01)
     np.testing.assert_allclose(tensor.free_energy(flow.tensor), flow.log_partition[-1], rtol=1e-12)
+
+
+def test_the_parity_of_spins_is_used_and_changes_nothing(x64):
+    given = tensor.ising_tensor(exact.critical_coupling)
+    even, plain = (
+        _flow(tensor.Checkerboard(*map(jnp.asarray, given)), as_partial(nothing), 4, 6, is_even=is_even)
+        for is_even in (_is_even(np.asarray(given.entries)), False)
+    )
+    odd = np.indices(even.tensor.entries.shape).sum(axis=0) % 2 == 1
+    assert not np.any(np.asarray(even.tensor.entries)[odd])
+    np.testing.assert_allclose(even.log_partition, plain.log_partition, rtol=1e-6)
 
 
 def test_a_flow_goes_on_where_it_stopped(x64):
