@@ -43,6 +43,23 @@ def test_two_rings_of_two_spins():
     np.testing.assert_allclose(found.dimensions, np.log(values[0] / values) / np.pi, atol=1e-12)
 
 
+@pytest.mark.parametrize("is_checkerboard", [False, True])
+def test_a_ring_of_four_is_four_tensors(is_checkerboard):
+    """Against all eigenvalues of the row, whose phases of a shift tell levels apart."""
+    random = np.random.default_rng(1)
+    entries = random.uniform(0.5, 1.5, (2, 2, 2, 2))
+    kind = networks.Checkerboard if is_checkerboard else networks.Tensor
+    found = networks.transfer_spectrum(kind(jnp.asarray(entries), 0.0, 1.0), 4, num_tensors=4)
+    other = entries.transpose(1, 2, 3, 0) if is_checkerboard else entries
+    row = np.einsum("laxe,xbyf,ycwg,wdlh->abcdfghe", entries, other, entries, other)
+    levels = np.linalg.eigvals(row.reshape(16, 16))
+    levels = levels[np.argsort(-np.abs(levels))][:4]
+    np.testing.assert_allclose(found.dimensions, 2 / np.pi * np.log(abs(levels[0] / levels)), atol=1e-9)
+    np.testing.assert_allclose(np.sort(found.spins), np.sort(2 / np.pi * np.angle(levels)), atol=1e-9)
+    with pytest.raises(ValueError, match="num_tensors: expected 2 or 4, got 3"):
+        networks.transfer_spectrum(kind(jnp.asarray(entries), 0.0, 1.0), 4, num_tensors=3)
+
+
 def test_plateau():
     values = [np.inf, 0.3, 0.126, 0.125, 0.126, 0.2, 0.0, 0.0, 0.0]
     found = networks.plateau(values, width=3)
