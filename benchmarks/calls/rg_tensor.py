@@ -23,9 +23,9 @@ def steps(seed: int) -> dict:
     return {"tensor": tensor(seed), "chi": 3, "num_steps": 3}
 
 
-def symmetric_steps(seed: int) -> dict:
+def symmetric(seed: int) -> networks.Tensor:
     entries = networks.ising_tensor(coupling(seed)).entries
-    return {"tensor": networks.Tensor(entries, jnp.float32(0.1 * seed), jnp.float32(1.0)), "chi": 3, "num_steps": 3}
+    return networks.Tensor(entries, jnp.float32(0.1 * seed), jnp.float32(1.0))
 
 
 def bonds(seed: int) -> jax.Array:
@@ -39,10 +39,11 @@ def phi4(seed: int) -> models.Phi4:
 
 CALLS = [
     Call("rg.tensor.btrg", steps),
+    Call("rg.tensor.fixed_tensor", lambda seed: {"board": networks.Checkerboard(*symmetric(seed)), "num_steps": 2}),
     Call("rg.tensor.free_energy", lambda seed: {"tensor": tensor(seed)}),
     Call("rg.tensor.hotrg", steps),
     Call("rg.tensor.ising_tensor", lambda seed: {"coupling": coupling(seed), "field": jnp.float32(0.1), "ndim": 2}),
-    Call("rg.tensor.loop_tnr", symmetric_steps),
+    Call("rg.tensor.loop_tnr", lambda seed: {"tensor": symmetric(seed), "chi": 3, "num_steps": 3}),
     Call("rg.tensor.phi4_tensor", lambda seed: {"model": phi4(seed), "num_legs": 3, "num_nodes": 12}),
     Call("rg.tensor.plateau", lambda seed: {"values": np.arange(6, dtype=np.float32) ** 2 + seed, "width": 3}),
     Call(

@@ -1,5 +1,6 @@
 """Tensor renormalisation: lattice models as networks of one tensor, coarse-grained until one tensor is the lattice."""
 
+from jaxrg.rg.tensor.fixed_tensor import FixedTensor, fixed_tensor
 from jaxrg.rg.tensor.flow import Flow
 from jaxrg.rg.tensor.higher_order import hotrg
 from jaxrg.rg.tensor.initial import ising_tensor, phi4_tensor, potts_tensor, spin_tensor
@@ -10,11 +11,13 @@ from jaxrg.rg.tensor.square import btrg, trg
 
 __all__ = [
     "Checkerboard",
+    "FixedTensor",
     "Flow",
     "Plateau",
     "Spectrum",
     "Tensor",
     "btrg",
+    "fixed_tensor",
     "free_energy",
     "hotrg",
     "ising_tensor",

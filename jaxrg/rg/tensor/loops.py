@@ -115,7 +115,7 @@ def _words(ndim: int, size: int) -> int:
     return 40 * size ** (2 * ndim) + 4 * ring.MEMORY * size**3
 
 
-def _check_symmetry(entries: np.ndarray, is_checkerboard: bool) -> None:
+def check_symmetry(name: str, entries: np.ndarray, is_checkerboard: bool) -> None:
     """Refuses what four halves alike by reflection cannot be.
 
     Raises:
@@ -125,24 +125,24 @@ def _check_symmetry(entries: np.ndarray, is_checkerboard: bool) -> None:
     if is_checkerboard:
         images = {"reflection in the first diagonal": (1, 0, 3, 2), "reflection in the second diagonal": (3, 2, 1, 0)}
     if entries.shape != entries.shape[:1] * 4:
-        raise ValueError(f"tensor.entries: expected 4 legs of the same dimension, got shape {entries.shape}")
+        raise ValueError(f"{name}.entries: expected 4 legs of the same dimension, got shape {entries.shape}")
     small = 1e3 * np.finfo(entries.dtype).eps * np.max(np.abs(entries))
-    for name, axes in images.items():
+    for image, axes in images.items():
         off = np.max(np.abs(entries - entries.transpose(axes)))
         if off > small:
             raise ValueError(
-                f"tensor.entries: expected entries that {name} does not change, got changes up to {off:.3g}"
+                f"{name}.entries: expected entries that {image} does not change, got changes up to {off:.3g}"
             )
     side = len(entries)
     values = np.linalg.eigvalsh(entries.transpose(3, 0, 2, 1).reshape(side**2, side**2))
     if values[0] < -small * side:
         raise ValueError(
-            "tensor.entries: expected weights positive under reflection, eigenvalues of entries [(down, left), (right, "
-            f"up)] from 0, got {values[0]:.3g}"
+            f"{name}.entries: expected weights positive under reflection, eigenvalues of entries [(down, left), "
+            f"(right, up)] from 0, got {values[0]:.3g}"
         )
 
 
-def _is_even(entries: np.ndarray) -> bool:
+def is_even_tensor(entries: np.ndarray) -> bool:
     """Whether entries vanish, but for rounding, where the sum of their legs is odd."""
     odd = entries[np.indices(entries.shape).sum(axis=0) % 2 == 1]
     return bool(np.max(np.abs(odd), initial=0) <= 1e3 * np.finfo(entries.dtype).eps * np.max(np.abs(entries)))
@@ -195,6 +195,6 @@ def loop_tnr(tensor: Tensor | Checkerboard, chi: int, num_steps: int, *, observe
     is_even = False
     if not is_traced(given.entries):
         entries = np.asarray(given.entries)
-        _check_symmetry(entries, isinstance(given, Checkerboard))
-        is_even = _is_even(entries)
+        check_symmetry("tensor", entries, isinstance(given, Checkerboard))
+        is_even = is_even_tensor(entries)
     return _flow(Checkerboard(*given), options[2], *options[:2], is_even=is_even)

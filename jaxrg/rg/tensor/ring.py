@@ -101,7 +101,7 @@ def _double_halves(halves: Array, others: Array, is_even: bool) -> list[Array]:
     return _blocks(pairs, (side, rank), is_even)
 
 
-def _product_of_rings(halves: Array, others: Array, is_even: bool) -> Array:
+def product_of_rings(halves: Array, others: Array, is_even: bool) -> Array:
     """<S ring|S' ring>."""
     double = _double_halves(halves, others, is_even)
     return _trace_of_fourth(_product(double, _transposed(double)))
@@ -113,7 +113,7 @@ def distance(halves: Array, target: Target, is_even: bool) -> Array:
     across = einsum("dAk,cBk->dcAB", halves, halves).reshape(side**2, side**2)
     mixed = _product(target.blocks, _blocks(across, (side, side), is_even))
     overlap = _trace_of_fourth(_crossed(mixed, side, is_even))
-    return 1 + (_product_of_rings(halves, halves, is_even) - 2 * overlap) / target.norm
+    return 1 + (product_of_rings(halves, halves, is_even) - 2 * overlap) / target.norm
 
 
 def _conditioned(halves: Array, is_even: bool) -> tuple[Array, Array]:
@@ -206,7 +206,7 @@ def _fit_jvp(is_even: bool, primals: tuple, tangents: tuple) -> tuple[Array, Arr
         return distance(as_halves(point), target, is_even)
 
     def of_rings(left: Array, right: Array) -> Array:
-        return 2 * _product_of_rings(as_halves(left), as_halves(right), is_even) / target.norm
+        return 2 * product_of_rings(as_halves(left), as_halves(right), is_even) / target.norm
 
     def curved(direction: Array) -> Array:
         """Products of the ring's change with its change along every coordinate."""

@@ -50,8 +50,8 @@ def transfer_spectrum(tensor: Tensor | Checkerboard, num_levels: int, *, num_ten
         tensor: of a square network, after steps that leave it as wide as it is high: every step of `trg`, `btrg` and
             `loop_tnr`, every second one of `hotrg`.
         num_levels: eigenvalues returned, at most χ².
-        num_tensors: n, 2 with all eigenvalues of a matrix ``[χ², χ²]``, or 4 by subspace iteration on ``[χ^4]``, half
-            a second at χ = 16 and growing with its seventh power.
+        num_tensors: n, 2 with all eigenvalues of a matrix ``[χ², χ²]``, or 4 by subspace iteration on ``[χ^4]``, a
+            second at χ = 8 and two minutes at 16.
 
     Returns:
         Dimensions, spins and central charge. CPU only, as are eigenvalues of matrices without symmetry in JAX.

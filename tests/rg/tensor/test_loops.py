@@ -9,7 +9,7 @@ from jaxrg import exact
 from jaxrg.closures import as_partial
 from jaxrg.rg import tensor
 from jaxrg.rg.tensor.flow import nothing
-from jaxrg.rg.tensor.loops import _flow, _is_even, inverse_fifth_root
+from jaxrg.rg.tensor.loops import _flow, inverse_fifth_root, is_even_tensor
 
 LOG_PARTITION = 2 * 0.915965594177219 / np.pi + np.log(2) / 2  # per site at the critical coupling, with Catalan's
 
@@ -43,7 +43,7 @@ def test_the_parity_of_spins_is_used_and_changes_nothing(x64):
     given = tensor.ising_tensor(exact.critical_coupling)
     even, plain = (
         _flow(tensor.Checkerboard(*map(jnp.asarray, given)), as_partial(nothing), 4, 6, is_even=is_even)
-        for is_even in (_is_even(np.asarray(given.entries)), False)
+        for is_even in (is_even_tensor(np.asarray(given.entries)), False)
     )
     odd = np.indices(even.tensor.entries.shape).sum(axis=0) % 2 == 1
     assert not np.any(np.asarray(even.tensor.entries)[odd])
