@@ -92,7 +92,7 @@ def draw(found: dict[int, Study]) -> Figure:
     left.set_ylabel("residual |F|")
     left.axhline(1e-10, color="0.7", linewidth=0.8)
     left.legend()
-    right.set_xlabel("level, from the spin (1) to its second descendants (9 to 11)")
+    right.set_xlabel("level: 1 the spin, 9 to 11 its descendants")
     right.set_ylabel("relative error of the dimension")
     right.legend(fontsize=7)
     return figure

@@ -34,18 +34,18 @@ def chapter(key, samples: np.ndarray, coupling: float, *, progress: Progress) ->
         num_done += 1
         progress(num_done, total, text)
 
-    level_key, critical_key = jax.random.split(key)
+    level_key, exponent_key, sample_key, critical_level_key, critical_exponent_key = jax.random.split(key, 5)
     ladder = _ladder(side, num_levels)
     levels, picture = _levels(level_key, samples, coupling, num_levels, report)
-    critical = _critical_samples(critical_key, side, num_samples)
-    critical_levels, _ = _levels(critical_key, critical, exact.critical_coupling, num_levels, report)
+    critical = _critical_samples(sample_key, side, num_samples)
+    critical_levels, _ = _levels(critical_level_key, critical, exact.critical_coupling, num_levels, report)
     return {
         "coupling": coupling,
         "num_samples": num_samples,
         "levels": levels,
         "picture": picture,
-        "exponents": _exponents(level_key, samples, ladder),
-        "critical": {"levels": critical_levels, "exponents": _exponents(critical_key, critical, ladder)},
+        "exponents": _exponents(exponent_key, samples, ladder),
+        "critical": {"levels": critical_levels, "exponents": _exponents(critical_exponent_key, critical, ladder)},
     }
 
 
@@ -84,11 +84,14 @@ def _levels(key, samples: np.ndarray, coupling: float, num_levels: int, report) 
 def _critical_samples(key, side: int, num_samples: int) -> np.ndarray:
     """``[num_samples, side, side]`` of independent chains, one after the other, at the critical point."""
     ising = models.Ising(lattice.hypercubic((side, side)), exact.critical_coupling)
-    sampler = samplers.replicas(samplers.swendsen_wang(ising), NUM_CHAINS)
-    state = samplers.run(key, sampler, sampler.init(key), WARMUP).state
+    num_chains = min(NUM_CHAINS, num_samples)
+    start_key, warmup_key, run_key = jax.random.split(key, 3)
+    sampler = samplers.replicas(samplers.swendsen_wang(ising), num_chains)
+    state = samplers.run(warmup_key, sampler, sampler.init(start_key), WARMUP).state
     thinned = samplers.thin(sampler, THINNING)
-    spins = samplers.run(key, thinned, state, num_samples // NUM_CHAINS, observe=lambda spins: spins).trace
-    return np.asarray(spins).reshape(-1, side, side)
+    num_draws = -(-num_samples // num_chains)
+    spins = samplers.run(run_key, thinned, state, num_draws, observe=lambda spins: spins).trace
+    return np.asarray(spins).reshape(-1, side, side)[:num_samples]
 
 
 def _ladder(side: int, num_levels: int) -> monte_carlo.Ladder:

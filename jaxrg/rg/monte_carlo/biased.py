@@ -188,7 +188,9 @@ def _local_field(model: OperatorModel, view: Callable) -> Array:
         parts = [functools.reduce(operator.xor, map(view, others)) for others in products if others]
         field = coupling * constant
         if parts:
-            count = functools.reduce(operator.add, parts).astype(coupling.dtype)  # at most 255, of products of -1
+            if len(parts) > np.iinfo(np.uint8).max:  # the count of products of -1 overflows a byte
+                parts = [part.astype(jnp.uint16) for part in parts]
+            count = functools.reduce(operator.add, parts).astype(coupling.dtype)
             field = field + coupling * (len(parts) - 2 * count)
         total = field if total is None else total + field
     return jnp.asarray(total)

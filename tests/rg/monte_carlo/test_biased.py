@@ -119,3 +119,17 @@ def test_an_open_lattice_is_refused():
     model = models.OperatorModel(lattice.operators(open_lattice, {"near": [(0,), (1,)]}), [0.1])
     with pytest.raises(ValueError, match="model: expected a periodic lattice"):
         monte_carlo.biased_heat_bath(model, num_chains=2)
+
+
+def test_orbits_of_more_products_than_a_byte_counts():
+    """Six spins in three dimensions, in 48 orientations: a site is in 288 products."""
+    six = [(0, 0, 0), (1, 0, 0), (2, 0, 0), (0, 1, 0), (0, 2, 1), (2, 1, 1)]
+    basis = lattice.operators(lattice.hypercubic((5, 5, 5)), {"six": six})
+    model = models.OperatorModel(basis, jnp.asarray([0.01]))
+    assert sum(len(others) for others in kernels._others(basis)) > 255
+    spins = jax.random.rademacher(jax.random.key(0), model.shape, jnp.int8)
+    others = spins.at[0, 0, 0].set(-spins[0, 0, 0])
+    down = (jnp.stack([spins, -jnp.ones_like(spins)], axis=-1) < 0).astype(jnp.uint8)  # and all spins down
+    found = kernels._local_field(model, kernels._of_class(down, 5))[0, 0, 0]
+    expected = float(model.hamiltonian(others) - model.hamiltonian(spins)) / 2 * int(spins[0, 0, 0])
+    np.testing.assert_allclose(found, [expected, -0.01 * 288], rtol=1e-5)
