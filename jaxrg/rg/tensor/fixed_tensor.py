@@ -76,10 +76,11 @@ def fixed_tensor(board: Checkerboard, *, num_steps: int = 10) -> FixedTensor:
 
     Example:
         >>> from jaxrg import exact
-        >>> from jaxrg.rg.tensor import ising_tensor, loop_tnr
-        >>> start = loop_tnr(ising_tensor(exact.critical_coupling), 4, 6).tensor
-        >>> fixed_tensor(start, num_steps=2).residuals.shape
-        (3,)
+        >>> from jaxrg.rg.tensor import ising_tensor
+        >>> start = Checkerboard(*ising_tensor(exact.critical_coupling))  # too small: it ends at zero temperature
+        >>> residuals = fixed_tensor(start, num_steps=8).residuals
+        >>> bool(residuals[-1] < residuals[0] / 100)
+        True
 
     Reference:
         Newton's method for tensor networks: Ebel, Kennedy & Rychkov, arXiv:2408.10312 and arXiv:2409.13012; the
@@ -150,7 +151,9 @@ def _gauge(halves: Array, is_even: bool) -> Array:
     generators = jnp.asarray(_turns(len(halves), is_even), halves.dtype)
     legs = ring.einsum("toO,Oik->toik", generators, halves) + ring.einsum("tkK,oiK->toik", generators, halves)
     inside = ring.einsum("tiI,oIk->toik", generators, halves)
-    return jnp.concatenate([legs, inside]).reshape(2 * len(generators), -1)[:, _slots(len(halves), is_even)]
+    return jnp.concatenate([legs, inside]).reshape(2 * len(generators), len(halves) ** 3)[
+        :, _slots(len(halves), is_even)
+    ]
 
 
 def _aligned(halves: Array, entries: Array, is_even: bool) -> Array:
