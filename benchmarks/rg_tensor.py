@@ -185,7 +185,7 @@ def run(*, quick: bool) -> list[Record]:
             *growth((8, 16, 24, 32, 48), 3),
             *derivatives(24, 3),
             *cubic(8),
-            *loops((8, 12, 16), LOOP_STEPS),
+            *loops((8, 12, 16, 20), LOOP_STEPS),
             *levels(10, 16),
             *fixed_point(8, 14, 8),
         ]
