@@ -68,11 +68,11 @@ def fixed_tensor(board: Checkerboard, *, num_steps: int = 10) -> FixedTensor:
         num_steps: Newton steps.
 
     Returns:
-        The fixed tensor, residuals, and eigenvalues. CPU only, and float64 wanted: in float32 residuals end at 1e-3.
+        The fixed tensor, residuals, and eigenvalues. CPU only, and float64 wanted: float32 ends near 1e-5.
 
     Raises:
-        ValueError: no Checkerboard with its number of sites, not a symmetric one, or one whose Hessian needs more
-            than 2 GiB; a count that is no such integer.
+        ValueError: no Checkerboard with its number of sites, not a symmetric one with legs of 2 or more, or one whose
+            Hessian needs more than 2 GiB; a count that is no such integer.
 
     Example:
         >>> from jaxrg import exact
@@ -89,6 +89,8 @@ def fixed_tensor(board: Checkerboard, *, num_steps: int = 10) -> FixedTensor:
     given, count = as_tensor("board", board, is_checkerboard=True), as_count("num_steps", num_steps)
     if not isinstance(given, Checkerboard):
         raise ValueError("board: expected a Checkerboard, as loop_tnr returns it, got a Tensor")
+    if len(given.entries) < 2:
+        raise ValueError(f"board.entries: expected legs of dimension 2 or more, got shape {given.entries.shape}")
     num_entries = len(given.entries) ** 3
     needed = 4 * given.entries.dtype.itemsize * num_entries**2
     check_bytes("board", needed, MAX_BYTES, f"a Hessian of {num_entries} entries of halves")

@@ -126,7 +126,10 @@ def check_symmetry(name: str, entries: np.ndarray, is_checkerboard: bool) -> Non
         images = {"reflection in the first diagonal": (1, 0, 3, 2), "reflection in the second diagonal": (3, 2, 1, 0)}
     if entries.shape != entries.shape[:1] * 4:
         raise ValueError(f"{name}.entries: expected 4 legs of the same dimension, got shape {entries.shape}")
-    small = 1e3 * np.finfo(entries.dtype).eps * np.max(np.abs(entries))
+    largest = np.max(np.abs(entries))
+    if not 0 < largest < np.inf:
+        raise ValueError(f"{name}.entries: expected finite numbers, not all 0, got a largest size of {largest}")
+    small = 1e3 * np.finfo(entries.dtype).eps * largest
     for image, axes in images.items():
         off = np.max(np.abs(entries - entries.transpose(axes)))
         if off > small:
@@ -162,7 +165,7 @@ def loop_tnr(tensor: Tensor | Checkerboard, chi: int, num_steps: int, *, observe
 
     A derivative is that of the ring: of the changes of S that follow its target best, the smallest; in forward mode,
     to any order. Float64 is wanted: in float32 rounding leaves distances of about 1e-3, and at χ = 8 a free energy to
-    5e-6. Traced entries, as inside ``jax.jit`` or ``jax.jvp``, are not checked, and a parity of their legs is not used.
+    1e-5. Traced entries, as inside ``jax.jit`` or ``jax.jvp``, are not checked, and a parity of their legs is not used.
 
     Args:
         tensor: of a square network, unchanged by turns and reflections and positive under reflection, as
@@ -177,8 +180,8 @@ def loop_tnr(tensor: Tensor | Checkerboard, chi: int, num_steps: int, *, observe
         torus of its two; ``truncation`` is the distance between the rings relative to the tensors'.
 
     Raises:
-        ValueError: no Tensor with its number of sites and four legs alike, or one without these symmetries; counts that
-            are no such integers; a χ whose step needs more than 2 GiB.
+        ValueError: no Tensor with its number of sites and four legs alike, or one without these symmetries, with nan
+            or with zeros alone; counts that are no such integers; a χ whose step needs more than 2 GiB.
 
     Example:
         >>> from jaxrg import exact

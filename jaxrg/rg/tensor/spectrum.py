@@ -14,8 +14,9 @@ from jax.typing import ArrayLike
 from jaxrg.checks import as_count, as_floating
 from jaxrg.rg.tensor.decompositions import HIGHEST
 from jaxrg.rg.tensor.network import Checkerboard, Tensor, as_tensor, turned
+from jaxrg.tables import MAX_BYTES, check_bytes
 
-SWEEPS = 16  # of the subspace iteration, for nine digits of the first ten levels
+SWEEPS = 16  # of the subspace iteration
 
 
 class Spectrum(NamedTuple):
@@ -57,7 +58,8 @@ def transfer_spectrum(tensor: Tensor | Checkerboard, num_levels: int, *, num_ten
         Dimensions, spins and central charge. CPU only, as are eigenvalues of matrices without symmetry in JAX.
 
     Raises:
-        ValueError: no Tensor with its number of sites and four legs, more levels than there are, or another ring.
+        ValueError: no Tensor with its number of sites and four legs, more levels than there are, another ring, or
+            a ring of four that needs more than 2 GiB.
 
     Example:
         >>> from jaxrg import exact
@@ -75,9 +77,14 @@ def transfer_spectrum(tensor: Tensor | Checkerboard, num_levels: int, *, num_ten
     levels, most = as_count("num_levels", num_levels), given.entries.shape[1] ** 2
     if levels > most:
         raise ValueError(f"num_levels: expected at most the {most} of a ring of two tensors, got {levels}")
-    if as_count("num_tensors", num_tensors) not in (2, 4):
-        raise ValueError(f"num_tensors: expected 2 or 4, got {num_tensors}")
-    return _spectrum(given.entries, levels, int(num_tensors), isinstance(given, Checkerboard))
+    ring = as_count("num_tensors", num_tensors)
+    if ring not in (2, 4):
+        raise ValueError(f"num_tensors: expected 2 or 4, got {ring}")
+    if ring == 4:
+        wide, tall = given.entries.shape[:2]
+        needed = given.entries.dtype.itemsize * (4 * wide**2 + 8 * levels) * tall**4
+        check_bytes("tensor", needed, MAX_BYTES, f"a ring of four tensors {given.entries.shape}")
+    return _spectrum(given.entries, levels, ring, isinstance(given, Checkerboard))
 
 
 @functools.partial(jax.jit, static_argnames=("num_levels", "num_tensors", "is_checkerboard"))

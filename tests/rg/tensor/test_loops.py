@@ -67,8 +67,17 @@ def test_derivatives_of_the_free_energy_are_onsagers(x64):
         jax.grad(value)(0.4)
 
 
+def test_in_float32_the_free_energy_is_good_to_rounding_of_distances():
+    flow = tensor.loop_tnr(tensor.ising_tensor(exact.critical_coupling), 8, 24)
+    assert flow.log_partition.dtype == jnp.float32
+    assert relative_error(flow) < 3e-5
+
+
 def test_networks_without_the_symmetries_are_refused():
     given = tensor.ising_tensor(0.3)
+    for bad in (given.entries.at[0, 0, 0, 0].set(jnp.nan), given.entries * jnp.inf, jnp.zeros((2,) * 4)):
+        with pytest.raises(ValueError, match="expected finite numbers, not all 0, got a largest size of"):
+            tensor.loop_tnr(given._replace(entries=bad), 4, 2)
     with pytest.raises(ValueError, match=r"tensor.entries: expected entries that a quarter turn does not change, got"):
         tensor.loop_tnr(given._replace(entries=given.entries.at[0, 0, 1, 1].add(0.1)), 4, 2)
     with pytest.raises(ValueError, match="expected weights positive under reflection, eigenvalues of entries"):

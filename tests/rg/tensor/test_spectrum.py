@@ -60,6 +60,11 @@ def test_a_ring_of_four_is_four_tensors(is_checkerboard):
         networks.transfer_spectrum(kind(jnp.asarray(entries), 0.0, 1.0), 4, num_tensors=3)
 
 
+def test_a_ring_too_large_for_memory_is_refused():
+    with pytest.raises(ValueError, match=r"tensor: expected a ring of four tensors .* within"):
+        networks.transfer_spectrum(networks.Tensor(jnp.zeros((32,) * 4), 0.0, 1.0), 4, num_tensors=4)
+
+
 def test_plateau():
     values = [np.inf, 0.3, 0.126, 0.125, 0.126, 0.2, 0.0, 0.0, 0.0]
     found = networks.plateau(values, width=3)
