@@ -12,6 +12,7 @@ least squares before it, which is small enough to be factorised.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,7 @@ from jax import Array, lax
 
 from jaxrg.checks import as_count, is_traced
 from jaxrg.rg.tensor import ring
-from jaxrg.rg.tensor.loops import check_symmetry, fitted, is_even_tensor, joined, leg_weights, weighted
+from jaxrg.rg.tensor.loops import check_symmetry, fitted, is_even_tensor, joined, leg_weights, natural_basis, weighted
 from jaxrg.rg.tensor.network import Checkerboard, as_tensor, frobenius
 from jaxrg.tables import MAX_BYTES, check_bytes
 
@@ -30,7 +31,10 @@ WORSE = 1000  # times the residual before that a step may leave, else it is take
 PIN = 10.0  # what a turn of a basis costs, which changes nothing
 KRYLOV, TOL = 60, 1e-8  # vectors of GMRES, and its relative residual
 BATCH = 32  # columns of the Hessian at once
-ALIGNMENTS = 100  # polar decompositions that turn the halves into the basis of their tensor
+TURNS, ALIGNMENTS = (
+    4,
+    100,
+)  # polar decompositions that turn halves into the basis of their tensor: a leg's, and the last
 SPACE, POWERS = 12, 40  # columns and steps of the iteration for the leading eigenvalues
 
 
@@ -86,20 +90,34 @@ def fixed_tensor(board: Checkerboard, *, num_steps: int = 10) -> FixedTensor:
         Newton's method for tensor networks: Ebel, Kennedy & Rychkov, arXiv:2408.10312 and arXiv:2409.13012; the
         equation for the halves is ours.
     """
-    given, count = as_tensor("board", board, is_checkerboard=True), as_count("num_steps", num_steps)
-    if not isinstance(given, Checkerboard):
-        raise ValueError("board: expected a Checkerboard, as loop_tnr returns it, got a Tensor")
-    if len(given.entries) < 2:
-        raise ValueError(f"board.entries: expected legs of dimension 2 or more, got shape {given.entries.shape}")
-    num_entries = len(given.entries) ** 3
-    needed = 4 * given.entries.dtype.itemsize * num_entries**2
-    check_bytes("board", needed, MAX_BYTES, f"a Hessian of {num_entries} entries of halves")
-    is_even = False
-    if not is_traced(given.entries):
-        entries = np.asarray(given.entries)
-        check_symmetry("board", entries, is_checkerboard=True)
-        is_even = is_even_tensor(entries)
+    count = as_count("num_steps", num_steps)
+    given, is_even = as_fixed("board", board, lambda chi: (4 * chi**6, f"a Hessian of {chi**3} entries of halves"))
     return _fixed_tensor(given, count, is_even)
+
+
+def as_fixed(name: str, board: Any, needed: Callable[[int], tuple[int, str]]) -> tuple[Checkerboard, bool]:
+    """A checkerboard that a flow of `loop_tnr` may have returned, and whether its legs are even or odd.
+
+    Args:
+        name: of the argument.
+        board: the checkerboard.
+        needed: numbers in memory with legs of a size, and what they are.
+
+    Raises:
+        ValueError: as `fixed_tensor`.
+    """
+    given = as_tensor(name, board, is_checkerboard=True)
+    if not isinstance(given, Checkerboard):
+        raise ValueError(f"{name}: expected a Checkerboard, as loop_tnr returns it, got a Tensor")
+    if len(given.entries) < 2:
+        raise ValueError(f"{name}.entries: expected legs of dimension 2 or more, got shape {given.entries.shape}")
+    words, what = needed(len(given.entries))
+    check_bytes(name, given.entries.dtype.itemsize * words, MAX_BYTES, what)
+    if is_traced(given.entries):
+        return given, False
+    entries = np.asarray(given.entries)
+    check_symmetry(name, entries, is_checkerboard=True)
+    return given, is_even_tensor(entries)
 
 
 def _tensor_of(halves: Array) -> Array:
@@ -158,28 +176,25 @@ def _gauge(halves: Array, is_even: bool) -> Array:
     ]
 
 
-def _aligned(halves: Array, entries: Array, is_even: bool) -> Array:
-    """Halves with legs across in the basis in which their tensor is most like the given one."""
-    rank, found = len(halves), _tensor_of(halves)
+def aligned(halves: Array, entries: Array, is_even: bool) -> Array:
+    """Halves, from `fitted`, with legs across in the basis in which their tensor is most like the given one.
 
-    def overlap(signs: Array) -> Array:
-        return ring.einsum("abcd,abcd,a,b,c,d->", found, entries, signs, signs, signs, signs)
+    Between the natural bases of both tensors the turn grows by one leg after the other, of those that weigh less and
+    less, so that signs and multiplets fall in with the ones before.
+    """
+    rank, found, natural = len(halves), _tensor_of(halves), natural_basis(entries, is_even)
+    wanted = ring.einsum("abcd,aA,bB,cC,dD->ABCD", entries, natural, natural, natural, natural)
 
-    def add(leg: Array, signs: Array) -> Array:
-        """The sign of one more leg, of those that weigh less and less."""
-        known, here = jnp.arange(rank) < leg, jnp.arange(rank) == leg
-        choices = [jnp.where(known, signs, jnp.where(here, sign, 0)).astype(signs.dtype) for sign in (1, -1)]
-        return jnp.where(here & (overlap(choices[1]) > overlap(choices[0])), -1, signs).astype(signs.dtype)
+    def turn(count: Array, basis: Array) -> Array:
+        known = jnp.arange(rank) < count // TURNS + 1
+        rest = ring.einsum("abcd,bB,cC,dD,ABCD->aA", found, basis, basis, basis, wanted)
+        rest = ring.even_part(jnp.where(known[:, None] & known[None], rest, 0), is_even)
+        left, _, right = jnp.linalg.svd(rest)
+        return jnp.where(known[:, None] & known[None], ring.product(left, right), 0)
 
-    signs = lax.fori_loop(0, rank, add, jnp.ones(rank, halves.dtype))
-
-    def turn(_: Any, basis: Array) -> Array:
-        rest = ring.einsum("abcd,bB,cC,dD->aBCD", found, basis, basis, basis)
-        left, _, right = jnp.linalg.svd(ring.even_part(ring.einsum("aBCD,ABCD->aA", rest, entries), is_even))
-        return ring.product(left, right)
-
-    basis = lax.fori_loop(0, ALIGNMENTS, turn, jnp.diag(signs))
-    return ring.product(halves.reshape(rank**2, rank), ring.even_part(basis, is_even)).reshape(halves.shape)
+    first = jnp.zeros((rank, rank), halves.dtype).at[0, 0].set(1)
+    basis = lax.fori_loop(0, TURNS * rank + ALIGNMENTS, turn, first)
+    return ring.einsum("oik,kl,Kl->oiK", halves, ring.even_part(basis, is_even), natural)
 
 
 class _Linear(NamedTuple):
@@ -221,7 +236,7 @@ def _linearised(point: Array, rank: int, is_even: bool, shift: Array, is_exact: 
 @functools.partial(jax.jit, static_argnames=("num_steps", "is_even"))
 def _fixed_tensor(board: Checkerboard, num_steps: int, is_even: bool) -> FixedTensor:
     rank, entries = len(board.entries), board.entries / frobenius(board.entries)
-    halves = _aligned(fitted(entries, rank, is_even)[0], entries, is_even)
+    halves = aligned(fitted(entries, rank, is_even)[0], entries, is_even)
     residual = functools.partial(_residual, rank=rank, is_even=is_even)
 
     def step(state: tuple, _: None) -> tuple[tuple, Array]:

@@ -67,16 +67,16 @@ def _start(entries: Array, rank: int, is_even: bool) -> Array:
     return halves.reshape(side, side, rank)
 
 
-def _in_natural_basis(halves: Array, is_even: bool) -> Array:
-    """Halves with the legs across turned so that their density is diagonal and falls, in each sector."""
-    rank = halves.shape[2]
-    entries = joined(halves)
-    density = ring.einsum("abcd,abed->ce", entries, entries)
+def natural_basis(entries: Array, is_even: bool) -> Array:
+    """The turn of a leg ``[leg, new]`` after which its density is diagonal and falls, in each sector."""
+    rank = len(entries)
+    density = lax.stop_gradient(ring.einsum("abcd,abed->ce", entries, entries))
+    basis = jnp.zeros((rank, rank), entries.dtype)
     for parity in range(2 if is_even else 1):
         slots = np.arange(parity, rank, 2 if is_even else 1)
-        _, vectors = jnp.linalg.eigh(lax.stop_gradient(density[slots[:, None], slots[None]]))
-        halves = halves.at[:, :, slots].set(jnp.matmul(halves[:, :, slots], vectors[:, ::-1], precision=ring.HIGHEST))
-    return halves
+        _, vectors = jnp.linalg.eigh(density[slots[:, None], slots[None]])
+        basis = basis.at[slots[:, None], slots[None]].set(vectors[:, ::-1])
+    return basis
 
 
 def fitted(entries: Array, rank: int, is_even: bool) -> tuple[Array, Array]:
@@ -87,7 +87,7 @@ def fitted(entries: Array, rank: int, is_even: bool) -> tuple[Array, Array]:
     halves = ring.fit(_start(lax.stop_gradient(seen), rank, is_even), target, is_even)
     left = lax.stop_gradient(ring.distance(halves, target, is_even))
     halves = ring.einsum("oik,oO->Oik", halves, inverse)
-    return _in_natural_basis(halves, is_even), jnp.sqrt(jnp.abs(left))
+    return ring.einsum("oik,kK->oiK", halves, natural_basis(joined(halves), is_even)), jnp.sqrt(jnp.abs(left))
 
 
 def _step(board: Checkerboard, rank: int, is_even: bool) -> tuple[Checkerboard, Array]:

@@ -2,21 +2,22 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jax.typing import ArrayLike
 
 from jaxrg.checks import as_count, as_floating
 from jaxrg.rg.tensor.decompositions import HIGHEST
+from jaxrg.rg.tensor.krylov import Leading, leading, num_vectors
 from jaxrg.rg.tensor.network import Checkerboard, Tensor, as_tensor, turned
 from jaxrg.tables import MAX_BYTES, check_bytes
 
-SWEEPS = 16  # of the subspace iteration
+BLOCK, NUM_BLOCKS = 4, 16  # of Arnoldi's iteration: levels meet in pairs of opposite spins
 
 
 class Spectrum(NamedTuple):
@@ -82,7 +83,8 @@ def transfer_spectrum(tensor: Tensor | Checkerboard, num_levels: int, *, num_ten
         raise ValueError(f"num_tensors: expected 2 or 4, got {ring}")
     if ring == 4:
         wide, tall = given.entries.shape[:2]
-        needed = given.entries.dtype.itemsize * (4 * wide**2 + 8 * levels) * tall**4
+        kept = num_vectors(tall**4, BLOCK, NUM_BLOCKS)
+        needed = given.entries.dtype.itemsize * (4 * wide**2 + 3 * kept) * tall**4
         check_bytes("tensor", needed, MAX_BYTES, f"a ring of four tensors {given.entries.shape}")
     return _spectrum(given.entries, levels, ring, isinstance(given, Checkerboard))
 
@@ -95,7 +97,7 @@ def _spectrum(entries: Array, num_levels: int, num_tensors: int, is_checkerboard
     of_pair = jnp.linalg.eigvals(pair)
     log_of_pair = jnp.log(jnp.max(jnp.abs(of_pair)))
     if num_tensors == 4:
-        values = _of_four(entries, other, num_levels)
+        values = of_four(entries, other, num_levels).values
         log_largest = jnp.log(jnp.max(jnp.abs(values)))
         central_charge = 8 / math.pi * (2 * log_of_pair - log_largest)
     elif is_checkerboard:
@@ -111,25 +113,30 @@ def _spectrum(entries: Array, num_levels: int, num_tensors: int, is_checkerboard
     return Spectrum(scale * jnp.log(sizes[0] / sizes), scale * jnp.angle(values[order]), central_charge)
 
 
-def _of_four(entries: Array, other: Array, num_levels: int) -> Array:
-    """The largest eigenvalues of a ring of four tensors, by iterating on a space of more than twice as many columns."""
-    tall = entries.shape[1]
-    size = tall**4
-    start = jax.random.normal(jax.random.key(0), (size, min(2 * num_levels + 4, size)), entries.dtype)
+def row(tensors: Sequence[Array]) -> Callable[[Array], Array]:
+    """What a row of four tensors, closed to a ring, makes of a vector of the legs above it."""
+    first, *others = tensors
+    sizes = tuple(each.shape[1] for each in tensors)
 
-    def row(column: Array) -> Array:
-        """One row of tensors, and its first leg moved to the end."""
-        legs = jnp.tensordot(entries, column.reshape((tall,) * 4), ((1,), (0,)), precision=HIGHEST)  # l r d uuu
+    def apply(vector: Array) -> Array:
+        legs = jnp.tensordot(first, vector.reshape(sizes), ((1,), (0,)), precision=HIGHEST)  # l r d uuu
         legs = jnp.moveaxis(legs, 2, -1)
-        for each in (other, entries, other):
+        for each in others:
             legs = jnp.moveaxis(jnp.tensordot(legs, each, ((1, 2), (0, 1)), precision=HIGHEST), -2, 1)  # l r u.. d..
-        return jnp.moveaxis(jnp.trace(legs, axis1=0, axis2=1), 0, -1).reshape(-1)
+        return jnp.trace(legs, axis1=0, axis2=1).reshape(-1)
 
-    def sweep(basis: Array, _: None) -> tuple[Array, None]:
-        return jnp.linalg.qr(lax.map(row, basis.T).T)[0], None
+    return apply
 
-    basis = lax.scan(sweep, jnp.linalg.qr(start)[0], None, length=SWEEPS)[0]
-    return jnp.linalg.eigvals(jnp.matmul(basis.T, lax.map(row, basis.T).T, precision=HIGHEST))
+
+def of_four(entries: Array, other: Array, num_levels: int) -> Leading:
+    """Of a row of four tensors and a shift by one: the first leg below it is moved to the end."""
+    tall = entries.shape[1]
+    below = row([entries, other, entries, other])
+
+    def shifted(vector: Array) -> Array:
+        return jnp.moveaxis(below(vector).reshape((tall,) * 4), 0, -1).reshape(-1)
+
+    return leading(shifted, tall**4, num_levels, entries.dtype, block=BLOCK, num_blocks=NUM_BLOCKS)
 
 
 class Plateau(NamedTuple):
