@@ -3,8 +3,9 @@
 # A flow drifts by its fixed point; Newton's method goes there. The unknowns are the halves a tensor is made of, the
 # equation that they are the best halves of that very tensor. From the plateau of a flow, residuals fall to rounding,
 # with every step in the end squaring the one before but for a factor. The tensor at rest has the scaling dimensions of
-# the Ising model, to the first descendants of the spin, 17/8, and its central charge. The control is the tensor of the
-# flow from which Newton's method starts.
+# the Ising model, to the first descendants of the spin, 17/8, and its central charge. A hole in its network holds the
+# local operators: how they grow with the lattice are their dimensions, and between states of a ring they have the
+# operator product coefficients. The control is the tensor of the flow from which Newton's method starts.
 
 # %%
 from typing import NamedTuple
@@ -29,6 +30,7 @@ PUBLISHED = {  # Gilt-TNR, chi = 30, arXiv:2409.13012
     7: "2.00175",
     8: "2.00175",
 }
+PRODUCTS = {(2, 1, 1): 0.5, (1, 2, 1): 0.5, (2, 2, 2): 0.0}  # operators 1, 2: spin, energy
 WIDE = 12  # legs up to which rings of four tensors are read in seconds
 
 
@@ -36,17 +38,23 @@ class Study(NamedTuple):
     """A fixed point and what is read off it and off the flow before."""
 
     fixed: networks.FixedTensor
-    spectrum: networks.Spectrum
-    control: networks.Spectrum
+    local: networks.Dilatation
+    spectra: list[networks.Spectrum]  # at rest, and of the flow before
+    products: list[networks.OperatorProducts]
 
 
 # %%
-def study(chi: int, num_flow: int, num_steps: int) -> Study:
+def study(chi: int, num_flow: int, num_steps: int, num_states: int) -> Study:
     start = networks.loop_tnr(networks.ising_tensor(jnp.float64(exact.critical_coupling)), chi, num_flow).tensor
     fixed = networks.fixed_tensor(start, num_steps=num_steps)
     ring = 4 if chi <= WIDE else 2
-    spectra = [networks.transfer_spectrum(each, len(LEVELS), num_tensors=ring) for each in (fixed.tensor, start)]
-    return Study(fixed, *spectra)
+    tensors = (fixed.tensor, start)
+    return Study(
+        fixed,
+        networks.dilatation_spectrum(fixed.tensor, len(LEVELS), num_states=num_states),
+        [networks.transfer_spectrum(each, len(LEVELS), num_tensors=ring) for each in tensors],
+        [networks.operator_products(each, 3, num_states=num_states) for each in tensors],
+    )
 
 
 def claims(chi: int, found: Study) -> list[Claim]:
@@ -54,14 +62,25 @@ def claims(chi: int, found: Study) -> list[Claim]:
     steps = np.flatnonzero(residuals < 1e-10)
     reached = f"{steps[0]} steps" if len(steps) else f"{residuals[-1]:.1e} after {len(residuals) - 1}"
     rows = [Claim(f"χ = {chi}: residual below 1e-10", "31 steps (1e-9, linear)", reached, f"flow: {residuals[0]:.1e}")]
-    charges = [float(each.central_charge) for each in (found.spectrum, found.control)]
+    charges = [float(each.central_charge) for each in found.spectra]
     rows.append(Claim(f"χ = {chi}: c = 0.5", "0.500066", f"{charges[0]:.6f}", f"flow: {charges[1]:.6f}"))
     for level, truth in enumerate(LEVELS[1:], start=1):
-        value, control = (float(each.dimensions[level]) for each in (found.spectrum, found.control))
+        value, control = (float(each.dimensions[level]) for each in found.spectra)
         measured = f"{value:.5f} ({value / truth - 1:+.3%})"
         rows.append(
             Claim(f"χ = {chi}: x_{level} = {truth:.3f}", PUBLISHED.get(level, ""), measured, f"flow: {control:.5f}")
         )
+        local, spin = float(found.local.dimensions[level]), float(found.local.spins[level])
+        rows.append(
+            Claim(
+                f"χ = {chi}: the same, of dilatation", "", f"{local:.5f} ({local / truth - 1:+.3%})", f"spin {spin:.3f}"
+            )
+        )
+    for place, truth in PRODUCTS.items():
+        value, control = (float(each.coefficients[place]) for each in found.products)
+        name = "C_" + "".join("1σε"[each] for each in place)
+        published = "0.50068 (TRG χ56)" if place == (2, 1, 1) else ""
+        rows.append(Claim(f"χ = {chi}: {name} = {truth}", published, f"{value:.5f}", f"flow: {control:.5f}"))
     values = np.asarray(found.fixed.eigenvalues)
     energy = values[np.argmin(np.abs(values - np.sqrt(2)))].real
     others = ", ".join(f"{value:.2f}" for value in values if value.real != energy)
@@ -85,7 +104,7 @@ def draw(found: dict[int, Study]) -> Figure:
         color = f"C{index}"
         residuals = np.maximum(np.asarray(each.fixed.residuals), 1e-16)
         left.semilogy(residuals, marker="o", color=color, label=f"χ = {chi}")
-        for spectrum, marker, name in ((each.spectrum, "o", "fixed point"), (each.control, "x", "flow before")):
+        for spectrum, marker, name in zip(each.spectra, "ox", ("fixed point", "flow before"), strict=True):
             error = np.abs(np.asarray(spectrum.dimensions)[1:] / LEVELS[1:] - 1)
             right.semilogy(np.arange(1, len(LEVELS)), error, marker, color=color, label=f"χ = {chi}, {name}")
     left.set_xlabel("Newton step")
@@ -100,7 +119,7 @@ def draw(found: dict[int, Study]) -> Figure:
 
 # %%
 def main(smoke: bool = False, out: str = "out/tensor_fixed_point") -> None:
-    sizes = {4: (8, 6)} if smoke else {8: (14, 8), 10: (14, 16), 12: (14, 24)}
+    sizes = {4: (8, 6, 8)} if smoke else {8: (14, 8, 24), 10: (14, 16, 20), 12: (14, 24, 20)}
     with jax.enable_x64(True):
         found = {chi: study(chi, *counts) for chi, counts in sizes.items()}
         rows = [HEADER]

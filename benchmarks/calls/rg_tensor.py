@@ -37,13 +37,19 @@ def phi4(seed: int) -> models.Phi4:
     return models.kappa_phi4(lattice.hypercubic((4, 4)), 0.2 + 0.01 * seed, 0.1)
 
 
+def operators(seed: int) -> dict:
+    return {"board": networks.Checkerboard(*symmetric(seed)), "num_states": 2}
+
+
 CALLS = [
     Call("rg.tensor.btrg", steps),
+    Call("rg.tensor.dilatation_spectrum", lambda seed: {**operators(seed), "num_levels": 3}),
     Call("rg.tensor.fixed_tensor", lambda seed: {"board": networks.Checkerboard(*symmetric(seed)), "num_steps": 2}),
     Call("rg.tensor.free_energy", lambda seed: {"tensor": tensor(seed)}),
     Call("rg.tensor.hotrg", steps),
     Call("rg.tensor.ising_tensor", lambda seed: {"coupling": coupling(seed), "field": jnp.float32(0.1), "ndim": 2}),
     Call("rg.tensor.loop_tnr", lambda seed: {"tensor": symmetric(seed), "chi": 3, "num_steps": 3}),
+    Call("rg.tensor.operator_products", lambda seed: {**operators(seed), "num_operators": 2}),
     Call("rg.tensor.phi4_tensor", lambda seed: {"model": phi4(seed), "num_legs": 3, "num_nodes": 12}),
     Call("rg.tensor.plateau", lambda seed: {"values": np.arange(6, dtype=np.float32) ** 2 + seed, "width": 3}),
     Call(

@@ -19,9 +19,9 @@ from jax import Array
 
 from jaxrg.checks import as_count
 from jaxrg.rg.tensor import ring
-from jaxrg.rg.tensor.fixed_tensor import aligned, as_fixed
+from jaxrg.rg.tensor.fixed_tensor import as_fixed, halves_of
 from jaxrg.rg.tensor.krylov import Leading, leading, num_vectors
-from jaxrg.rg.tensor.loops import fitted, joined
+from jaxrg.rg.tensor.loops import joined
 from jaxrg.rg.tensor.network import Checkerboard, frobenius, turned
 from jaxrg.rg.tensor.spectrum import of_four, row
 
@@ -100,7 +100,7 @@ def dilatation_spectrum(board: Checkerboard, num_levels: int, *, num_states: int
         Ebel, Kennedy & Rychkov, arXiv:2409.13012, for another scheme; a hole of eight legs is ours.
     """
     given, levels, states, is_even = _checked(board, "num_levels", num_levels, num_states)
-    return _dilatation(given.entries, levels, states, is_even)
+    return _dilatation(given.entries, halves_of(given.entries, is_even), levels, states, is_even)
 
 
 def operator_products(board: Checkerboard, num_operators: int, *, num_states: int = 20) -> OperatorProducts:
@@ -137,7 +137,7 @@ def operator_products(board: Checkerboard, num_operators: int, *, num_states: in
         Cardy, J. Phys. A 19, L1093 (1986) [Erratum 20, 5039]: matrix elements on a cylinder.
     """
     given, count, states, is_even = _checked(board, "num_operators", num_operators, num_states)
-    return _products(given.entries, count, states, is_even)
+    return _products(given.entries, halves_of(given.entries, is_even), count, states, is_even)
 
 
 def _checked(board: Checkerboard, name: str, count: int, num_states: int) -> tuple[Checkerboard, int, int, bool]:
@@ -166,9 +166,8 @@ def _heaviest(entries: Array, num_states: int) -> Array:
     return vectors[:, ::-1][:, :num_states].reshape(side, side, num_states)
 
 
-def _hole(entries: Array, num_levels: int, num_states: int, is_even: bool) -> _Hole:
+def _hole(entries: Array, halves: Array, num_levels: int, num_states: int, is_even: bool) -> _Hole:
     entries = entries / frobenius(entries)
-    halves = aligned(fitted(entries, len(entries), is_even)[0], entries, is_even)
     following = joined(halves)
     change = frobenius(following / frobenius(following) - entries)
     pairs = _heaviest(entries, num_states)
@@ -191,8 +190,8 @@ def _dimensions(values: Array) -> Array:
 
 
 @functools.partial(jax.jit, static_argnames=("num_levels", "num_states", "is_even"))
-def _dilatation(entries: Array, num_levels: int, num_states: int, is_even: bool) -> Dilatation:
-    found = _hole(entries, num_levels, num_states, is_even)
+def _dilatation(entries: Array, halves: Array, num_levels: int, num_states: int, is_even: bool) -> Dilatation:
+    found = _hole(entries, halves, num_levels, num_states, is_even)
     values = found.operators.values
     return Dilatation(_dimensions(values), 4 / math.pi * jnp.angle(values), found.change)
 
@@ -203,9 +202,9 @@ def _as_real(found: Leading) -> Array:
 
 
 @functools.partial(jax.jit, static_argnames=("num_operators", "num_states", "is_even"))
-def _products(entries: Array, num_operators: int, num_states: int, is_even: bool) -> OperatorProducts:
+def _products(entries: Array, halves: Array, num_operators: int, num_states: int, is_even: bool) -> OperatorProducts:
     entries = entries / frobenius(entries)
-    hole, other = _hole(entries, num_operators, num_states, is_even), turned(entries)
+    hole, other = _hole(entries, halves, num_operators, num_states, is_even), turned(entries)
     operators = _as_real(hole.operators).reshape(-1, *(num_states,) * 4)
     on_ring = of_four(entries, other, num_operators)
     states = _as_real(on_ring) / jnp.abs(on_ring.values)[:, None]  # half of two rows

@@ -22,6 +22,7 @@ from jax import Array, lax
 
 from jaxrg.checks import as_count, is_traced
 from jaxrg.rg.tensor import ring
+from jaxrg.rg.tensor.krylov import leading
 from jaxrg.rg.tensor.loops import check_symmetry, fitted, is_even_tensor, joined, leg_weights, natural_basis, weighted
 from jaxrg.rg.tensor.network import Checkerboard, as_tensor, frobenius
 from jaxrg.tables import MAX_BYTES, check_bytes
@@ -35,7 +36,7 @@ TURNS, ALIGNMENTS = (
     4,
     100,
 )  # polar decompositions that turn halves into the basis of their tensor: a leg's, and the last
-SPACE, POWERS = 12, 40  # columns and steps of the iteration for the leading eigenvalues
+BLOCK, NUM_BLOCKS = 2, 40  # of Arnoldi's iteration for the leading eigenvalues
 
 
 class FixedTensor(NamedTuple):
@@ -92,7 +93,7 @@ def fixed_tensor(board: Checkerboard, *, num_steps: int = 10) -> FixedTensor:
     """
     count = as_count("num_steps", num_steps)
     given, is_even = as_fixed("board", board, lambda chi: (4 * chi**6, f"a Hessian of {chi**3} entries of halves"))
-    return _fixed_tensor(given, count, is_even)
+    return _fixed_tensor(given, halves_of(given.entries, is_even), count, is_even)
 
 
 def as_fixed(name: str, board: Any, needed: Callable[[int], tuple[int, str]]) -> tuple[Checkerboard, bool]:
@@ -118,6 +119,13 @@ def as_fixed(name: str, board: Any, needed: Callable[[int], tuple[int, str]]) ->
     entries = np.asarray(given.entries)
     check_symmetry(name, entries, is_checkerboard=True)
     return given, is_even_tensor(entries)
+
+
+@functools.partial(jax.jit, static_argnames="is_even")
+def halves_of(entries: Array, is_even: bool) -> Array:
+    """Halves in the basis of their tensor; a program of its own, which all that start there share."""
+    entries = entries / frobenius(entries)
+    return _aligned(fitted(entries, len(entries), is_even)[0], entries, is_even)
 
 
 def _tensor_of(halves: Array) -> Array:
@@ -176,7 +184,7 @@ def _gauge(halves: Array, is_even: bool) -> Array:
     ]
 
 
-def aligned(halves: Array, entries: Array, is_even: bool) -> Array:
+def _aligned(halves: Array, entries: Array, is_even: bool) -> Array:
     """Halves, from `fitted`, with legs across in the basis in which their tensor is most like the given one.
 
     Between the natural bases of both tensors the turn grows by one leg after the other, of those that weigh less and
@@ -234,9 +242,8 @@ def _linearised(point: Array, rank: int, is_even: bool, shift: Array, is_exact: 
 
 
 @functools.partial(jax.jit, static_argnames=("num_steps", "is_even"))
-def _fixed_tensor(board: Checkerboard, num_steps: int, is_even: bool) -> FixedTensor:
-    rank, entries = len(board.entries), board.entries / frobenius(board.entries)
-    halves = aligned(fitted(entries, rank, is_even)[0], entries, is_even)
+def _fixed_tensor(board: Checkerboard, halves: Array, num_steps: int, is_even: bool) -> FixedTensor:
+    rank = len(halves)
     residual = functools.partial(_residual, rank=rank, is_even=is_even)
 
     def step(state: tuple, _: None) -> tuple[tuple, Array]:
@@ -269,14 +276,10 @@ def _fixed_tensor(board: Checkerboard, num_steps: int, is_even: bool) -> FixedTe
 
 
 def _eigenvalues(point: Array, rank: int, is_even: bool) -> Array:
-    """Leading ones of D, by iteration on a space."""
+    """Leading ones of D."""
     linear = _linearised(point, rank, is_even, jnp.asarray(1e-5, point.dtype), is_exact=True)
-    apply = lambda vector: vector - ring.einsum("ab,b->a", linear.inverse, linear.matvec(vector))  # noqa: E731
-    start = jax.random.normal(jax.random.key(0), (len(point), SPACE), point.dtype)
 
-    def sweep(basis: Array, _: None) -> tuple[Array, None]:
-        return jnp.linalg.qr(lax.map(apply, basis.T).T)[0], None
+    def apply(vector: Array) -> Array:
+        return vector - ring.einsum("ab,b->a", linear.inverse, linear.matvec(vector))
 
-    basis = lax.scan(sweep, jnp.linalg.qr(start)[0], None, length=POWERS)[0]
-    values = jnp.linalg.eigvals(ring.product(basis.T, lax.map(apply, basis.T).T))
-    return values[jnp.argsort(-jnp.abs(values))][:6]
+    return leading(apply, len(point), 6, point.dtype, block=BLOCK, num_blocks=NUM_BLOCKS).values
