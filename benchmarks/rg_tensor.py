@@ -139,13 +139,23 @@ def levels(chi: int, num_steps: int) -> list[Record]:
     ]
 
 
-def fixed_point(chi: int, num_flow: int, num_steps: int) -> list[Record]:
-    """Newton steps to a residual of 1e-10, nan where they do not get there."""
+def fixed_point(chi: int, num_flow: int, num_steps: int, num_states: int) -> list[Record]:
+    """Newton steps to a residual of 1e-10, nan where they do not get there; and the local operators at rest."""
     tensor = networks.ising_tensor(jnp.float64(exact.critical_coupling))
     start = networks.loop_tnr(tensor, chi, num_flow).tensor
-    residuals = networks.fixed_tensor(start, num_steps=num_steps).residuals.tolist()
+    found = networks.fixed_tensor(start, num_steps=num_steps)
+    residuals = found.residuals.tolist()
     steps = next((step for step, value in enumerate(residuals) if value < 1e-10), math.nan)
-    return [record("fixed_point_newton_steps", steps, f"to 1e-10 at χ = {chi}; last residual {residuals[-1]:.2g}")]
+    local = networks.dilatation_spectrum(found.tensor, 9, num_states=num_states).dimensions[1:]
+    errors = [abs(float(value) / exactly - 1) * 100 for value, exactly in zip(local, DIMENSIONS, strict=True)]
+    product = float(networks.operator_products(found.tensor, 3, num_states=num_states).coefficients[2, 1, 1])
+    unit = f"χ = {chi}, {num_states} states of a pair"
+    return [
+        record("fixed_point_newton_steps", steps, f"to 1e-10 at χ = {chi}; last residual {residuals[-1]:.2g}"),
+        record("dilatation_dimensions_worst_percent", max(errors[:4]), f"%, first four, {unit}"),
+        record("dilatation_dimensions_of_two_worst_percent", max(errors[4:]), f"%, the four at 2, {unit}"),
+        record("operator_product_error", abs(product - 0.5), f"C_εσσ = {product:.5f}, {unit}"),
+    ]
 
 
 def cubic(chi: int) -> list[Record]:
@@ -176,7 +186,7 @@ def run(*, quick: bool) -> list[Record]:
                 *cubic(4),
                 *loops((4,), 12),
                 *levels(4, 8),
-                *fixed_point(4, 8, 8),
+                *fixed_point(4, 8, 8, 8),
             ]
         return [
             *errors({"trg": (8, 16, 24), "btrg": (8, 16, 24), "hotrg": (8, 12)}),
@@ -187,5 +197,5 @@ def run(*, quick: bool) -> list[Record]:
             *cubic(8),
             *loops((8, 12, 16, 20), LOOP_STEPS),
             *levels(10, 16),
-            *fixed_point(8, 14, 8),
+            *fixed_point(8, 14, 8, 24),
         ]

@@ -159,9 +159,9 @@ def loop_tnr(tensor: Tensor | Checkerboard, chi: int, num_steps: int, *, observe
 
     Plaquettes of four tensors that cover the lattice are written as rings of eight halves S, all alike by reflection,
     so that correlations around a plaquette go where `trg` and `btrg` carry them on. The norm is that of the eight legs
-    outside, each weighted by the power 2/5 of its density, which makes the free energy more accurate by an order of
-    magnitude. A step starts at what plain truncation gives and descends by L-BFGS, in coordinates in which one half
-    changes the ring evenly. It halves the number of tensors and turns the lattice by 45 degrees.
+    outside, each weighted by the power 2/5 of its density, so that what is kept is what the network sees. A step starts
+    at what plain truncation gives and descends by L-BFGS, in coordinates in which one half changes the ring evenly. It
+    halves the number of tensors and turns the lattice by 45 degrees.
 
     A derivative is that of the ring: of the changes of S that follow its target best, the smallest; in forward mode,
     to any order. Float64 is wanted: in float32 rounding leaves distances of about 1e-3, and at χ = 8 a free energy to
