@@ -21,8 +21,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxrg.base import safe_divide
+from jaxrg.rg.tensor.contraction import matmul
 
-HIGHEST = lax.Precision.HIGHEST
 OVERSAMPLING = 8  # columns beyond twice the rank
 MAX_SWEEPS = 24  # of the subspace iteration
 MAX_SOLVES = 40  # of the iteration for what is cut, whose error falls by (s_beyond / s_kept)^2 each
@@ -42,10 +42,6 @@ class TruncatedSVD(NamedTuple):
     right: Array
 
 
-def _dot(left: Array, right: Array) -> Array:
-    return jnp.matmul(left, right, precision=HIGHEST)
-
-
 def truncated_svd(matrix: Array, rank: int) -> TruncatedSVD:
     """The largest singular values and their vectors; for matrices ``[n, m]`` with min(n, m) >= rank."""
     return TruncatedSVD(*_truncated(matrix, rank)[:3])
@@ -58,15 +54,15 @@ def _leading(matrix: Array, num_columns: int, rank: int) -> tuple[Array, Array, 
     def sweep(state: tuple) -> tuple:
         image, *_, count = state
         left, _ = jnp.linalg.qr(image)
-        right, upper = jnp.linalg.qr(_dot(matrix.T, left))
+        right, upper = jnp.linalg.qr(matmul(matrix.T, left))
         turned, values, turned_right = jnp.linalg.svd(upper.T)
-        left, right = _dot(left, turned), _dot(right, turned_right.T)
-        image = _dot(matrix, right)
+        left, right = matmul(left, turned), matmul(right, turned_right.T)
+        image = matmul(matrix, right)
         residual = jnp.max(jnp.abs(image[:, :rank] - left[:, :rank] * values[None, :rank])) / values[0]
         return image, left, values, right, residual, count + 1
 
     start = jax.random.normal(jax.random.key(0), (matrix.shape[1], num_columns), matrix.dtype)
-    state = sweep((_dot(matrix, start), 0))
+    state = sweep((matmul(matrix, start), 0))
     unsettled = lambda state: (state[4] > tolerance) & (state[5] < MAX_SWEEPS)  # noqa: E731
     _, left, values, right, *_ = lax.while_loop(unsettled, sweep, state)
     return left, values, right
@@ -95,9 +91,9 @@ def _truncated_jvp(rank: int, primals: tuple, tangents: tuple) -> tuple:
     (matrix,), (change,) = primals, tangents
     out = _truncated(matrix, rank)
     left, _, right = out[:3]
-    of_right, of_left = _dot(change, right), _dot(change.T, left)
-    core_change = _dot(left.T, of_right)
-    sides = of_right - _dot(left, core_change), of_left - _dot(right, core_change.T)
+    of_right, of_left = matmul(change, right), matmul(change.T, left)
+    core_change = matmul(left.T, of_right)
+    sides = of_right - matmul(left, core_change), of_left - matmul(right, core_change.T)
     left_change, right_change = _solve_cut(matrix, out, sides)
     return out, (left_change, core_change, right_change, *map(jnp.zeros_like, out[3:]))
 
@@ -108,9 +104,9 @@ def _solve_cut(matrix: Array, parts: tuple, sides: tuple[Array, Array]) -> tuple
 
     def equations(unknown: tuple[Array, Array]) -> tuple[Array, Array]:
         x, y = unknown
-        cut_y = _dot(matrix, y) - _dot(left, _dot(core, _dot(right.T, y)))
-        cut_x = _dot(matrix.T, x) - _dot(right, _dot(core.T, _dot(left.T, x)))
-        return _dot(x, core) - cut_y, _dot(y, core.T) - cut_x
+        cut_y = matmul(matrix, y) - matmul(left, matmul(core, matmul(right.T, y)))
+        cut_x = matmul(matrix.T, x) - matmul(right, matmul(core.T, matmul(left.T, x)))
+        return matmul(x, core) - cut_y, matmul(y, core.T) - cut_x
 
     solve = functools.partial(_solve_diagonal, *lax.stop_gradient((matrix, parts)))
     return lax.custom_linear_solve(equations, sides, lambda _, given: solve(given), symmetric=True)
@@ -127,14 +123,14 @@ def _solve_diagonal(matrix: Array, parts: tuple, sides: tuple[Array, Array]) -> 
 
     def step(state: tuple) -> tuple:
         x_old, y_old, _, count = state
-        rest_x = sides[0] - x_old * values + _dot(matrix, y_old) - _dot(left, _dot(core, _dot(right.T, y_old)))
-        next_x = _dot(next_left.T, rest_x)
-        x = x_old + safe_divide(rest_x - _dot(next_left, next_x), values)
-        rest_y = sides[1] - y_old * values + _dot(matrix.T, x) - _dot(right, _dot(core, _dot(left.T, x)))
-        next_y = _dot(next_right.T, rest_y)
-        y = y_old + safe_divide(rest_y - _dot(next_right, next_y), values)
-        x = x + _dot(next_left, safe_divide(values * next_x + others * next_y, gap))
-        y = y + _dot(next_right, safe_divide(values * next_y + others * next_x, gap))
+        rest_x = sides[0] - x_old * values + matmul(matrix, y_old) - matmul(left, matmul(core, matmul(right.T, y_old)))
+        next_x = matmul(next_left.T, rest_x)
+        x = x_old + safe_divide(rest_x - matmul(next_left, next_x), values)
+        rest_y = sides[1] - y_old * values + matmul(matrix.T, x) - matmul(right, matmul(core, matmul(left.T, x)))
+        next_y = matmul(next_right.T, rest_y)
+        y = y_old + safe_divide(rest_y - matmul(next_right, next_y), values)
+        x = x + matmul(next_left, safe_divide(values * next_x + others * next_y, gap))
+        y = y + matmul(next_right, safe_divide(values * next_y + others * next_x, gap))
         moved = jnp.maximum(jnp.max(jnp.abs(x - x_old) * values), jnp.max(jnp.abs(y - y_old) * values))
         return x, y, moved, count + 1
 
@@ -154,13 +150,13 @@ def core_root(core: Array, power: int) -> Array:
 def _core_root_jvp(power: int, primals: tuple, tangents: tuple) -> tuple:
     (core,), (change,) = primals, tangents
     root = core_root(core, power)
-    half = _dot(change, core.T)
+    half = matmul(change, core.T)
 
     def equation(x: Array) -> Array:
         powers = [jnp.eye(root.shape[0], dtype=root.dtype)]
         for _ in range(2 * power - 1):
-            powers.append(_dot(powers[-1], root))
-        terms = [_dot(_dot(powers[j], x), powers[2 * power - 1 - j]) for j in range(2 * power)]
+            powers.append(matmul(powers[-1], root))
+        terms = [matmul(matmul(powers[j], x), powers[2 * power - 1 - j]) for j in range(2 * power)]
         return functools.reduce(jnp.add, terms)
 
     values = lax.stop_gradient(jnp.diag(root))
@@ -179,7 +175,7 @@ def core_inverse(root: Array) -> Array:
 @core_inverse.defjvp
 def _core_inverse_jvp(primals: tuple, tangents: tuple) -> tuple:
     inverse = core_inverse(*primals)
-    return inverse, -_dot(_dot(inverse, tangents[0]), inverse)
+    return inverse, -matmul(matmul(inverse, tangents[0]), inverse)
 
 
 class Halves(NamedTuple):
@@ -203,9 +199,9 @@ def split(matrix: Array, rank: int, *, is_weighted: bool = False) -> Halves:
     left, core, right = truncated_svd(matrix, rank)
     root = core_root(core, 4 if is_weighted else 2)
     inverse = core_inverse(root)
-    outer = _dot(root, _dot(root, root)) if is_weighted else root
+    outer = matmul(root, matmul(root, root)) if is_weighted else root
     half_weight = inverse if is_weighted else jnp.eye(rank, dtype=matrix.dtype)
-    halves = _dot(left, outer), _dot(right, _dot(inverse, core).T)
-    cut = lax.stop_gradient(matrix - _dot(_dot(left, core), right.T))
+    halves = matmul(left, outer), matmul(right, matmul(inverse, core).T)
+    cut = lax.stop_gradient(matrix - matmul(matmul(left, core), right.T))
     error = jnp.sqrt(jnp.sum(cut * cut) / jnp.sum(jnp.square(lax.stop_gradient(matrix))))
     return Halves(*halves, half_weight, error)

@@ -18,7 +18,7 @@ import numpy as np
 from jax import Array
 
 from jaxrg.checks import as_count
-from jaxrg.rg.tensor import ring
+from jaxrg.rg.tensor.contraction import einsum, matmul
 from jaxrg.rg.tensor.fixed_tensor import as_fixed, halves_of
 from jaxrg.rg.tensor.krylov import Leading, leading, num_vectors
 from jaxrg.rg.tensor.loops import joined
@@ -159,9 +159,9 @@ def _checked(board: Checkerboard, name: str, count: int, num_states: int) -> tup
 def _heaviest(entries: Array, num_states: int) -> Array:
     """The states ``[d, c, state]`` that weigh most in two legs of the hole that four tensors fill."""
     side = len(entries)
-    double = ring.einsum("abcd,ABcd->aAbB", entries, entries).reshape(side**2, side**2)
-    rest = ring.product(ring.product(double, double), double).reshape((side,) * 4)
-    density = ring.einsum("abcd,ABCD,bBaA->dcDC", entries, entries, rest).reshape(side**2, side**2)
+    double = einsum("abcd,ABcd->aAbB", entries, entries).reshape(side**2, side**2)
+    rest = matmul(matmul(double, double), double).reshape((side,) * 4)
+    density = einsum("abcd,ABCD,bBaA->dcDC", entries, entries, rest).reshape(side**2, side**2)
     vectors = jnp.linalg.eigh((density + density.T) / 2)[1]
     return vectors[:, ::-1][:, :num_states].reshape(side, side, num_states)
 
@@ -171,15 +171,15 @@ def _hole(entries: Array, halves: Array, num_levels: int, num_states: int, is_ev
     following = joined(halves)
     change = frobenius(following / frobenius(following) - entries)
     pairs = _heaviest(entries, num_states)
-    grown = ring.einsum("dcr,ltd,mtc->rlm", pairs, halves, halves)
-    step = ring.einsum("dcr,scm->drms", pairs, grown)  # a row of tensors around the hole
+    grown = einsum("dcr,ltd,mtc->rlm", pairs, halves, halves)
+    step = einsum("dcr,scm->drms", pairs, grown)  # a row of tensors around the hole
     found = leading(row([step] * 4), num_states**4, num_levels, entries.dtype, block=BLOCK, num_blocks=NUM_BLOCKS)
     values = found.values / found.values[0]
     if is_even:
         signs = np.add.outer(np.arange(len(entries)), np.arange(len(entries))) % 2 * -2 + 1
-        of_pairs = ring.einsum("dcr,dcr,dc->r", pairs, pairs, jnp.asarray(signs, entries.dtype))
+        of_pairs = einsum("dcr,dcr,dc->r", pairs, pairs, jnp.asarray(signs, entries.dtype))
         weights = jnp.square(jnp.abs(found.vectors)).reshape(-1, *(num_states,) * 4)
-        is_odd = ring.einsum("nabcd,a,b,c,d->n", weights, of_pairs, of_pairs, of_pairs, of_pairs) < 0
+        is_odd = einsum("nabcd,a,b,c,d->n", weights, of_pairs, of_pairs, of_pairs, of_pairs) < 0
         sign = jnp.where(jnp.real(values[jnp.argmax(is_odd)]) < 0, -1, 1)
         values = jnp.where(is_odd, sign * values, values)
     return _Hole(Leading(values, found.vectors), pairs, change)
@@ -209,16 +209,16 @@ def _products(entries: Array, halves: Array, num_operators: int, num_states: int
     on_ring = of_four(entries, other, num_operators)
     states = _as_real(on_ring) / jnp.abs(on_ring.values)[:, None]  # half of two rows
     states = states.reshape(-1, *entries.shape)
-    above = ring.einsum("lurd,rvse->luvsde", entries, other)
-    below = ring.einsum("lurd,rvse->luvsde", other, entries)
-    upper = ring.einsum("npquv,luvsde,spa,qlb->nabde", states, above, hole.pairs, hole.pairs)
-    lower = ring.einsum("mfgDE,LdeSDE,Lgc,fSh->mchde", states, below, hole.pairs, hole.pairs)
-    elements = ring.einsum("kabch,nabde,mchde->mkn", operators, upper, lower)
+    above = einsum("lurd,rvse->luvsde", entries, other)
+    below = einsum("lurd,rvse->luvsde", other, entries)
+    upper = einsum("npquv,luvsde,spa,qlb->nabde", states, above, hole.pairs, hole.pairs)
+    lower = einsum("mfgDE,LdeSDE,Lgc,fSh->mchde", states, below, hole.pairs, hole.pairs)
+    elements = einsum("kabch,nabde,mchde->mkn", operators, upper, lower)
     dimensions = _dimensions(hole.operators.values)
     is_alike = jnp.abs(dimensions[:, None] - dimensions[None, :]) < ALIKE
     normal = jnp.linalg.inv(jnp.where(is_alike, elements[0], 0))
-    coefficients = ring.einsum("ak,mkn->man", normal, elements)
+    coefficients = einsum("ak,mkn->man", normal, elements)
     if num_operators > 1:
         signs = jnp.where(coefficients[:, 1, 1] < 0, -1, 1).astype(entries.dtype)
-        coefficients = ring.einsum("man,m,a,n->man", coefficients, signs, signs, signs)
+        coefficients = einsum("man,m,a,n->man", coefficients, signs, signs, signs)
     return OperatorProducts(dimensions, coefficients)

@@ -22,6 +22,7 @@ from jax import Array, lax
 
 from jaxrg.checks import as_count, is_traced
 from jaxrg.rg.tensor import ring
+from jaxrg.rg.tensor.contraction import einsum, matmul
 from jaxrg.rg.tensor.krylov import leading
 from jaxrg.rg.tensor.loops import check_symmetry, fitted, is_even_tensor, joined, leg_weights, natural_basis, weighted
 from jaxrg.rg.tensor.network import Checkerboard, as_tensor, frobenius
@@ -140,7 +141,7 @@ def _gradient(halves: Array, is_even: bool) -> Array:
 
 
 def _distance(halves: Array, root: Array, target: ring.Target, is_even: bool) -> Array:
-    return ring.distance(ring.even_part(ring.einsum("oik,oO->Oik", halves, root), is_even), target, is_even)
+    return ring.distance(ring.even_part(einsum("oik,oO->Oik", halves, root), is_even), target, is_even)
 
 
 def _slots(rank: int, is_even: bool) -> np.ndarray:
@@ -177,8 +178,8 @@ def _turns(rank: int, is_even: bool) -> np.ndarray:
 def _gauge(halves: Array, is_even: bool) -> Array:
     """Changes ``[turn, entry]`` of halves under turns: of all legs of the tensors, and of the legs inside."""
     generators = jnp.asarray(_turns(len(halves), is_even), halves.dtype)
-    legs = ring.einsum("toO,Oik->toik", generators, halves) + ring.einsum("tkK,oiK->toik", generators, halves)
-    inside = ring.einsum("tiI,oIk->toik", generators, halves)
+    legs = einsum("toO,Oik->toik", generators, halves) + einsum("tkK,oiK->toik", generators, halves)
+    inside = einsum("tiI,oIk->toik", generators, halves)
     return jnp.concatenate([legs, inside]).reshape(2 * len(generators), len(halves) ** 3)[
         :, _slots(len(halves), is_even)
     ]
@@ -191,18 +192,18 @@ def _aligned(halves: Array, entries: Array, is_even: bool) -> Array:
     less, so that signs and multiplets fall in with the ones before.
     """
     rank, found, natural = len(halves), _tensor_of(halves), natural_basis(entries, is_even)
-    wanted = ring.einsum("abcd,aA,bB,cC,dD->ABCD", entries, natural, natural, natural, natural)
+    wanted = einsum("abcd,aA,bB,cC,dD->ABCD", entries, natural, natural, natural, natural)
 
     def turn(count: Array, basis: Array) -> Array:
         known = jnp.arange(rank) < count // TURNS + 1
-        rest = ring.einsum("abcd,bB,cC,dD,ABCD->aA", found, basis, basis, basis, wanted)
+        rest = einsum("abcd,bB,cC,dD,ABCD->aA", found, basis, basis, basis, wanted)
         rest = ring.even_part(jnp.where(known[:, None] & known[None], rest, 0), is_even)
         left, _, right = jnp.linalg.svd(rest)
-        return jnp.where(known[:, None] & known[None], ring.product(left, right), 0)
+        return jnp.where(known[:, None] & known[None], matmul(left, right), 0)
 
     first = jnp.zeros((rank, rank), halves.dtype).at[0, 0].set(1)
     basis = lax.fori_loop(0, TURNS * rank + ALIGNMENTS, turn, first)
-    return ring.einsum("oik,kl,Kl->oiK", halves, ring.even_part(basis, is_even), natural)
+    return einsum("oik,kl,Kl->oiK", halves, ring.even_part(basis, is_even), natural)
 
 
 class _Linear(NamedTuple):
@@ -218,7 +219,7 @@ def _linearised(point: Array, rank: int, is_even: bool, shift: Array, is_exact: 
     root, target = _fit_of(halves, is_even)
 
     def of_rings(left: Array, right: Array) -> Array:
-        weighted_ones = [ring.einsum("oik,oO->Oik", as_halves(each), root) for each in (left, right)]
+        weighted_ones = [einsum("oik,oO->Oik", as_halves(each), root) for each in (left, right)]
         return 2 * ring.product_of_rings(weighted_ones[0], weighted_ones[1], is_even) / target.norm
 
     def slope(right: Array) -> Array:
@@ -230,13 +231,13 @@ def _linearised(point: Array, rank: int, is_even: bool, shift: Array, is_exact: 
         return jax.jvp(slope, (point,), (direction,))[1]
 
     gauge = _gauge(halves, is_even)
-    extra = PIN * ring.product(gauge.T, gauge) + shift * jnp.eye(len(point), dtype=point.dtype)
+    extra = PIN * matmul(gauge.T, gauge) + shift * jnp.eye(len(point), dtype=point.dtype)
     hessian = lax.map(column, jnp.eye(len(point), dtype=point.dtype), batch_size=BATCH) + extra
 
     residual = functools.partial(_residual, rank=rank, is_even=is_even)
 
     def matvec(direction: Array) -> Array:
-        return jax.jvp(residual, (point,), (direction,))[1] + ring.einsum("ab,b->a", extra, direction)
+        return jax.jvp(residual, (point,), (direction,))[1] + einsum("ab,b->a", extra, direction)
 
     return _Linear(matvec, jnp.linalg.inv((hessian + hessian.T) / 2))
 
@@ -249,7 +250,7 @@ def _fixed_tensor(board: Checkerboard, halves: Array, num_steps: int, is_even: b
     def step(state: tuple, _: None) -> tuple[tuple, Array]:
         point, value, size, factor = state
         linear = _linearised(point, rank, is_even, factor * size)
-        before = lambda vector: ring.einsum("ab,b->a", linear.inverse, vector)  # noqa: E731
+        before = lambda vector: einsum("ab,b->a", linear.inverse, vector)  # noqa: E731
         solve = functools.partial(jax.scipy.sparse.linalg.gmres, tol=TOL, restart=KRYLOV, maxiter=1)
         trial = point + solve(lambda vector: before(linear.matvec(vector)), -before(value))[0]
         trial_value = residual(trial)
@@ -280,6 +281,6 @@ def _eigenvalues(point: Array, rank: int, is_even: bool) -> Array:
     linear = _linearised(point, rank, is_even, jnp.asarray(1e-5, point.dtype), is_exact=True)
 
     def apply(vector: Array) -> Array:
-        return vector - ring.einsum("ab,b->a", linear.inverse, linear.matvec(vector))
+        return vector - einsum("ab,b->a", linear.inverse, linear.matvec(vector))
 
     return leading(apply, len(point), 6, point.dtype, block=BLOCK, num_blocks=NUM_BLOCKS).values

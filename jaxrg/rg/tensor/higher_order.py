@@ -13,13 +13,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxrg.rg.tensor.decompositions import HIGHEST, truncated_svd
+from jaxrg.rg.tensor.contraction import einsum, matmul
+from jaxrg.rg.tensor.decompositions import truncated_svd
 from jaxrg.rg.tensor.flow import Flow, checked, padded, stacked
 from jaxrg.rg.tensor.network import Tensor, log_trace, normalized
-
-
-def _einsum(subscripts: str, *arrays: Array) -> Array:
-    return jnp.einsum(subscripts, *arrays, precision=HIGHEST)
 
 
 def _gram(entries: Array, leg: int) -> Array:
@@ -29,10 +26,10 @@ def _gram(entries: Array, leg: int) -> Array:
     def paired(joined: int) -> Array:
         rows = jnp.moveaxis(entries, (leg, joined), (0, 1))
         matrix = rows.reshape(math.prod(rows.shape[:2]), -1)
-        return jnp.matmul(matrix, matrix.T, precision=HIGHEST).reshape(rows.shape[:2] * 2)
+        return matmul(matrix, matrix.T).reshape(rows.shape[:2] * 2)
 
     size = entries.shape[leg] ** 2
-    return _einsum("xmkn,ymln->xykl", paired(2 * ndim - 1), paired(ndim - 1)).reshape(size, size)
+    return einsum("xmkn,ymln->xykl", paired(2 * ndim - 1), paired(ndim - 1)).reshape(size, size)
 
 
 def _isometry(entries: Array, direction: int, rank: int) -> tuple[Array, Array]:
@@ -50,18 +47,18 @@ def _isometry(entries: Array, direction: int, rank: int) -> tuple[Array, Array]:
 
 
 def _joined_square(entries: Array, across: Array) -> Array:
-    upper = _einsum("lurm,lka->urmka", entries, across)
-    pair = _einsum("urmka,kmsd->urasd", upper, entries)
-    return _einsum("urasd,rsb->aubd", pair, across)
+    upper = einsum("lurm,lka->urmka", entries, across)
+    pair = einsum("urmka,kmsd->urasd", upper, entries)
+    return einsum("urasd,rsb->aubd", pair, across)
 
 
 def _joined_cubic(entries: Array, first: Array, second: Array) -> Array:
     """The pair has legs [a y q z A Y Q Z] before its last two isometries: eight legs are the most there ever are."""
-    upper = _einsum("xyzXYm,xpa->ayzYXpm", entries, first)
-    lower = _einsum("pqmPQZ,XPA->XpmqAQZ", entries, first)
-    pair = _einsum("ayzYXpm,XpmqAQZ->ayzYqAQZ", upper, lower)
-    pair = _einsum("ayzYqAQZ,yqb->abzYAQZ", pair, second)
-    return _einsum("abzYAQZ,YQB->abzABZ", pair, second)
+    upper = einsum("xyzXYm,xpa->ayzYXpm", entries, first)
+    lower = einsum("pqmPQZ,XPA->XpmqAQZ", entries, first)
+    pair = einsum("ayzYXpm,XpmqAQZ->ayzYqAQZ", upper, lower)
+    pair = einsum("ayzYqAQZ,yqb->abzYAQZ", pair, second)
+    return einsum("abzYAQZ,YQB->abzABZ", pair, second)
 
 
 def _step(tensor: Tensor, rank: int) -> tuple[Tensor, Array]:

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxrg.rg.tensor.contraction import matmul
+
 
 class Leading(NamedTuple):
     """The eigenvalues of largest size, falling.
@@ -40,9 +42,6 @@ def leading(
     def drawn(key: Array) -> Array:
         return jax.random.normal(key, (width, size), dtype)
 
-    def product(left: Array, right: Array) -> Array:
-        return jnp.matmul(left, right, precision=lax.Precision.HIGHEST)
-
     def orthogonal(rows: Array) -> tuple[Array, Array]:
         vectors, mixed = jnp.linalg.qr(rows.T)
         return vectors.T, mixed
@@ -50,16 +49,16 @@ def leading(
     def step(state: tuple[Array, Array], index: Array) -> tuple[tuple[Array, Array], None]:
         basis, matrix = state
         rows = lax.map(matvec, lax.dynamic_slice_in_dim(basis, index * width, width))
-        inside = product(basis, rows.T)
+        inside = matmul(basis, rows.T)
         scale = jnp.linalg.norm(rows)
-        vectors, mixed = orthogonal(rows - product(inside.T, basis))
+        vectors, mixed = orthogonal(rows - matmul(inside.T, basis))
         is_lost = jnp.abs(jnp.diag(mixed)) <= small * scale  # the space is invariant already
         vectors = jnp.where(is_lost[:, None], drawn(keys[index + 1]), vectors)
-        again = product(basis, vectors.T)
-        vectors, turned = orthogonal(vectors - product(again.T, basis))
-        column = inside + product(again, jnp.where(is_lost[:, None], 0, mixed))
+        again = matmul(basis, vectors.T)
+        vectors, turned = orthogonal(vectors - matmul(again.T, basis))
+        column = inside + matmul(again, jnp.where(is_lost[:, None], 0, mixed))
         column = lax.dynamic_update_slice_in_dim(
-            column, product(turned, jnp.where(is_lost[:, None], 0, mixed)), (index + 1) * width, 0
+            column, matmul(turned, jnp.where(is_lost[:, None], 0, mixed)), (index + 1) * width, 0
         )
         matrix = lax.dynamic_update_slice_in_dim(matrix, column, index * width, 1)
         return (lax.dynamic_update_slice_in_dim(basis, vectors, (index + 1) * width, 0), matrix), None
@@ -69,4 +68,4 @@ def leading(
     (basis, matrix), _ = lax.scan(step, (basis, jnp.zeros((total + width, total), dtype)), steps)
     values, mixtures = jnp.linalg.eig(matrix[:total])
     order = jnp.argsort(-jnp.abs(values))[:num_values]
-    return Leading(values[order], product(mixtures[:, order].T, basis[:total].astype(values.dtype)))
+    return Leading(values[order], matmul(mixtures[:, order].T, basis[:total].astype(values.dtype)))

@@ -10,6 +10,7 @@ from jax import Array, lax
 
 from jaxrg.checks import is_traced
 from jaxrg.rg.tensor import ring
+from jaxrg.rg.tensor.contraction import einsum, matmul
 from jaxrg.rg.tensor.flow import Flow, checked, padded, stacked
 from jaxrg.rg.tensor.network import Checkerboard, Tensor, frobenius, log_trace, normalized
 
@@ -25,30 +26,30 @@ def inverse_fifth_root(matrix: Array) -> Array:
     def advance(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
         root, rest = state
         factor = (6 * eye - rest) / 5
-        square = ring.product(factor, factor)
-        fifth = ring.product(ring.product(square, square), factor)
-        return (ring.product(root, factor), ring.product(rest, fifth)), None
+        square = matmul(factor, factor)
+        fifth = matmul(matmul(square, square), factor)
+        return (matmul(root, factor), matmul(rest, fifth)), None
 
     return lax.scan(advance, (eye / scale, matrix / scale**5), None, length=SWEEPS)[0][0]
 
 
 def leg_weights(entries: Array) -> tuple[Array, Array]:
     """Square root of a leg's weight in what is minimised, density^(1/5), and its inverse."""
-    density = ring.einsum("abcd,abed->ce", entries, entries)
+    density = einsum("abcd,abed->ce", entries, entries)
     density = density / jnp.trace(density) + LEAST * jnp.eye(len(density), dtype=density.dtype)
     inverse = inverse_fifth_root(density)
-    return ring.einsum("ab,bc,cd,de,ef->af", density, inverse, inverse, inverse, inverse), inverse
+    return einsum("ab,bc,cd,de,ef->af", density, inverse, inverse, inverse, inverse), inverse
 
 
 def weighted(entries: Array, root: Array) -> Array:
     """The tensor as the optimisation sees it, with weights on its legs outside of the plaquette."""
-    return ring.einsum("abcd,cC,dD->abCD", entries, root, root)
+    return einsum("abcd,cC,dD->abCD", entries, root, root)
 
 
 def joined(halves: Array) -> Array:
     """The new tensor of four halves around the other plaquettes."""
-    pair = ring.einsum("lbj,ltk->btjk", halves, halves)
-    return ring.einsum("btad,btgc->agcd", pair, pair)
+    pair = einsum("lbj,ltk->btjk", halves, halves)
+    return einsum("btad,btgc->agcd", pair, pair)
 
 
 def _start(entries: Array, rank: int, is_even: bool) -> Array:
@@ -70,7 +71,7 @@ def _start(entries: Array, rank: int, is_even: bool) -> Array:
 def natural_basis(entries: Array, is_even: bool) -> Array:
     """The turn of a leg ``[leg, new]`` after which its density is diagonal and falls, in each sector."""
     rank = len(entries)
-    density = lax.stop_gradient(ring.einsum("abcd,abed->ce", entries, entries))
+    density = lax.stop_gradient(einsum("abcd,abed->ce", entries, entries))
     basis = jnp.zeros((rank, rank), entries.dtype)
     for parity in range(2 if is_even else 1):
         slots = np.arange(parity, rank, 2 if is_even else 1)
@@ -86,8 +87,8 @@ def fitted(entries: Array, rank: int, is_even: bool) -> tuple[Array, Array]:
     target = ring.ring_of_tensors(seen, is_even)
     halves = ring.fit(_start(lax.stop_gradient(seen), rank, is_even), target, is_even)
     left = lax.stop_gradient(ring.distance(halves, target, is_even))
-    halves = ring.einsum("oik,oO->Oik", halves, inverse)
-    return ring.einsum("oik,kK->oiK", halves, natural_basis(joined(halves), is_even)), jnp.sqrt(jnp.abs(left))
+    halves = einsum("oik,oO->Oik", halves, inverse)
+    return einsum("oik,kK->oiK", halves, natural_basis(joined(halves), is_even)), jnp.sqrt(jnp.abs(left))
 
 
 def _step(board: Checkerboard, rank: int, is_even: bool) -> tuple[Checkerboard, Array]:

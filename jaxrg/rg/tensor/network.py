@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array, lax
 
 from jaxrg.checks import PLAIN, as_floating_alike, check_number, kind_of
+from jaxrg.rg.tensor.contraction import einsum
 
 
 class Tensor(NamedTuple):
@@ -112,7 +113,7 @@ def trace(entries: Array) -> Array:
 def log_trace(tensor: Tensor | Checkerboard) -> Array:
     """ln Z per site of a torus of one tensor, or of the two of a checkerboard."""
     if isinstance(tensor, Checkerboard):
-        both = jnp.einsum("abcd,cdab->", tensor.entries, turned(tensor.entries), precision=lax.Precision.HIGHEST)
+        both = einsum("abcd,cdab->", tensor.entries, turned(tensor.entries))
         return (jnp.log(both) / 2 + tensor.log_factor) / tensor.num_sites
     return (jnp.log(trace(tensor.entries)) + tensor.log_factor) / tensor.num_sites
 

@@ -15,19 +15,12 @@ import numpy as np
 import optax
 from jax import Array, lax
 
-HIGHEST = lax.Precision.HIGHEST
+from jaxrg.rg.tensor.contraction import einsum, matmul
+
 MEMORY = 30  # pairs of steps and changes of the gradient that L-BFGS keeps
 ROUNDS, ITERATIONS = 3, 150  # of L-BFGS, each round in coordinates in which the halves before are well conditioned
 FLOOR = 1e-6  # of the metric of those coordinates, relative to its largest value
 SOLVES, RIDGE = 400, 1e-6  # conjugate gradients for how the halves move with their target, and what a change costs
-
-
-def einsum(subscripts: str, *arrays: Array) -> Array:
-    return jnp.einsum(subscripts, *arrays, precision=HIGHEST)
-
-
-def product(left: Array, right: Array) -> Array:
-    return jnp.matmul(left, right, precision=HIGHEST)
 
 
 @functools.cache
@@ -51,7 +44,7 @@ def _joined(blocks: list[Array], side: int, is_even: bool) -> Array:
 
 
 def _product(left: list[Array], right: list[Array]) -> list[Array]:
-    return [product(a, b) for a, b in zip(left, right, strict=True)]
+    return [matmul(a, b) for a, b in zip(left, right, strict=True)]
 
 
 def _transposed(blocks: list[Array]) -> list[Array]:
@@ -132,7 +125,7 @@ def _conditioned(halves: Array, is_even: bool) -> tuple[Array, Array]:
 
 
 def _moved(halves: Array, matrix: Array) -> Array:
-    return product(halves.reshape(len(halves), -1), matrix).reshape(halves.shape)
+    return matmul(halves.reshape(len(halves), -1), matrix).reshape(halves.shape)
 
 
 class _Descent(NamedTuple):

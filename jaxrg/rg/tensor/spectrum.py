@@ -12,7 +12,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxrg.checks import as_count, as_floating
-from jaxrg.rg.tensor.decompositions import HIGHEST
+from jaxrg.rg.tensor.contraction import einsum, matmul, tensordot
 from jaxrg.rg.tensor.krylov import Leading, leading, num_vectors
 from jaxrg.rg.tensor.network import Checkerboard, Tensor, as_tensor, turned
 from jaxrg.tables import MAX_BYTES, check_bytes
@@ -93,7 +93,7 @@ def transfer_spectrum(tensor: Tensor | Checkerboard, num_levels: int, *, num_ten
 def _spectrum(entries: Array, num_levels: int, num_tensors: int, is_checkerboard: bool) -> Spectrum:
     tall = entries.shape[1]
     other = turned(entries) if is_checkerboard else entries
-    pair = jnp.einsum("lurd,rvle->uved", entries, other, precision=HIGHEST).reshape(tall**2, tall**2)
+    pair = einsum("lurd,rvle->uved", entries, other).reshape(tall**2, tall**2)
     of_pair = jnp.linalg.eigvals(pair)
     log_of_pair = jnp.log(jnp.max(jnp.abs(of_pair)))
     if num_tensors == 4:
@@ -102,7 +102,7 @@ def _spectrum(entries: Array, num_levels: int, num_tensors: int, is_checkerboard
         central_charge = 8 / math.pi * (2 * log_of_pair - log_largest)
     elif is_checkerboard:
         values, size = of_pair, tall**2
-        diagonal = jnp.matmul(entries.reshape(size, size), other.reshape(size, size), precision=HIGHEST)
+        diagonal = matmul(entries.reshape(size, size), other.reshape(size, size))
         log_of_diagonal = jnp.log(jnp.max(jnp.abs(jnp.linalg.eigvals(diagonal))))
         central_charge = 12 / math.pi * (log_of_diagonal - log_of_pair)
     else:
@@ -119,10 +119,10 @@ def row(tensors: Sequence[Array]) -> Callable[[Array], Array]:
     sizes = tuple(each.shape[1] for each in tensors)
 
     def apply(vector: Array) -> Array:
-        legs = jnp.tensordot(first, vector.reshape(sizes), ((1,), (0,)), precision=HIGHEST)  # l r d uuu
+        legs = tensordot(first, vector.reshape(sizes), ((1,), (0,)))  # l r d uuu
         legs = jnp.moveaxis(legs, 2, -1)
         for each in others:
-            legs = jnp.moveaxis(jnp.tensordot(legs, each, ((1, 2), (0, 1)), precision=HIGHEST), -2, 1)  # l r u.. d..
+            legs = jnp.moveaxis(tensordot(legs, each, ((1, 2), (0, 1))), -2, 1)  # l r u.. d..
         return jnp.trace(legs, axis1=0, axis2=1).reshape(-1)
 
     return apply

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxrg.rg.tensor.decompositions import HIGHEST, split
+from jaxrg.rg.tensor.contraction import einsum, tensordot
+from jaxrg.rg.tensor.decompositions import split
 from jaxrg.rg.tensor.flow import Flow, checked, padded, stacked
 from jaxrg.rg.tensor.network import Tensor, normalized
 
@@ -25,23 +26,19 @@ class Weighted(NamedTuple):
     vertical: Array  # [legs, legs] N
 
 
-def _einsum(subscripts: str, *arrays: Array) -> Array:
-    return jnp.einsum(subscripts, *arrays, precision=HIGHEST)
-
-
 def _joined(network: Weighted) -> Tensor:
     """The plain tensor: the weights of every bond split between both its ends."""
     entries = network.tensor.entries
     for matrix in (network.horizontal, network.vertical) * 2:
-        entries = jnp.tensordot(entries, matrix, axes=(0, 0), precision=HIGHEST)  # the legs move on by one
+        entries = tensordot(entries, matrix, (0, 0))  # the legs move on by one
     return network.tensor._replace(entries=entries)
 
 
 def _log_partition(network: Weighted) -> Array:
     """ln Z per site of the torus of one tensor."""
     entries, log_factor, num_sites = network.tensor
-    weights = [_einsum("ij,jk->ik", half, half) for half in (network.horizontal, network.vertical)]
-    return (jnp.log(_einsum("abcd,ca,db->", entries, *weights)) + log_factor) / num_sites
+    weights = [einsum("ij,jk->ik", half, half) for half in (network.horizontal, network.vertical)]
+    return (jnp.log(einsum("abcd,ca,db->", entries, *weights)) + log_factor) / num_sites
 
 
 def _step(network: Weighted, rank: int, is_weighted: bool) -> tuple[Weighted, Array]:
@@ -57,13 +54,13 @@ def _step(network: Weighted, rank: int, is_weighted: bool) -> tuple[Weighted, Ar
         legs = rows.reshape(wide, tall, rank)
         if not is_weighted:
             return legs
-        return _einsum("xya,xX,yY->XYa", legs, network.horizontal, network.vertical)
+        return einsum("xya,xX,yY->XYa", legs, network.horizontal, network.vertical)
 
-    upper = _einsum("xya,xzb->yzab", half(main.right), half(cross.left))
-    lower = _einsum("xzc,xyd->yzcd", half(main.left), half(cross.right))
+    upper = einsum("xya,xzb->yzab", half(main.right), half(cross.left))
+    lower = einsum("xzc,xyd->yzcd", half(main.left), half(cross.right))
     joined = normalized(
         Tensor(
-            _einsum("yzab,yzcd->abcd", upper, lower),
+            einsum("yzab,yzcd->abcd", upper, lower),
             2 * network.tensor.log_factor,
             2 * network.tensor.num_sites,
         )
