@@ -10,6 +10,7 @@ eight legs, in pairs, from the eight of this one shifted by one:
 
 import functools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -23,7 +24,7 @@ from jaxrg.rg.tensor.fixed_tensor import as_fixed, halves_of
 from jaxrg.rg.tensor.krylov import Leading, leading, num_vectors
 from jaxrg.rg.tensor.loops import joined
 from jaxrg.rg.tensor.network import Checkerboard, frobenius, turned
-from jaxrg.rg.tensor.spectrum import of_four, row
+from jaxrg.rg.tensor.spectrum import of_four
 
 BLOCK, NUM_BLOCKS = 2, 40  # of Arnoldi's iteration: eigenvalues fall slowly, alike ones are told apart by their spins
 ALIKE = 0.1  # difference of dimensions below which operators may mix
@@ -166,14 +167,28 @@ def _heaviest(entries: Array, num_states: int) -> Array:
     return vectors[:, ::-1][:, :num_states].reshape(side, side, num_states)
 
 
+def _growth(pairs: Array, grown: Array) -> Callable[[Array], Array]:
+    """A step for vectors of four pairs of legs, one pair after the other, with a leg of the first held open."""
+    num_states = pairs.shape[2]
+
+    def apply(vector: Array) -> Array:
+        legs = einsum("dcr,rxyz->dcxyz", pairs, vector.reshape((num_states,) * 4))
+        for _ in range(3):
+            legs = einsum("fcxyz,scm->fmxyzs", legs, grown)
+            legs = einsum("fmxyzs,mcx->fcyzs", legs, pairs)
+        return einsum("fcxyz,scf->xyzs", legs, grown).reshape(-1)
+
+    return apply
+
+
 def _hole(entries: Array, halves: Array, num_levels: int, num_states: int, is_even: bool) -> _Hole:
     entries = entries / frobenius(entries)
     following = joined(halves)
     change = frobenius(following / frobenius(following) - entries)
     pairs = _heaviest(entries, num_states)
     grown = einsum("dcr,ltd,mtc->rlm", pairs, halves, halves)
-    step = einsum("dcr,scm->drms", pairs, grown)  # a row of tensors around the hole
-    found = leading(row([step] * 4), num_states**4, num_levels, entries.dtype, block=BLOCK, num_blocks=NUM_BLOCKS)
+    step = _growth(pairs, grown)
+    found = leading(step, num_states**4, num_levels, entries.dtype, block=BLOCK, num_blocks=NUM_BLOCKS)
     values = found.values / found.values[0]
     if is_even:
         signs = np.add.outer(np.arange(len(entries)), np.arange(len(entries))) % 2 * -2 + 1

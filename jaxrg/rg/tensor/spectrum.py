@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -113,30 +113,18 @@ def _spectrum(entries: Array, num_levels: int, num_tensors: int, is_checkerboard
     return Spectrum(scale * jnp.log(sizes[0] / sizes), scale * jnp.angle(values[order]), central_charge)
 
 
-def row(tensors: Sequence[Array]) -> Callable[[Array], Array]:
-    """What a row of four tensors, closed to a ring, makes of a vector of the legs above it."""
-    first, *others = tensors
-    sizes = tuple(each.shape[1] for each in tensors)
-
-    def apply(vector: Array) -> Array:
-        legs = tensordot(first, vector.reshape(sizes), ((1,), (0,)))  # l r d uuu
-        legs = jnp.moveaxis(legs, 2, -1)
-        for each in others:
-            legs = jnp.moveaxis(tensordot(legs, each, ((1, 2), (0, 1))), -2, 1)  # l r u.. d..
-        return jnp.trace(legs, axis1=0, axis2=1).reshape(-1)
-
-    return apply
-
-
 def of_four(entries: Array, other: Array, num_levels: int) -> Leading:
     """Of a row of four tensors and a shift by one: the first leg below it is moved to the end."""
     tall = entries.shape[1]
-    below = row([entries, other, entries, other])
 
-    def shifted(vector: Array) -> Array:
-        return jnp.moveaxis(below(vector).reshape((tall,) * 4), 0, -1).reshape(-1)
+    def row(vector: Array) -> Array:
+        legs = tensordot(entries, vector.reshape((tall,) * 4), ((1,), (0,)))  # l r d uuu
+        legs = jnp.moveaxis(legs, 2, -1)
+        for each in (other, entries, other):
+            legs = jnp.moveaxis(tensordot(legs, each, ((1, 2), (0, 1))), -2, 1)  # l r u.. d..
+        return jnp.moveaxis(jnp.trace(legs, axis1=0, axis2=1), 0, -1).reshape(-1)
 
-    return leading(shifted, tall**4, num_levels, entries.dtype, block=BLOCK, num_blocks=NUM_BLOCKS)
+    return leading(row, tall**4, num_levels, entries.dtype, block=BLOCK, num_blocks=NUM_BLOCKS)
 
 
 class Plateau(NamedTuple):

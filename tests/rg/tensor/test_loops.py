@@ -67,6 +67,7 @@ def test_derivatives_of_the_free_energy_are_onsagers(x64):
         jax.grad(value)(0.4)
 
 
+@pytest.mark.slow
 def test_in_float32_the_free_energy_is_good_to_rounding_of_distances():
     flow = tensor.loop_tnr(tensor.ising_tensor(exact.critical_coupling), 8, 24)
     assert flow.log_partition.dtype == jnp.float32
