@@ -71,10 +71,11 @@ def dilatation_spectrum(board: Checkerboard, num_levels: int, *, num_states: int
 
     .. math:: \frac{\lambda_i}{\lambda_0} = \sqrt2^{\,-x_i}\, e^{i\pi s_i / 4}
 
-    for a step that scales lengths by √2 and turns the lattice by 45 degrees. Its eigenvectors are the local scaling
-    operators of the fixed point, descendants included: unlike those of a linearised map, which are summed over the
-    lattice, total derivatives are as good as any. The pairs of legs are kept on the states that weigh most in the hole
-    of the tensors themselves; all χ² are exact, and fewer are an isometry held while the lattice is dilated.
+    for a step that scales lengths by √2 and turns the lattice by 45 degrees. This is the linearised map with the halves
+    and isometries held, for a change in one place: its eigenvectors are the local scaling operators, descendants
+    included, where a change summed over the lattice loses what is a total derivative. The full map, whose halves follow
+    the change, is that of `fixed_tensor`. The pairs of legs are kept on the states that weigh most in the hole of the
+    tensors themselves; all χ² are exact.
 
     Args:
         board: a fixed point of `loop_tnr`, from `fixed_tensor` or the plateau of a critical flow.
@@ -201,7 +202,7 @@ def _hole(entries: Array, halves: Array, num_levels: int, num_states: int, is_ev
 
 
 def _dimensions(values: Array) -> Array:
-    return -2 * jnp.log2(jnp.abs(values))
+    return 2 * jnp.log2(jnp.abs(values[0] / values))
 
 
 @functools.partial(jax.jit, static_argnames=("num_levels", "num_states", "is_even"))
