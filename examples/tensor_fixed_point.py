@@ -73,7 +73,10 @@ def claims(chi: int, found: Study) -> list[Claim]:
         local, spin = float(found.local.dimensions[level]), float(found.local.spins[level])
         rows.append(
             Claim(
-                f"χ = {chi}: the same, of dilatation", "", f"{local:.5f} ({local / truth - 1:+.3%})", f"spin {spin:.3f}"
+                f"χ = {chi}: the same, of dilatation",
+                "",
+                f"{local:.5f} ({local / truth - 1:+.3%})",
+                f"spin {round(spin, 3) + 0:.3f}",
             )
         )
     for place, truth in PRODUCTS.items():
