@@ -9,7 +9,8 @@
 # * `square`: y_T and y_h at the exact critical point, level by level, and the critical coupling from two lattices.
 # * `manifold`: the tangent of the critical manifold in the space of couplings.
 # * `field`: phi^4 with linear block spins.
-# * `cubic`: three dimensions, block spins drawn with weights between chance and majority.
+# * `cubic`: three dimensions, block spins drawn with a weight between chance and majority. The weight is chosen on one
+#   run, where its last two steps agree, and both exponents are measured on another, of a larger lattice.
 #
 # `python examples/mcrg_exponents.py --parts table --side 45 --json FILE` keeps the figures of one part.
 
@@ -27,6 +28,7 @@ from jaxrg.plot import style
 
 sys.path.insert(0, str(Path(__file__).parent))
 import _mcrg as runs
+import _mcrg_cubic as cubes
 import _mcrg_field as fields
 from _study import HEADER, Claim, print_claims, save, show, write_results
 
@@ -58,14 +60,16 @@ class Scale(NamedTuple):
 
     table: runs.TableScale = runs.TableScale()
     square: runs.SquareScale = runs.SquareScale()
-    cubic: runs.CubicScale = runs.CubicScale()
+    cubic: cubes.CubicScale = cubes.CubicScale()
     field: fields.FieldScale = fields.FieldScale()
 
 
 SMOKE = Scale(
     runs.TableScale(15, (2, 1), 32, 3, 32, 64, 32, 32, 8),
     runs.SquareScale(16, (2, 1), 3, 64, 2, 64, 50, 32),
-    runs.CubicScale(8, (2, 1), 2, 64, 2, 32, 50, 32, (0.5,)),
+    cubes.CubicScale(
+        cubes.Ensemble(16, 2, 32, 2, 32, 50), cubes.Ensemble(16, 2, 32, 2, 64, 50), (0.4, 0.5), (1, 1), (1, 1), 32
+    ),
     fields.FieldScale(8, 2, 32, 64, 32),
 )
 
@@ -159,24 +163,33 @@ def field_claims(found: list[dict[str, Any]]) -> list[Claim]:
 
 
 def weight_name(weight: float) -> str:
-    return "majority" if weight >= runs.MAJORITY else f"weight {weight:g}"
+    return "majority" if weight >= cubes.MAJORITY else f"weight {weight:.4g}"
 
 
-def cubic_claims(found: list[dict[str, Any]], plateaus: dict[str, Any]) -> list[Claim]:
-    """Exponents by weight and level, and where the last two levels agree."""
+def of_weights(levels: list[dict[str, Any]]) -> dict[float, list[dict[str, Any]]]:
+    """The steps of every weight."""
+    return {
+        weight: [level for level in levels if level["weight"] == weight]
+        for weight in dict.fromkeys(level["weight"] for level in levels)
+    }
+
+
+def cubic_claims(found: dict[str, Any]) -> list[Claim]:
+    """The exponents at the weights of the pilot, then all steps."""
     claims = []
-    for weight in dict.fromkeys(level["weight"] for level in found):
-        name = weight_name(weight)
-        claims += level_claims(name, [level for level in found if level["weight"] == weight], CUBIC)
-    for name, plateau in plateaus.items():
-        if plateau:
-            value, error = plateau["exponent"], plateau["error"]
-            measured = f"{show(value, error, 4)}, drift {plateau['drift']:+.4f}"
-            where = f"last two steps agree at weight {plateau['weight']:.3f}"
-            claims.append(Claim(f"{SYMBOLS[name]}, cubic", f"{CUBIC[name]:.5f}", measured, where))
-            if name == "even":
-                nu, spread = 1 / value, error / value**2
-                claims.append(Claim("nu, cubic", f"{1 / CUBIC[name]:.5f}", show(nu, spread, 4), where))
+    for name, part in found["exponents"].items():
+        value, error, drift = part["exponent"], part["error"], part["drift"]
+        fewer = part["with_fewer_operators"]
+        measured = f"{show(value, error, 4)}, last step less the one before {show(drift, part['drift_error'], 4, '+')}"
+        control = f"weight {show(part['weight'], part['weight_error'], 3)}; fewer operators "
+        control += show(fewer["exponent"], fewer["error"], 4)
+        claims.append(Claim(f"{SYMBOLS[name]}, cubic", f"{CUBIC[name]:.5f}", measured, control))
+        if name == "even":
+            measured = f"{show(1 / value, error / value**2, 4)}, drift {-drift / value**2:+.4f}"
+            claims.append(Claim("nu, cubic", f"{1 / CUBIC[name]:.5f}", measured, ""))
+    for run in ("fresh", "pilot"):
+        for weight, levels in of_weights(found[run]).items():
+            claims += level_claims(f"{run}, {weight_name(weight)}", levels, CUBIC)
     return claims
 
 
@@ -277,13 +290,14 @@ def main(
         levels = content["field"] = fields.scalar_field(scale.field)
         print_claims(field_claims(levels))
     if "cubic" in parts:
-        levels = content["cubic"] = runs.cubic(scale.cubic)
-        plateaus = content["plateaus"] = {name: runs.least_drift(levels, name) for name in CUBIC}
-        print_claims(cubic_claims(levels, plateaus))
-        by_weight = {
-            weight_name(level["weight"]): [x for x in levels if x["weight"] == level["weight"]] for level in levels
+        found = content["cubic"] = cubes.cubic(scale.cubic)
+        print_claims(cubic_claims(found))
+        by_name = {
+            f"{run}, {weight_name(weight)}": levels
+            for run in ("pilot", "fresh")
+            for weight, levels in of_weights(found[run]).items()
         }
-        figures["cubic"] = draw_levels(by_weight, CUBIC)
+        figures["cubic"] = draw_levels(by_name, CUBIC)
     save(figures, out)
     write_results(json_file, "python examples/mcrg_exponents.py", scale, content)
 
