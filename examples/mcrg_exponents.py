@@ -7,6 +7,7 @@
 #   is a chain of two steps: the couplings after the first one, found variationally, are sampled, and the second step is
 #   linearised, unbiased and under its bias. The eigenvalues move with those couplings, whose error is given apart.
 # * `square`: y_T and y_h at the exact critical point, level by level, and the critical coupling from two lattices.
+# * `matching`: two lattices matched at the exact critical coupling, many times: whether they miss it, and by how much.
 # * `manifold`: the tangent of the critical manifold in the space of couplings.
 # * `field`: phi^4 with linear block spins.
 # * `cubic`: three dimensions, block spins drawn with a weight between chance and majority. The weight is chosen on one
@@ -30,10 +31,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 import _mcrg as runs
 import _mcrg_cubic as cubes
 import _mcrg_field as fields
+import _mcrg_matching as pairs
 from _study import HEADER, Claim, print_claims, save, show, write_results
 
 OUT = "out/mcrg_exponents"
-PARTS = ("table", "square", "cubic", "manifold", "field")  # the first ones by default with the smoke switch
+PARTS = ("table", "square", "matching", "cubic", "manifold", "field")  # the first ones by default with the smoke switch
 PUBLISHED = {  # Wu & Car, Phys. Rev. Lett. 119, 220602 (2017)
     45: {
         "unbiased": {"even": (2.970, 0.001), "odd": (7.7171, 0.0002)},
@@ -60,6 +62,7 @@ class Scale(NamedTuple):
 
     table: runs.TableScale = runs.TableScale()
     square: runs.SquareScale = runs.SquareScale()
+    matching: pairs.MatchingScale = pairs.MatchingScale()
     cubic: cubes.CubicScale = cubes.CubicScale()
     field: fields.FieldScale = fields.FieldScale()
 
@@ -67,6 +70,7 @@ class Scale(NamedTuple):
 SMOKE = Scale(
     runs.TableScale(15, (2, 1), 32, 3, 32, 64, 32, 32, 8),
     runs.SquareScale(16, (2, 1), 3, 64, 2, 64, 50, 32),
+    pairs.MatchingScale((16,), 1, 2, 64, 1, 8, 1, 32),
     cubes.CubicScale(
         cubes.Ensemble(16, 2, 32, 2, 32, 50), cubes.Ensemble(16, 2, 32, 2, 64, 50), (0.4, 0.5), (1, 1), (1, 1), 32
     ),
@@ -134,6 +138,19 @@ def square_claims(found: dict[str, Any], away: dict[str, Any]) -> list[Claim]:
         )
         for run in (found, away)
         for match in run["matched"]
+    ]
+
+
+def matching_claims(found: list[dict[str, Any]]) -> list[Claim]:
+    """How far from the exact coupling they come out, by level and size."""
+    return [
+        Claim(
+            f"critical coupling less the exact one, L = {row['side']} and {row['side'] // 2}, level {row['level']}",
+            "0",
+            show(row["shift"], row["error"], 6, "+"),
+            f"scatter of runs over their stated error {row['scatter_over_error']:.2f}",
+        )
+        for row in found
     ]
 
 
@@ -283,6 +300,9 @@ def main(
         away = content["below"] = runs.square(scale.square, 0.97 * exact.critical_coupling)
         print_claims(square_claims(found, away))
         figures["square"] = draw_levels({"critical": found["levels"], "3 % below": away["levels"]}, SQUARE)
+    if "matching" in parts:
+        content["matching"] = pairs.matching(scale.matching)
+        print_claims(matching_claims(content["matching"]))
     if "manifold" in parts:
         content["manifold"] = runs.manifold(scale.table)
         print_claims(manifold_claims(content["manifold"]))
