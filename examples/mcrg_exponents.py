@@ -217,11 +217,11 @@ def cubic_claims(found: dict[str, Any]) -> list[Claim]:
 # %%
 def draw_levels(runs_by_name: dict[str, list[dict[str, Any]]], expected: dict[str, float]) -> Figure:
     """Exponents by the side that a step ends at."""
-    figure, grid = style.new_figure(1, 2, size=(9, 4))
+    figure, grid = style.new_figure(1, 2, size=(11, 4))
     colours, shapes = style.series_colours(len(runs_by_name)), style.markers(len(runs_by_name))
     for axes, (name, value) in zip(grid[0], expected.items(), strict=True):
         for place, (label, levels) in enumerate(runs_by_name.items()):
-            x = [level["side"] * (1 + 0.03 * place) for level in levels]
+            x = [level["side"] * (1 + 0.015 * place) for level in levels]
             y, errors = np.array([[level[name]["exponent"], level[name]["exponent_error"]] for level in levels]).T
             style.error_points(
                 axes, x, y, errors, color=colours[place], marker=shapes[place], label=label, linestyle="-"
@@ -231,7 +231,8 @@ def draw_levels(runs_by_name: dict[str, list[dict[str, Any]]], expected: dict[st
         axes.invert_xaxis()
         axes.set_xlabel("side of the lattice that a step ends with")
         axes.set_ylabel(f"${SYMBOLS[name]}$, known {value:.4f}")
-    grid[0, 0].legend(fontsize=8)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=8, loc="outside right upper")
     return figure
 
 
@@ -314,7 +315,7 @@ def main(
         print_claims(cubic_claims(found))
         by_name = {
             f"{run}, {weight_name(weight)}": levels
-            for run in ("pilot", "fresh")
+            for run in ("fresh", "pilot")
             for weight, levels in of_weights(found[run]).items()
         }
         figures["cubic"] = draw_levels(by_name, CUBIC)
