@@ -202,7 +202,9 @@ def cubic_claims(found: dict[str, Any]) -> list[Claim]:
         control += show(fewer["exponent"], fewer["error"], 4)
         claims.append(Claim(f"{SYMBOLS[name]}, cubic", f"{CUBIC[name]:.5f}", measured, control))
         if name == "even":
-            measured = f"{show(1 / value, error / value**2, 4)}, drift {-drift / value**2:+.4f}"
+            slope = 1 / value**2
+            moved = show(-slope * drift, slope * part["drift_error"], 4, "+")
+            measured = f"{show(1 / value, slope * error, 4)}, last step less the one before {moved}"
             claims.append(Claim("nu, cubic", f"{1 / CUBIC[name]:.5f}", measured, ""))
     for run in ("fresh", "pilot"):
         for weight, levels in of_weights(found[run]).items():
