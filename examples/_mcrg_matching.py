@@ -13,8 +13,9 @@ from jaxrg.rg import monte_carlo
 class MatchingScale(NamedTuple):
     """Size of the study."""
 
-    sides: tuple[int, ...] = (16, 32, 64)  # of the large lattices, blocked to sides of four at most
-    num_operators: int = 5  # pairs, independent on sides of four
+    sides: tuple[int, ...] = (32, 64)  # of the large lattices, blocked to sides of eight
+    num_operators: int = 13  # even ones
+    num_first: int = 5  # of these, to be matched alone as well
     num_runs: int = 16
     num_chains: int = 256
     num_sweeps: int = 16  # between samples
@@ -35,25 +36,30 @@ def moments(seed: int, side: int, num_levels: int, scale: MatchingScale) -> mont
 
 
 def matching(scale: MatchingScale) -> list[dict[str, Any]]:
-    """By the side of the large lattice and the level: the mean of K_c - K, and the scatter over the error stated."""
+    """By the side of the large lattice, level and operators: the mean of K_c - K, its scatter over the error stated."""
     rows = []
     for side in scale.sides:
-        num_levels = side.bit_length() - 2  # the last one has sides of four
+        num_levels = side.bit_length() - 3  # the last one has sides of eight
+        cases = [(level, count) for level in range(2, num_levels) for count in (scale.num_first, scale.num_operators)]
         watch, found = report(f"L = {side}"), []
         for run in range(scale.num_runs):
             large = moments(2 * run, side, num_levels, scale)
             small = moments(2 * run + 1, side // 2, num_levels - 1, scale)
-            found.append([monte_carlo.match_lattices(large, small, level=level)[2:] for level in range(2, num_levels)])
+            matches = [
+                monte_carlo.match_lattices(large, small, level=level, which=np.arange(count)) for level, count in cases
+            ]
+            found.append([(match.shift, match.shift_error) for match in matches])
             watch(run + 1, scale.num_runs, "runs")
-        for place, part in enumerate(np.array(found).transpose(1, 0, 2)):  # [level, run, shift and error]
-            shifts, errors = part.T
+        for (level, count), part in zip(cases, np.array(found).transpose(1, 2, 0), strict=True):
+            shifts, errors = part  # [num_runs]
             scatter = float(shifts.std(ddof=1))
             rows.append(
                 {
                     "side": side,
-                    "level": place + 2,
+                    "level": level,
+                    "num_operators": count,
                     "shift": float(shifts.mean()),
-                    "error": scatter / np.sqrt(len(shifts)),
+                    "error": float(scatter / np.sqrt(len(shifts))),
                     "scatter_over_error": scatter / float(np.sqrt(np.mean(errors**2))),
                 }
             )

@@ -70,7 +70,7 @@ class Scale(NamedTuple):
 SMOKE = Scale(
     runs.TableScale(15, (2, 1), 32, 3, 32, 64, 32, 32, 8),
     runs.SquareScale(16, (2, 1), 3, 64, 2, 64, 50, 32),
-    pairs.MatchingScale((16,), 1, 2, 64, 1, 8, 1, 32),
+    pairs.MatchingScale((32,), 2, 1, 2, 64, 1, 8, 1, 32),
     cubes.CubicScale(
         cubes.Ensemble(16, 2, 32, 2, 32, 50), cubes.Ensemble(16, 2, 32, 2, 64, 50), (0.4, 0.5), (1, 1), (1, 1), 32
     ),
@@ -145,7 +145,8 @@ def matching_claims(found: list[dict[str, Any]]) -> list[Claim]:
     """How far from the exact coupling they come out, by level and size."""
     return [
         Claim(
-            f"critical coupling less the exact one, L = {row['side']} and {row['side'] // 2}, level {row['level']}",
+            f"matched coupling less the exact one, L = {row['side']}, level {row['level']}, "
+            f"{row['num_operators']} operators",
             "0",
             show(row["shift"], row["error"], 6, "+"),
             f"scatter of runs over their stated error {row['scatter_over_error']:.2f}",
