@@ -1,9 +1,9 @@
-"""Renormalisation: Monte Carlo and tensor networks, beside published figures, exact ones and plain NumPy."""
+"""Renormalisation in real space, by Monte Carlo and by tensor networks, beside published figures and plain NumPy."""
 
 import importlib
 from typing import Any
 
-PARTS = ("monte_carlo", "tensor")
+PARTS = ("real_space", "monte_carlo", "tensor")
 
 Record = dict[str, Any]
 

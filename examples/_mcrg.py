@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrg import exact, lattice, models, random, rg, samplers
+from jaxrg import exact, lattice, models, rg, samplers
 from jaxrg.rg import monte_carlo
 
 # Wu and Car's, in the order of their supplement: seven pairs, six of four spins; the field and four of three spins.
@@ -34,24 +34,6 @@ ODD = {
     "bent": [(0, 0), (1, -1), (-1, 0)],
     "wide": [(0, 0), (1, -1), (-1, -1)],
 }
-# Of a cubic lattice, the shortest of two and of four spins, and of one and of three.
-EVEN_CUBIC = {
-    "1,0,0": [(0, 0, 0), (1, 0, 0)],
-    "1,1,0": [(0, 0, 0), (1, 1, 0)],
-    "1,1,1": [(0, 0, 0), (1, 1, 1)],
-    "2,0,0": [(0, 0, 0), (2, 0, 0)],
-    "2,1,0": [(0, 0, 0), (2, 1, 0)],
-    "square": [(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0)],
-    "tetrahedron": [(0, 0, 0), (1, 1, 0), (1, 0, 1), (0, 1, 1)],
-    "rectangle": [(0, 0, 0), (1, 1, 0), (0, 0, 1), (1, 1, 1)],
-}
-ODD_CUBIC = {
-    "field": [(0, 0, 0)],
-    "corner": [(0, 0, 0), (1, 0, 0), (0, 1, 0)],
-    "line": [(0, 0, 0), (1, 0, 0), (-1, 0, 0)],
-}
-MAJORITY = 1e9  # weights from here on leave no chance but that of ties
-CUBIC_COUPLING = 0.221654626  # critical, Ferrenberg, Xu & Landau, Phys. Rev. E 97, 043301 (2018)
 
 
 def basis(side: int, even: dict, odd: dict) -> lattice.Operators:
@@ -67,14 +49,6 @@ def first(sets: dict, count: int) -> dict:
 
 def majority(block: int, ndim: int, key: Any, spins: Any) -> Any:
     return rg.majority(key if block % 2 == 0 else None, spins, (block,) * ndim)
-
-
-def weighted(weight: Any, key: Any, spins: Any) -> Any:
-    """Block spins of 2^d sites drawn with the probability e^{w h S} / (2 cosh w S): Kadanoff's kernel."""
-    sums = jnp.sum(lattice.to_blocks(spins, 2), axis=-1, dtype=jnp.int32)
-    sites = jnp.arange(sums.size, dtype=jnp.uint32).reshape(sums.shape)
-    is_up = random.bernoulli_logit(key, sites, 2 * weight * sums.astype(jnp.float32))
-    return jnp.where(is_up, 1, -1).astype(jnp.int8)
 
 
 @functools.cache
@@ -242,9 +216,9 @@ class SquareScale(NamedTuple):
     num_bins: int = 64
 
 
-def ising_moments(seed: int, side: int, coupling: float, steps: Any, scale: Any, ndim: int = 2) -> monte_carlo.Moments:
+def ising_moments(seed: int, side: int, coupling: float, steps: Any, scale: SquareScale) -> monte_carlo.Moments:
     """Of many packed chains, in equilibrium from a random start."""
-    ising = models.Ising(lattice.hypercubic((side,) * ndim), coupling)
+    ising = models.Ising(lattice.hypercubic((side, side)), coupling)
     sampler = samplers.multispin_heat_bath(ising, num_chains=scale.num_chains)
     start = samplers.run(jax.random.key(seed), sampler, sampler.init(jax.random.key(seed)), scale.warmup).state
     thinned = samplers.thin(sampler, scale.num_sweeps)
@@ -289,41 +263,6 @@ def normal(moments: monte_carlo.Moments, level: int, num_even: int) -> dict[str,
     return {"level": level, "ratio": float(ratio), "error": float(error), "second_direction": float(parallel)}
 
 
-class CubicScale(NamedTuple):
-    """Size of the study in three dimensions."""
-
-    side: int = 32
-    num_operators: tuple[int, int] = (8, 3)
-    num_levels: int = 4
-    num_chains: int = 128
-    num_sweeps: int = 8
-    num_samples: int = 768
-    warmup: int = 4_000
-    num_bins: int = 64
-    weights: tuple[float, ...] = (0.4, 0.5, 0.6, 0.7, MAJORITY)  # of the block spins' kernel, the last one majority
-
-
-def cubic(scale: CubicScale) -> list[dict[str, Any]]:
-    """Exponents of every level for block spins of every weight, all of the same chains started alike."""
-    num_even, num_odd = scale.num_operators
-    operators = basis(scale.side, first(EVEN_CUBIC, num_even), first(ODD_CUBIC, num_odd))
-    found = []
-    for weight in scale.weights:
-        is_majority = weight >= MAJORITY
-        rule = (
-            functools.partial(majority, 2, 3) if is_majority else jax.tree_util.Partial(weighted, jnp.float32(weight))
-        )
-        ladder = monte_carlo.ladder(operators, rule, scale.num_levels)
-        moments = ising_moments(7, scale.side, CUBIC_COUPLING, ladder, scale, 3)
-        for level in range(1, scale.num_levels):
-            parts = sectors(moments, 2, num_even, level)
-            found.append(
-                {"weight": float(weight), "side": scale.side >> level}
-                | {name: part._asdict() for name, part in parts.items()}
-            )
-    return found
-
-
 def manifold(scale: TableScale) -> dict[str, Any]:
     """The normal of the critical manifold at the nearest-neighbour critical point, from one step under the bias."""
     num_even, num_odd = scale.num_operators
@@ -346,29 +285,3 @@ def manifold(scale: TableScale) -> dict[str, Any]:
         "singular_values": together.singular_values.tolist(),
         "condition": step.condition_number,
     }
-
-
-def least_drift(found: list[dict[str, Any]], name: str) -> dict[str, float] | None:
-    """The exponent at the weight of the block spins for which the last two steps agree, and what is left of drift.
-
-    Linear between the two weights where the difference of the last steps changes its sign; None where it does not.
-    """
-    weights = sorted({level["weight"] for level in found})
-    levels = [[level[name] for level in found if level["weight"] == weight] for weight in weights]
-    for one, other, below, above in zip(weights, weights[1:], levels, levels[1:], strict=False):
-        if len(below) < 2:
-            return None
-        values = np.array([[part["exponent"] for part in parts] for parts in (below, above)])
-        errors = np.array([[part["exponent_error"] for part in parts] for parts in (below, above)])
-        drifts = values[:, -1] - values[:, -2]
-        if drifts[0] * drifts[1] < 0 and other < MAJORITY:
-            part = drifts[0] / (drifts[0] - drifts[1])
-            shares = np.array([1 - part, part])
-            at = shares @ values
-            # Both the value and the weight are uncertain: by the last two steps of both weights.
-            slope = (values[1, -1] - values[0, -1]) / (drifts[1] - drifts[0])
-            by_last, by_other = shares * (1 - slope), shares * slope
-            error = float(np.sqrt(np.sum((by_last * errors[:, -1]) ** 2 + (by_other * errors[:, -2]) ** 2)))
-            weight = float(one + part * (other - one))
-            return {"weight": weight, "exponent": float(at[-1]), "error": error, "drift": float(at[-1] - at[0])}
-    return None

@@ -7,7 +7,7 @@
 # %%
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,32 +30,61 @@ CRITICAL = exact.critical_coupling
 
 # %%
 class Scheme(NamedTuple):
-    """What a map says: K* or its first coupling, y_T, y_h if it has one, Kc on the axis of nearest neighbours."""
+    """What a map says: K*, y_T, y_h if it has one, Kc on the axis of nearest neighbours; and the map."""
 
     fixed: rg.FixedPoint
     thermal: float
     magnetic: float = math.nan
     critical: float = math.nan
+    flow: Any = None
 
 
 def enumerated(names: list[str], kernel, fine: tuple[int, ...], coarse: tuple[int, ...]):
     """The map of one kernel from one torus to another."""
-    bases = [lattice.standard_operators(lattice.hypercubic(shape), names) for shape in (fine, coarse)]
-    return lambda couplings: real_space.coarse_couplings(couplings, bases[0], kernel, bases[1])
+    before, after = (lattice.standard_operators(lattice.hypercubic(shape), names) for shape in (fine, coarse))
+    return lambda couplings: real_space.coarse_couplings(couplings, before, kernel, after)
 
 
-def of_kernel(kernel, *, names: list[str] = EVEN, fine=(4, 4), coarse=(2, 2), with_odd: bool = True) -> Scheme:
-    """Fixed point, exponents and critical coupling of 2x2 blocks."""
-    even = enumerated(names, kernel, fine, coarse)
-    fixed = rg.fixed_point(lambda k: even(k).couplings, jnp.array([0.3, 0.087, 0.0])[: len(names)])
-    thermal = float(rg.scaling(fixed.matrix, 2).exponents[0].real)
-    direction = jnp.eye(len(names))[0]
-    critical = float(rg.critical_coupling(lambda k: even(k).couplings, fixed, direction).value)
-    if not with_odd:
-        return Scheme(fixed, thermal, critical=critical)
-    both = enumerated(names + ODD, kernel, fine, coarse)
-    found = rg.fixed_point(lambda k: both(k).couplings, jnp.append(fixed.couplings, jnp.zeros(2)))
-    return Scheme(fixed, thermal, float(rg.scaling(found.matrix, 2).exponents[0].real), critical)
+def majority(share: float):
+    """The majority rule, where the first site of a block takes this share of its ties: a half is chance.
+
+    Both of `rg.majority_kernel` as one program.
+    """
+
+    def log_weight(first, h, spins):
+        agreement = jnp.sum(spins, dtype=jnp.int32) * h.astype(jnp.int32)
+        tie = jnp.log(jnp.where(spins[0] == h, first, 1 - first))
+        return jnp.where(agreement > 0, 0.0, jnp.where(agreement == 0, tie, -jnp.inf))
+
+    return rg.block_kernel(functools.partial(log_weight, jnp.asarray(share)))
+
+
+def of_kernel(kernel, kept=(1.0, 1.0, 1.0)) -> Scheme:
+    """Fixed point, exponents and critical coupling of 2x2 blocks, 4x4 to 2x2.
+
+    Even couplings that are not kept are set to zero after each step: as the operators share no products, the others are
+    those of a basis without them. Every kernel and truncation runs the same programs.
+    """
+    both, even = enumerated(EVEN + ODD, kernel, (4, 4), (2, 2)), enumerated(EVEN, kernel, (4, 4), (2, 2))
+    of_even = jnp.array(kept)
+    of_both = jnp.append(of_even, jnp.ones(len(ODD)))
+
+    def flow(couplings):
+        return even(couplings).couplings * of_even
+
+    guess = of_both * jnp.array([0.3, 0.087, 0.0, 0.0, 0.0])
+    fixed = rg.fixed_point(lambda couplings: both(couplings).couplings * of_both, guess)
+    magnetic, thermal = (float(exponent) for exponent in rg.scaling(fixed.matrix, 2).exponents[:2].real)
+    # Even couplings make no odd ones: the matrix falls apart.
+    size = len(EVEN)
+    fixed = fixed._replace(couplings=fixed.couplings[:size], matrix=fixed.matrix[:size, :size])
+    critical = rg.critical_coupling(flow, fixed, jnp.eye(size)[0])
+    return Scheme(fixed, thermal, magnetic, float(critical.value), flow)
+
+
+def without_plaquettes():
+    """The majority rule with chance at ties, of pairs alone: the map, and what it says."""
+    return enumerated(EVEN[:2], majority(0.5), (4, 4), (2, 2)), of_kernel(majority(0.5), (1.0, 1.0, 0.0))
 
 
 def bond_moving(step, guess: float) -> Scheme:
@@ -73,12 +102,10 @@ def scheme_claims() -> list[Claim]:
     moved, decimated = bond_moving(real_space.move_then_decimate, 0.3), bond_moving(real_space.decimate_then_move, 0.6)
     bound = real_space.lower_bound_fixed_point()
     modes = rg.scaling(bound.matrix, 2)
-    majority, first = (
-        of_kernel(rg.majority_kernel(2)),
-        of_kernel(rg.majority_kernel(2, is_random=False), with_odd=False),
-    )
-    cut = of_kernel(rg.majority_kernel(2), names=EVEN[:2], with_odd=False)
-    rest = enumerated(EVEN[:2], rg.majority_kernel(2), (4, 4), (2, 2))(cut.fixed.couplings).residual
+    chance, first = of_kernel(majority(0.5)), of_kernel(majority(1.0))
+    step, cut = without_plaquettes()
+    pairs = cut.fixed.couplings[:2]
+    rest = step(pairs).residual
 
     def diagonal(coupling):
         found = real_space.decimate_square(coupling)
@@ -109,13 +136,13 @@ def scheme_claims() -> list[Claim]:
         Claim(
             "2x2 majority, 4x4 to 2x2: K*",
             "0.29976, 0.08709, -0.00126",
-            f"{show(*majority.fixed.couplings)} ± {float(majority.fixed.residual):.0e}",
-            f"plaquette left out: {show(*cut.fixed.couplings)}, rest of H' {float(rest):.4f}",
+            f"{show(*chance.fixed.couplings)} ± {float(chance.fixed.residual):.0e}",
+            f"plaquette left out: {show(*pairs)}, rest of H' {float(rest):.4f}",
         ),
         Claim(
             "2x2 majority: y_T, y_h, Kc",
             "0.92921, 1.82187, 0.41820",
-            show(majority.thermal, majority.magnetic, majority.critical),
+            show(chance.thermal, chance.magnetic, chance.critical),
             f"first site at ties: y_T, Kc {show(first.thermal, first.critical)}",
         ),
     ]
@@ -131,10 +158,9 @@ def bounds(couplings, parameters) -> np.ndarray:
 
     def excess(coupling, parameter):
         square = real_space.SquareCouplings(coupling / 2)
-        return real_space.lower_bound_log_partition(square, parameter) - exact.onsager_free_energy(coupling)
+        return float(real_space.lower_bound_log_partition(square, parameter) - exact.onsager_free_energy(coupling))
 
-    table = jax.jit(jax.vmap(jax.vmap(excess, (None, 0)), (0, None)))
-    return np.asarray(table(jnp.asarray(couplings), jnp.asarray(parameters)))
+    return np.array([[excess(coupling, parameter) for parameter in parameters] for coupling in couplings])
 
 
 def bound_claim() -> Claim:
@@ -151,10 +177,6 @@ def bound_claim() -> Claim:
     )
 
 
-def squared_difference(match: rg.Matching) -> jax.Array:
-    return match.free_energy_difference**2
-
-
 def variational_claim() -> Claim:
     """A kernel h p S + a + c S^2 of blocks on 2x4: ΔF = 0 normalises it, KL says how well."""
     ising = models.Ising(lattice.hypercubic((2, 4)), jnp.float64(CRITICAL)).hamiltonian
@@ -166,11 +188,19 @@ def variational_claim() -> Claim:
 
         return rg.block_kernel(log_weight)
 
-    chosen = functools.partial(real_space.variational_kernel, shape=(2, 4), coarse_shape=(1, 2))
-    least = chosen(lambda c: kernel(jnp.append(0.0, c)), ising, guess=[0.0], loss=lambda match: match.kl)
-    level = chosen(
-        lambda a: kernel(jnp.append(a, 0.0)), ising, guess=[0.0], loss=lambda match: match.free_energy_difference**2
-    )
+    def chosen(direction, which):
+        """Along one of the two weights, by one of two losses; one program, as all of them are arrays."""
+        direction, which = jnp.asarray(direction), jnp.asarray(which)
+        return real_space.variational_kernel(
+            lambda weight: kernel(weight * direction),
+            ising,
+            (2, 4),
+            (1, 2),
+            0.0,
+            loss=lambda match: jnp.dot(which, jnp.stack([match.kl, match.free_energy_difference**2])),
+        )
+
+    least, level = chosen([0.0, 1.0], [1.0, 0.0]), chosen([1.0, 0.0], [0.0, 1.0])
     return Claim(
         "kernel chosen by KL or by ΔF: KL",
         "ΔF = 0 is a normalisation",
@@ -199,31 +229,29 @@ def strip_claim() -> Claim:
 # %%
 def diagram(num_arrows: int, num_rays: int) -> Figure:
     """The flow of nearest and next-nearest neighbours under the majority rule, plaquettes left out."""
-    step = enumerated(EVEN[:2], rg.majority_kernel(2), (4, 4), (2, 2))
-    flow = jax.jit(lambda couplings: step(couplings).couplings)
+    step, cut = without_plaquettes()
+
+    def flow(point):
+        return np.asarray(step(jnp.asarray(point)).couplings)
+
     ticks = np.linspace(0, 0.6, num_arrows), np.linspace(-0.1, 0.35, num_arrows)
     grid = np.stack(np.meshgrid(*ticks), axis=-1).reshape(-1, 2)
-    images = np.stack([flow(jnp.asarray(point)) for point in grid])
-    fixed = rg.fixed_point(flow, [0.3, 0.087])
+    images = np.stack([flow(point) for point in grid])
     line = []
     for angle in np.linspace(-0.2, 1.35, num_rays):
-        ray = jnp.array([np.cos(angle), np.sin(angle)])
-        line.append(float(rg.critical_coupling(flow, fixed, ray).value) * np.asarray(ray))
+        ray = jnp.array([np.cos(angle), np.sin(angle), 0.0])
+        line.append(float(rg.critical_coupling(cut.flow, cut.fixed, ray).value) * np.asarray(ray[:2]))
     paths = []
     for excess in (-0.02, -0.004, 0.004, 0.02):
-        path = [np.array([line_on_axis(flow, fixed) + excess, 0.0])]
+        path = [np.array([cut.critical + excess, 0.0])]
         for _ in range(9):
-            path.append(np.asarray(flow(jnp.asarray(path[-1]))))
+            path.append(flow(path[-1]))
         paths.append(np.stack(path))
-    points = {"fixed point K*": np.asarray(fixed.couplings), "high temperature": (0.0, 0.0)}
+    points = {"fixed point K*": np.asarray(cut.fixed.couplings[:2]), "high temperature": (0.0, 0.0)}
     names = ("nearest neighbours $K$", "next-nearest neighbours $L$")
     return plot.flow_diagram(
         grid, images, names=names, trajectories=paths, fixed_points=points, critical_line=np.stack(line)
     )
-
-
-def line_on_axis(flow, fixed) -> float:
-    return float(rg.critical_coupling(flow, fixed, [1.0, 0.0]).value)
 
 
 def bound_figure(parameters: np.ndarray) -> Figure:
@@ -232,11 +260,17 @@ def bound_figure(parameters: np.ndarray) -> Figure:
     figure, all_axes = new_figure(1, 1, size=(6.0, 4.2))
     axes = all_axes[0, 0]
     for coupling, excess, colour in zip(couplings, bounds(couplings, parameters), SERIES, strict=False):
-        name = "K = Kc" if coupling == CRITICAL else f"K = {coupling}"
+        name = "$K = K_c$" if coupling == CRITICAL else f"$K = {coupling}$"
         axes.semilogy(parameters, excess, color=colour, label=name)
-        axes.plot(parameters[np.argmin(excess)], excess.min(), "o", color=colour)
-    axes.axvline(float(real_space.lower_bound_fixed_point().parameter), color="black", linestyle=":", label="p*")
-    axes.set(xlabel="parameter $p$ of the kernel", ylabel="bound - exact ln Z per site")
+        label = "least" if coupling == couplings[-1] else None
+        axes.plot(parameters[np.argmin(excess)], excess.min(), "o", color=colour, label=label)
+    axes.axvline(
+        float(real_space.lower_bound_fixed_point().parameter),
+        color="black",
+        linestyle=":",
+        label="$p^*$ of the fixed point",
+    )
+    axes.set(xlabel="parameter $p$ of the kernel", ylabel=r"(bound $-$ exact) $\ln Z$ per site")
     axes.legend(fontsize=8)
     return figure
 

@@ -7,9 +7,11 @@
 #   is a chain of two steps: the couplings after the first one, found variationally, are sampled, and the second step is
 #   linearised, unbiased and under its bias. The eigenvalues move with those couplings, whose error is given apart.
 # * `square`: y_T and y_h at the exact critical point, level by level, and the critical coupling from two lattices.
+# * `matching`: two lattices matched at the exact critical coupling, many times: whether they miss it, and by how much.
 # * `manifold`: the tangent of the critical manifold in the space of couplings.
 # * `field`: phi^4 with linear block spins.
-# * `cubic`: three dimensions, block spins drawn with weights between chance and majority.
+# * `cubic`: three dimensions, block spins drawn with a weight between chance and majority. The weight is chosen on one
+#   run, where its last two steps agree, and both exponents are measured on another, of a larger lattice.
 #
 # `python examples/mcrg_exponents.py --parts table --side 45 --json FILE` keeps the figures of one part.
 
@@ -27,11 +29,13 @@ from jaxrg.plot import style
 
 sys.path.insert(0, str(Path(__file__).parent))
 import _mcrg as runs
+import _mcrg_cubic as cubes
 import _mcrg_field as fields
+import _mcrg_matching as pairs
 from _study import HEADER, Claim, print_claims, save, show, write_results
 
 OUT = "out/mcrg_exponents"
-PARTS = ("table", "square", "cubic", "manifold", "field")  # the first ones by default with the smoke switch
+PARTS = ("table", "square", "matching", "cubic", "manifold", "field")  # the first ones by default with the smoke switch
 PUBLISHED = {  # Wu & Car, Phys. Rev. Lett. 119, 220602 (2017)
     45: {
         "unbiased": {"even": (2.970, 0.001), "odd": (7.7171, 0.0002)},
@@ -58,14 +62,18 @@ class Scale(NamedTuple):
 
     table: runs.TableScale = runs.TableScale()
     square: runs.SquareScale = runs.SquareScale()
-    cubic: runs.CubicScale = runs.CubicScale()
+    matching: pairs.MatchingScale = pairs.MatchingScale()
+    cubic: cubes.CubicScale = cubes.CubicScale()
     field: fields.FieldScale = fields.FieldScale()
 
 
 SMOKE = Scale(
     runs.TableScale(15, (2, 1), 32, 3, 32, 64, 32, 32, 8),
     runs.SquareScale(16, (2, 1), 3, 64, 2, 64, 50, 32),
-    runs.CubicScale(8, (2, 1), 2, 64, 2, 32, 50, 32, (0.5,)),
+    pairs.MatchingScale((32,), 2, 1, 2, 64, 1, 8, 1, 32),
+    cubes.CubicScale(
+        cubes.Ensemble(16, 2, 32, 2, 32, 50), cubes.Ensemble(16, 2, 32, 2, 64, 50), (0.4, 0.5), (1, 1), (1, 1), 32
+    ),
     fields.FieldScale(8, 2, 32, 64, 32),
 )
 
@@ -133,6 +141,20 @@ def square_claims(found: dict[str, Any], away: dict[str, Any]) -> list[Claim]:
     ]
 
 
+def matching_claims(found: list[dict[str, Any]]) -> list[Claim]:
+    """How far from the exact coupling they come out, by level and size."""
+    return [
+        Claim(
+            f"matched coupling less the exact one, L = {row['side']}, level {row['level']}, "
+            f"{row['num_operators']} operators",
+            "0",
+            show(row["shift"], row["error"], 6, "+"),
+            f"scatter of runs over their stated error {row['scatter_over_error']:.2f}",
+        )
+        for row in found
+    ]
+
+
 def manifold_claims(found: dict[str, Any]) -> list[Claim]:
     """Exact: the derivative of the singular part of the diagonal correlation by that of the neighbours is root two."""
     value, error = found["first_row"][1], found["first_row_errors"][1]
@@ -159,24 +181,35 @@ def field_claims(found: list[dict[str, Any]]) -> list[Claim]:
 
 
 def weight_name(weight: float) -> str:
-    return "majority" if weight >= runs.MAJORITY else f"weight {weight:g}"
+    return "majority" if weight >= cubes.MAJORITY else f"weight {weight:.4g}"
 
 
-def cubic_claims(found: list[dict[str, Any]], plateaus: dict[str, Any]) -> list[Claim]:
-    """Exponents by weight and level, and where the last two levels agree."""
+def of_weights(levels: list[dict[str, Any]]) -> dict[float, list[dict[str, Any]]]:
+    """The steps of every weight."""
+    return {
+        weight: [level for level in levels if level["weight"] == weight]
+        for weight in dict.fromkeys(level["weight"] for level in levels)
+    }
+
+
+def cubic_claims(found: dict[str, Any]) -> list[Claim]:
+    """The exponents at the weights of the pilot, then all steps."""
     claims = []
-    for weight in dict.fromkeys(level["weight"] for level in found):
-        name = weight_name(weight)
-        claims += level_claims(name, [level for level in found if level["weight"] == weight], CUBIC)
-    for name, plateau in plateaus.items():
-        if plateau:
-            value, error = plateau["exponent"], plateau["error"]
-            measured = f"{show(value, error, 4)}, drift {plateau['drift']:+.4f}"
-            where = f"last two steps agree at weight {plateau['weight']:.3f}"
-            claims.append(Claim(f"{SYMBOLS[name]}, cubic", f"{CUBIC[name]:.5f}", measured, where))
-            if name == "even":
-                nu, spread = 1 / value, error / value**2
-                claims.append(Claim("nu, cubic", f"{1 / CUBIC[name]:.5f}", show(nu, spread, 4), where))
+    for name, part in found["exponents"].items():
+        value, error, drift = part["exponent"], part["error"], part["drift"]
+        fewer = part["with_fewer_operators"]
+        measured = f"{show(value, error, 4)}, last step less the one before {show(drift, part['drift_error'], 4, '+')}"
+        control = f"weight {show(part['weight'], part['weight_error'], 3)}; fewer operators "
+        control += show(fewer["exponent"], fewer["error"], 4)
+        claims.append(Claim(f"{SYMBOLS[name]}, cubic", f"{CUBIC[name]:.5f}", measured, control))
+        if name == "even":
+            slope = 1 / value**2
+            moved = show(-slope * drift, slope * part["drift_error"], 4, "+")
+            measured = f"{show(1 / value, slope * error, 4)}, last step less the one before {moved}"
+            claims.append(Claim("nu, cubic", f"{1 / CUBIC[name]:.5f}", measured, ""))
+    for run in ("fresh", "pilot"):
+        for weight, levels in of_weights(found[run]).items():
+            claims += level_claims(f"{run}, {weight_name(weight)}", levels, CUBIC)
     return claims
 
 
@@ -187,11 +220,11 @@ def cubic_claims(found: list[dict[str, Any]], plateaus: dict[str, Any]) -> list[
 # %%
 def draw_levels(runs_by_name: dict[str, list[dict[str, Any]]], expected: dict[str, float]) -> Figure:
     """Exponents by the side that a step ends at."""
-    figure, grid = style.new_figure(1, 2, size=(9, 4))
+    figure, grid = style.new_figure(1, 2, size=(11, 4))
     colours, shapes = style.series_colours(len(runs_by_name)), style.markers(len(runs_by_name))
     for axes, (name, value) in zip(grid[0], expected.items(), strict=True):
         for place, (label, levels) in enumerate(runs_by_name.items()):
-            x = [level["side"] * (1 + 0.03 * place) for level in levels]
+            x = [level["side"] * (1 + 0.015 * place) for level in levels]
             y, errors = np.array([[level[name]["exponent"], level[name]["exponent_error"]] for level in levels]).T
             style.error_points(
                 axes, x, y, errors, color=colours[place], marker=shapes[place], label=label, linestyle="-"
@@ -201,7 +234,8 @@ def draw_levels(runs_by_name: dict[str, list[dict[str, Any]]], expected: dict[st
         axes.invert_xaxis()
         axes.set_xlabel("side of the lattice that a step ends with")
         axes.set_ylabel(f"${SYMBOLS[name]}$, known {value:.4f}")
-    grid[0, 0].legend(fontsize=8)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=8, loc="outside right upper")
     return figure
 
 
@@ -270,6 +304,9 @@ def main(
         away = content["below"] = runs.square(scale.square, 0.97 * exact.critical_coupling)
         print_claims(square_claims(found, away))
         figures["square"] = draw_levels({"critical": found["levels"], "3 % below": away["levels"]}, SQUARE)
+    if "matching" in parts:
+        content["matching"] = pairs.matching(scale.matching)
+        print_claims(matching_claims(content["matching"]))
     if "manifold" in parts:
         content["manifold"] = runs.manifold(scale.table)
         print_claims(manifold_claims(content["manifold"]))
@@ -277,13 +314,14 @@ def main(
         levels = content["field"] = fields.scalar_field(scale.field)
         print_claims(field_claims(levels))
     if "cubic" in parts:
-        levels = content["cubic"] = runs.cubic(scale.cubic)
-        plateaus = content["plateaus"] = {name: runs.least_drift(levels, name) for name in CUBIC}
-        print_claims(cubic_claims(levels, plateaus))
-        by_weight = {
-            weight_name(level["weight"]): [x for x in levels if x["weight"] == level["weight"]] for level in levels
+        found = content["cubic"] = cubes.cubic(scale.cubic)
+        print_claims(cubic_claims(found))
+        by_name = {
+            f"{run}, {weight_name(weight)}": levels
+            for run in ("fresh", "pilot")
+            for weight, levels in of_weights(found[run]).items()
         }
-        figures["cubic"] = draw_levels(by_weight, CUBIC)
+        figures["cubic"] = draw_levels(by_name, CUBIC)
     save(figures, out)
     write_results(json_file, "python examples/mcrg_exponents.py", scale, content)
 

@@ -212,9 +212,14 @@ def lower_bound_fixed_point(guess: SquareCouplings = GUESS, parameter: Array | f
 def _stationary_flow(state: dict[str, Any]) -> dict[str, Any]:
     """Couplings and p to those of the next step, and p plus the derivative of ln Z."""
     couplings, parameter = jnp.stack(state["couplings"]), state["parameter"]
-    (by_couplings, by_parameter), (gradient, slope) = jax.jacfwd(_step, argnums=(0, 1))(couplings, parameter)
+
+    def twice(couplings: Array, parameter: Array) -> tuple[Any, Array]:
+        image = _step(couplings, parameter)
+        return image, image[0]
+
+    slopes, values = jax.jacfwd(twice, argnums=(0, 1), has_aux=True)(couplings, parameter)
+    (by_couplings, by_parameter), (gradient, slope) = slopes
     later = jnp.linalg.solve(4 * jnp.eye(len(couplings), dtype=couplings.dtype) - by_couplings, by_parameter)
-    values, _ = _step(couplings, parameter)
     return {"couplings": SquareCouplings(*values), "parameter": parameter + slope + jnp.dot(gradient, later)}
 
 

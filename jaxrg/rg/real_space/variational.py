@@ -118,9 +118,13 @@ def _minimize(objective: Partial, start: Array) -> tuple[Array, Array, Array]:
     eps = jnp.finfo(start.dtype).eps
     small = jnp.sqrt(eps)
 
-    def at(parameters: Array) -> _Point:
+    def slope(parameters: Array) -> tuple[Array, tuple[Array, Array]]:
         value, gradient = jax.value_and_grad(objective)(parameters)
-        curvatures, directions = jnp.linalg.eigh(jax.jacfwd(jax.grad(objective))(parameters))
+        return gradient, (value, gradient)
+
+    def at(parameters: Array) -> _Point:
+        hessian, (value, gradient) = jax.jacfwd(slope, has_aux=True)(parameters)
+        curvatures, directions = jnp.linalg.eigh(hessian)
         size, largest = jnp.max(jnp.abs(gradient)), jnp.max(jnp.abs(curvatures))
         floor = jnp.maximum(small * jnp.maximum(largest, size), jnp.finfo(start.dtype).tiny)
         slopes = directions.T @ gradient

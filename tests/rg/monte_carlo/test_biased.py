@@ -130,6 +130,7 @@ def test_orbits_of_more_products_than_a_byte_counts():
     spins = jax.random.rademacher(jax.random.key(0), model.shape, jnp.int8)
     others = spins.at[0, 0, 0].set(-spins[0, 0, 0])
     down = (jnp.stack([spins, -jnp.ones_like(spins)], axis=-1) < 0).astype(jnp.uint8)  # and all spins down
-    found = kernels._local_field(model, kernels._of_class(down, 5))[0, 0, 0]
-    expected = float(model.hamiltonian(others) - model.hamiltonian(spins)) / 2 * int(spins[0, 0, 0])
+    found = jax.jit(lambda down: kernels._local_field(model, kernels._of_class(down, 5)))(down)[0, 0, 0]
+    energies = jax.jit(jax.vmap(model.hamiltonian))(jnp.stack([others, spins]))
+    expected = float(energies[0] - energies[1]) / 2 * int(spins[0, 0, 0])
     np.testing.assert_allclose(found, [expected, -0.01 * 288], rtol=1e-5)

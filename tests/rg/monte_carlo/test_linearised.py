@@ -1,5 +1,7 @@
 """Swendsen's equations against the exact flow of a small torus, and their errors against many runs."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,15 +26,26 @@ def flow(kernel, couplings):
     return rg.project(exact.coarse_grain(model.hamiltonian, (4, 4), kernel, (2, 2)).hamiltonian, COARSE).couplings
 
 
-def exact_moments(kernel, couplings) -> monte_carlo.Moments:
-    """Averages over all pairs of a fine and a coarse configuration, twice, as two bins of the same."""
+exact_slopes = jax.jit(jax.jacfwd(flow, argnums=1))
+
+
+@jax.jit
+def weights_and_operators(kernel, couplings):
+    """Weights of all pairs of a fine and a coarse configuration, and the operators of both."""
     model = models.OperatorModel(FINE, couplings)
     fine, coarse = tables.all_spins(16).reshape(-1, 4, 4), tables.all_spins(4).reshape(-1, 2, 2)
     weights = jax.nn.softmax(-jax.vmap(model.hamiltonian)(fine))
     transfer = jnp.exp(jax.vmap(lambda f: jax.vmap(lambda c: kernel(c, f))(coarse))(fine))
-    joint = np.asarray(weights[:, None] * transfer, np.float64)
-    of_fine = np.asarray(jax.vmap(lambda s: lattice.evaluate(FINE, s))(fine), np.float64)
-    of_coarse = np.asarray(jax.vmap(lambda s: lattice.evaluate(COARSE, s))(coarse), np.float64)
+    of_fine, of_coarse = (
+        jax.vmap(functools.partial(lattice.evaluate, basis))(states)
+        for basis, states in ((FINE, fine), (COARSE, coarse))
+    )
+    return weights[:, None] * transfer, of_fine, of_coarse
+
+
+def exact_moments(kernel, couplings) -> monte_carlo.Moments:
+    """Averages over all pairs, twice, as two bins of the same."""
+    joint, of_fine, of_coarse = (np.asarray(part, np.float64) for part in weights_and_operators(kernel, couplings))
     means = joint.sum(1) @ of_fine, joint.sum(0) @ of_coarse
     a, b = of_fine - means[0], of_coarse - means[1]
     across = a.T @ joint @ b
@@ -45,7 +58,7 @@ def exact_moments(kernel, couplings) -> monte_carlo.Moments:
 def test_the_matrix_is_the_derivative_of_the_exact_flow(x64, name):
     couplings = jnp.array([0.35, 0.05, 0.01])
     found = monte_carlo.jacobian(exact_moments(KERNELS[name], couplings))
-    exact_matrix = jax.jacfwd(lambda k: flow(KERNELS[name], k))(couplings)
+    exact_matrix = exact_slopes(KERNELS[name], couplings)
     np.testing.assert_allclose(found.matrix, exact_matrix, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(found.errors, 0, atol=1e-10)
 
@@ -73,7 +86,7 @@ def test_a_stream_gives_the_exact_flow_within_its_errors(measured):
     couplings, _, run = measured
     found = monte_carlo.jacobian(run.moments)
     with jax.enable_x64(True):
-        expected = np.asarray(jax.jacfwd(lambda k: flow(KERNELS["majority"], k))(couplings.astype(jnp.float64)))
+        expected = np.asarray(exact_slopes(KERNELS["majority"], couplings.astype(jnp.float64)))
     scores = (found.matrix - expected) / found.errors
     assert np.abs(scores).max() < 4
     assert 0.3 < np.sqrt(np.mean(scores**2)) < 2
@@ -86,14 +99,15 @@ def test_stored_samples_give_what_a_stream_of_them_gives(measured):
     spins = sampler.measure(lambda spins: spins, run.state)
     steps = monte_carlo.ladder(FINE, lambda key, s: rg.majority(None, s, 2))
     found = monte_carlo.moments(jax.random.key(0), spins, steps, num_bins=4)
-    values = np.asarray(jax.vmap(lambda s: steps(jax.random.key(0), s))(spins), np.float64).reshape(4, 64, -1)
+    one_by_one = np.asarray(jax.jit(jax.vmap(lambda s: steps(jax.random.key(0), s)))(spins), np.float64)
+    values = one_by_one.reshape(4, 64, -1)
     np.testing.assert_allclose(found.means.reshape(4, -1), values.mean(1), rtol=1e-5)
     covariances = np.stack([np.cov(part.T, bias=True) for part in values]).reshape(found.covariances.shape)
     np.testing.assert_allclose(found.covariances, covariances, rtol=1e-4, atol=1e-3)
     # The levels of one configuration, one by one.
     coarse = rg.majority(None, spins[0], 2)
     expected = [lattice.evaluate(FINE, spins[0]), lattice.evaluate(COARSE, coarse)]
-    np.testing.assert_array_equal(steps(jax.random.key(0), spins[0]), expected)
+    np.testing.assert_array_equal(one_by_one[0], expected)
 
 
 def test_the_jackknife_leaves_bins_out(measured):
