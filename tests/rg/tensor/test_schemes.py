@@ -1,7 +1,6 @@
 """Schemes against finite tori, Onsager, duality, and their own finite differences."""
 
 import functools
-import itertools
 
 import jax
 import jax.numpy as jnp
@@ -86,30 +85,6 @@ def test_first_and_second_derivative(name):
 def test_reverse_mode(name):
     backward = jax.jit(jax.grad(functools.partial(value, name)))(COUPLING)
     np.testing.assert_allclose(backward, jet(name, jnp.float64(COUPLING))[1], rtol=1e-9)
-
-
-def test_two_states_have_the_exponent_of_the_closed_form():
-    """nu = 0.964, as fast as two states leave their critical point (Meurice, Phys. Rev. B 87, 064422 (2013))."""
-
-    @jax.jit
-    def leaving(coupling):
-        def entries(k):
-            return networks.hotrg(networks.ising_tensor(k), 2, 36, observe=lambda each: each.entries).observed
-
-        return jax.jvp(entries, (coupling,), (1.0,))
-
-    def ordered(history):  # 1 for one phase, 2 for two
-        matrix = np.trace(history[-1], axis1=0, axis2=2)
-        return np.trace(matrix) ** 2 / np.trace(matrix @ matrix) > 1.5
-
-    low, high = 0.3, 0.6
-    for _ in range(52):
-        middle = (low + high) / 2
-        history, change = (np.asarray(part) for part in leaving(middle))
-        low, high = (low, middle) if ordered(history) else (middle, high)
-    growth = np.linalg.norm(change.reshape(36, -1), axis=1)[1::2]
-    found = [float(np.log(2) / np.log(b / a)) for a, b in itertools.pairwise(growth)]
-    np.testing.assert_allclose(networks.plateau(np.asarray(found)).value, 0.964, atol=2e-3)
 
 
 def test_magnetization_by_the_derivative_in_a_field():
