@@ -87,13 +87,32 @@ def test_reverse_mode(name):
     np.testing.assert_allclose(backward, jet(name, jnp.float64(COUPLING))[1], rtol=1e-9)
 
 
-def test_magnetization_by_the_derivative_in_a_field():
-    of_field = lambda h: networks.trg(networks.ising_tensor(0.5, field=h), 8, 20).log_partition[-1]  # noqa: E731
-    slope = jax.jit(lambda h: jax.jvp(of_field, (h,), (1.0,))[1])
-    # h M N, of 2^20 spins, is 0.01: both directions are as likely; and 100: the torus is aligned.
-    mixed, aligned = slope(1e-8), slope(1e-4)
-    assert float(mixed) < 0.1
-    np.testing.assert_allclose(aligned, exact.yang_magnetization(0.5), rtol=1e-3)
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def magnetizations(name, chi, num_steps, coupling, field):
+    """The derivative of ln Z by the field, after every step."""
+    of_field = lambda h: getattr(networks, name)(networks.ising_tensor(coupling, field=h), chi, num_steps)  # noqa: E731
+    return jax.jvp(lambda h: of_field(h).log_partition, (field,), (jnp.ones_like(field),))[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "chi", "tolerance"),
+    [
+        ("btrg", 8, 2e-4),
+        pytest.param("btrg", 24, 3e-7, marks=pytest.mark.slow),
+        pytest.param("trg", 8, 3e-4, marks=pytest.mark.slow),
+        pytest.param("hotrg", 8, 2e-4, marks=pytest.mark.slow),
+        pytest.param("loop_tnr", 4, 5e-4, marks=pytest.mark.slow),
+    ],
+)
+def test_magnetization_by_the_derivative_in_a_field(name, chi, tolerance):
+    """Against Yang's below the critical temperature; above it is h times the susceptibility."""
+    ordered, disordered = (
+        np.asarray(magnetizations(name, chi, 30, jnp.float64(coupling), jnp.float64(1e-7))) for coupling in (0.5, 0.4)
+    )
+    # h M N: of 2^16 spins 0.006, both directions are as likely; of 2^30 spins 100, the torus is aligned.
+    assert ordered[15] < 0.02
+    np.testing.assert_allclose(ordered[-1], exact.yang_magnetization(0.5), rtol=tolerance)
+    assert 0 < disordered[-1] < 1e-5
 
 
 def test_gauge_of_the_legs_does_not_matter():
