@@ -20,6 +20,7 @@ NUM_STEPS = 30  # a torus of 2^30 spins
 LOOP_STEPS = 38  # a torus of 2^39, whose size is beyond the errors
 DIMENSIONS = (1 / 8, 1, 9 / 8, 9 / 8, 2, 2, 2, 2)
 OFF_CRITICAL = 0.42
+ORDERED, FIELD = 0.5, 1e-7
 CUBIC_TEMPERATURE = 4.5115
 CUBIC_SERIES = -3.50835825  # free energy per spin at that temperature
 
@@ -110,6 +111,20 @@ def derivatives(chi: int, repeats: int) -> list[Record]:
     ]
 
 
+def magnetization(chi: int) -> list[Record]:
+    """The derivative by a field that aligns the torus, h N = 107, and hardly polarises its spins."""
+
+    @jax.jit
+    def of_field(field: jax.Array) -> jax.Array:
+        def value(h: jax.Array) -> jax.Array:
+            return networks.btrg(networks.ising_tensor(ORDERED, field=h), chi, NUM_STEPS).log_partition[-1]
+
+        return jax.jvp(value, (field,), (jnp.ones_like(field),))[1]
+
+    error = float(of_field(jnp.float64(FIELD)) / exact.yang_magnetization(ORDERED) - 1)
+    return [record(f"btrg_chi{chi}_magnetization_relative_error", abs(error), f"at K = {ORDERED}, h = {FIELD}")]
+
+
 def loops(sizes: tuple[int, ...], num_steps: int) -> list[Record]:
     """Optimised loops: the error at the critical point with the seconds of a warm run, and the best of them."""
     truth = float(exact.onsager_free_energy(jnp.float64(exact.critical_coupling)))
@@ -183,6 +198,7 @@ def run(*, quick: bool) -> list[Record]:
                 *beside_numpy(8, 3),
                 *growth((4, 8), 3),
                 *derivatives(6, 3),
+                *magnetization(6),
                 *cubic(4),
                 *loops((4,), 12),
                 *levels(4, 8),
@@ -194,6 +210,7 @@ def run(*, quick: bool) -> list[Record]:
             *beside_numpy(24, 3),
             *growth((8, 16, 24, 32, 48), 3),
             *derivatives(24, 3),
+            *magnetization(24),
             *cubic(8),
             *loops((8, 12, 16, 20), LOOP_STEPS),
             *levels(10, 16),
