@@ -9,10 +9,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from benchmarks.peers import numpy_btrg
 from benchmarks.timing import medians, record
-from jaxrg import exact
+from jaxrg import exact, lattice, models
 from jaxrg.rg import tensor as networks
 
 Record = dict[str, Any]
@@ -21,6 +22,7 @@ LOOP_STEPS = 38  # a torus of 2^39, whose size is beyond the errors
 DIMENSIONS = (1 / 8, 1, 9 / 8, 9 / 8, 2, 2, 2, 2)
 OFF_CRITICAL = 0.42
 ORDERED, FIELD = 0.5, 1e-7
+QUARTIC = 0.022
 CUBIC_TEMPERATURE = 4.5115
 CUBIC_SERIES = -3.50835825  # free energy per spin at that temperature
 
@@ -125,6 +127,31 @@ def magnetization(chi: int) -> list[Record]:
     return [record(f"btrg_chi{chi}_magnetization_relative_error", abs(error), f"at K = {ORDERED}, h = {FIELD}")]
 
 
+def field(chi: int, num_legs: int) -> list[Record]:
+    """A free field on the infinite lattice, and where an interacting one orders: a flow ends with one phase or two."""
+    square, mass, kinetic = lattice.hypercubic((2, 2)), 1.5, 0.4
+    momenta = 2 - 2 * np.cos(2 * np.pi * np.arange(256) / 256)
+    energies = mass + kinetic * (momenta[:, None] + momenta[None, :])
+    truth = 0.5 * (math.log(math.pi) - np.mean(np.log(energies)))
+    free = networks.phi4_tensor(models.Phi4(square, jnp.float64(mass), 0.0, kinetic), num_legs)
+    error = abs(float(networks.btrg(free, chi, NUM_STEPS).log_partition[-1]) - truth)
+
+    @jax.jit
+    def num_phases(kappa: jax.Array) -> jax.Array:
+        tensor = networks.phi4_tensor(models.kappa_phi4(square, kappa, QUARTIC), num_legs)
+        matrix = jnp.trace(networks.btrg(tensor, chi, NUM_STEPS).tensor.entries, axis1=0, axis2=2)
+        return jnp.trace(matrix) ** 2 / jnp.trace(matrix @ matrix)
+
+    low, high = 0.26, 0.28
+    while high - low > 1e-7:
+        middle = (low + high) / 2
+        low, high = (low, middle) if float(num_phases(jnp.float64(middle))) > 1.5 else (middle, high)
+    return [
+        record(f"free_field_chi{chi}_legs{num_legs}_error", float(error), f"of ln z at m² = {mass}, k = {kinetic}"),
+        record(f"phi4_chi{chi}_critical_kappa", low, f"at λ = {QUARTIC}; 0.27088 known"),
+    ]
+
+
 def loops(sizes: tuple[int, ...], num_steps: int) -> list[Record]:
     """Optimised loops: the error at the critical point with the seconds of a warm run, and the best of them."""
     truth = float(exact.onsager_free_energy(jnp.float64(exact.critical_coupling)))
@@ -189,6 +216,7 @@ def run(*, quick: bool) -> list[Record]:
                 *growth((4, 8), 3),
                 *derivatives(6, 3),
                 *magnetization(6),
+                *field(6, 6),
                 *cubic(4),
                 *loops((4,), 12),
                 *levels(4, 8),
@@ -201,6 +229,7 @@ def run(*, quick: bool) -> list[Record]:
             *growth((8, 16, 24, 32, 48), 3),
             *derivatives(24, 3),
             *magnetization(24),
+            *field(16, 12),
             *cubic(8),
             *loops((8, 12, 16, 20), LOOP_STEPS),
             *levels(10, 16),
