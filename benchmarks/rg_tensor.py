@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.peers import numpy_btrg
+from benchmarks.peers import numpy_btrg, tenax_trg
 from benchmarks.timing import medians, record
 from jaxrg import exact, lattice, models
 from jaxrg.rg import tensor as networks
@@ -65,6 +65,30 @@ def beside_numpy(chi: int, repeats: int) -> list[Record]:
             peer_value=seconds["peer"],
             ratio=seconds["peer"] / seconds["own"],
         )
+    ]
+
+
+def beside_tenax(scheme: str, chi: int, repeats: int) -> list[Record]:
+    """Seconds, and errors without a ratio, of the same scheme, legs and steps."""
+    own, kc = compiled(getattr(networks, scheme), chi), float(exact.critical_coupling)
+    name, calls = "tenax-tn", {"own": own}
+    try:
+        calls["peer"] = tenax_trg.ising_log_partition(scheme, kc, chi, NUM_STEPS)
+    except ImportError:
+        name = "tenax-tn is not installed"
+    truth = float(exact.onsager_free_energy(jnp.float64(kc)))
+    seconds = medians(calls, repeats=repeats)
+    misses = {each: abs(call() / truth - 1) for each, call in calls.items()}
+    return [
+        record(
+            f"{scheme}_chi{chi}_{what}vs_tenax",
+            values["own"],
+            unit,
+            peer=name,
+            peer_value=values.get("peer"),
+            ratio=values["peer"] / values["own"] if "peer" in values and not what else None,
+        )
+        for what, values, unit in (("", seconds, "s"), ("error_", misses, "of ln z at Kc"))
     ]
 
 
@@ -213,6 +237,7 @@ def run(*, quick: bool) -> list[Record]:
             return [
                 *errors({"trg": (8,), "btrg": (8,), "hotrg": (8,)}),
                 *beside_numpy(8, 3),
+                *beside_tenax("trg", 4, 3),
                 *growth((4, 8), 3),
                 *derivatives(6, 3),
                 *magnetization(6),
@@ -226,6 +251,9 @@ def run(*, quick: bool) -> list[Record]:
             *errors({"trg": (8, 16, 24), "btrg": (8, 16, 24), "hotrg": (8, 12)}),
             *beside_numpy(16, 5),
             *beside_numpy(24, 3),
+            *beside_tenax("trg", 16, 5),
+            *beside_tenax("trg", 24, 3),
+            *beside_tenax("hotrg", 12, 5),
             *growth((8, 16, 24, 32, 48), 3),
             *derivatives(24, 3),
             *magnetization(24),
