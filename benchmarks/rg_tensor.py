@@ -9,10 +9,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from benchmarks.peers import numpy_btrg
+from benchmarks.peers import numpy_btrg, tenax_trg
 from benchmarks.timing import medians, record
-from jaxrg import exact
+from jaxrg import exact, lattice, models
 from jaxrg.rg import tensor as networks
 
 Record = dict[str, Any]
@@ -21,6 +22,7 @@ LOOP_STEPS = 38  # a torus of 2^39, whose size is beyond the errors
 DIMENSIONS = (1 / 8, 1, 9 / 8, 9 / 8, 2, 2, 2, 2)
 OFF_CRITICAL = 0.42
 ORDERED, FIELD = 0.5, 1e-7
+QUARTIC = 0.022
 CUBIC_TEMPERATURE = 4.5115
 CUBIC_SERIES = -3.50835825  # free energy per spin at that temperature
 
@@ -63,6 +65,30 @@ def beside_numpy(chi: int, repeats: int) -> list[Record]:
             peer_value=seconds["peer"],
             ratio=seconds["peer"] / seconds["own"],
         )
+    ]
+
+
+def beside_tenax(scheme: str, chi: int, repeats: int) -> list[Record]:
+    """Seconds, and errors without a ratio, of the same scheme, legs and steps."""
+    own, kc = compiled(getattr(networks, scheme), chi), float(exact.critical_coupling)
+    name, calls = "tenax-tn", {"own": own}
+    try:
+        calls["peer"] = tenax_trg.ising_log_partition(scheme, kc, chi, NUM_STEPS)
+    except ImportError:
+        name = "tenax-tn is not installed"
+    truth = float(exact.onsager_free_energy(jnp.float64(kc)))
+    seconds = medians(calls, repeats=repeats)
+    misses = {each: abs(call() / truth - 1) for each, call in calls.items()}
+    return [
+        record(
+            f"{scheme}_chi{chi}_{what}vs_tenax",
+            values["own"],
+            unit,
+            peer=name,
+            peer_value=values.get("peer"),
+            ratio=values["peer"] / values["own"] if "peer" in values and not what else None,
+        )
+        for what, values, unit in (("", seconds, "s"), ("error_", misses, "of ln z at Kc"))
     ]
 
 
@@ -123,6 +149,31 @@ def magnetization(chi: int) -> list[Record]:
 
     error = float(of_field(jnp.float64(FIELD)) / exact.yang_magnetization(ORDERED) - 1)
     return [record(f"btrg_chi{chi}_magnetization_relative_error", abs(error), f"at K = {ORDERED}, h = {FIELD}")]
+
+
+def field(chi: int, num_legs: int) -> list[Record]:
+    """A free field on the infinite lattice, and where an interacting one orders: a flow ends with one phase or two."""
+    square, mass, kinetic = lattice.hypercubic((2, 2)), 1.5, 0.4
+    momenta = 2 - 2 * np.cos(2 * np.pi * np.arange(256) / 256)
+    energies = mass + kinetic * (momenta[:, None] + momenta[None, :])
+    truth = 0.5 * (math.log(math.pi) - np.mean(np.log(energies)))
+    free = networks.phi4_tensor(models.Phi4(square, jnp.float64(mass), 0.0, kinetic), num_legs)
+    error = abs(float(networks.btrg(free, chi, NUM_STEPS).log_partition[-1]) - truth)
+
+    @jax.jit
+    def num_phases(kappa: jax.Array) -> jax.Array:
+        tensor = networks.phi4_tensor(models.kappa_phi4(square, kappa, QUARTIC), num_legs)
+        matrix = jnp.trace(networks.btrg(tensor, chi, NUM_STEPS).tensor.entries, axis1=0, axis2=2)
+        return jnp.trace(matrix) ** 2 / jnp.trace(matrix @ matrix)
+
+    low, high = 0.26, 0.28
+    while high - low > 1e-7:
+        middle = (low + high) / 2
+        low, high = (low, middle) if float(num_phases(jnp.float64(middle))) > 1.5 else (middle, high)
+    return [
+        record(f"free_field_chi{chi}_legs{num_legs}_error", float(error), f"of ln z at m² = {mass}, k = {kinetic}"),
+        record(f"phi4_chi{chi}_critical_kappa", low, f"at λ = {QUARTIC}; 0.27088 known"),
+    ]
 
 
 def loops(sizes: tuple[int, ...], num_steps: int) -> list[Record]:
@@ -196,9 +247,11 @@ def run(*, quick: bool) -> list[Record]:
             return [
                 *errors({"trg": (8,), "btrg": (8,), "hotrg": (8,)}),
                 *beside_numpy(8, 3),
+                *beside_tenax("trg", 4, 3),
                 *growth((4, 8), 3),
                 *derivatives(6, 3),
                 *magnetization(6),
+                *field(6, 6),
                 *cubic(4),
                 *loops((4,), 12),
                 *levels(4, 8),
@@ -208,9 +261,13 @@ def run(*, quick: bool) -> list[Record]:
             *errors({"trg": (8, 16, 24), "btrg": (8, 16, 24), "hotrg": (8, 12)}),
             *beside_numpy(16, 5),
             *beside_numpy(24, 3),
+            *beside_tenax("trg", 16, 5),
+            *beside_tenax("trg", 24, 3),
+            *beside_tenax("hotrg", 12, 5),
             *growth((8, 16, 24, 32, 48), 3),
             *derivatives(24, 3),
             *magnetization(24),
+            *field(16, 12),
             *cubic(8),
             *loops((8, 12, 16, 20), LOOP_STEPS),
             *levels(10, 16),

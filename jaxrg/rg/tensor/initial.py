@@ -201,8 +201,9 @@ def phi4_tensor(model: Phi4, num_legs: int, *, num_nodes: int = 64) -> Tensor:
     .. math:: T_{l u r d} = \int d\phi\, F_l(\phi) F_u(\phi) F_r(\phi) F_d(\phi), \qquad
         \sum_a F_a(\phi) F_a(\phi') = e^{-k(\phi - \phi')^2 - [V(\phi) + V(\phi')]/4}
 
-    with V = m²φ² + λφ⁴. The eigenvalues of a bond fall exponentially: the error of 8 legs is about 1e-6 of ln Z a site
-    where fields are of order one, and falls by about ten a leg.
+    with V = m²φ² + λφ⁴. The eigenvalues of a bond fall exponentially, slower for a wider field: of ln Z a site 8 legs
+    miss 1e-7 of a free field at m² = 1.5, k = 0.4, but 4e-5 at m² = k = 0.5 and 5e-3 at m² = 0.1. Derivatives by m² and
+    λ are the moments -<φ²> and -<φ⁴>.
 
     Args:
         model: `jaxrg.models.Phi4`, or what `jaxrg.models.kappa_phi4` makes; its lattice gives its size only to
