@@ -24,6 +24,7 @@ from jaxrg.rg.tensor.fixed_tensor import as_fixed, halves_of
 from jaxrg.rg.tensor.krylov import Leading, leading, num_vectors
 from jaxrg.rg.tensor.loops import joined
 from jaxrg.rg.tensor.network import Checkerboard, frobenius, turned
+from jaxrg.rg.tensor.ring import even_part
 from jaxrg.rg.tensor.spectrum import of_four
 
 BLOCK, NUM_BLOCKS = 2, 40  # of Arnoldi's iteration: eigenvalues fall slowly, alike ones are told apart by their spins
@@ -51,11 +52,14 @@ class OperatorProducts(NamedTuple):
     Attributes:
         dimensions: ``[num_operators]`` scaling dimensions, rising from 0.
         coefficients: ``[num_operators] * 3`` C of a final state, an operator and an initial state. They are symmetric
-            but for errors; their signs are such that the squares of operator 1 have positive ones.
+            but for errors; their signs are such that the squares of operator 1 have positive ones; nan for the last
+            operators where others of their dimension are left out.
+        change: scalar, of the tensor in a step, as that of `Dilatation`.
     """
 
     dimensions: Array
     coefficients: Array
+    change: Array
 
 
 class _Hole(NamedTuple):
@@ -117,8 +121,8 @@ def operator_products(board: Checkerboard, num_operators: int, *, num_states: in
 
     Args:
         board: as for `dilatation_spectrum`.
-        num_operators: the leading ones, from the identity on. They are meant to be scalar primaries, as for Ising up
-            to 3: 1, σ and ε. Operators of one dimension come in any real basis.
+        num_operators: the leading ones, from the identity on, up to 19. They are meant to be scalar primaries, as for
+            Ising up to 3: 1, σ and ε. Operators of one dimension come in any real basis of unit states.
         num_states: of a pair of legs, at most χ².
 
     Returns:
@@ -138,21 +142,25 @@ def operator_products(board: Checkerboard, num_operators: int, *, num_states: in
     Reference:
         Cardy, J. Phys. A 19, L1093 (1986) [Erratum 20, 5039]: matrix elements on a cylinder.
     """
-    given, count, states, is_even = _checked(board, "num_operators", num_operators, num_states)
+    given, count, states, is_even = _checked(board, "num_operators", num_operators, num_states, num_more=1)
     return _products(given.entries, halves_of(given.entries, is_even), count, states, is_even)
 
 
-def _checked(board: Checkerboard, name: str, count: int, num_states: int) -> tuple[Checkerboard, int, int, bool]:
+def _checked(
+    board: Checkerboard, name: str, count: int, num_states: int, num_more: int = 0
+) -> tuple[Checkerboard, int, int, bool]:
     wanted, most = as_count(name, count), as_count("num_states", num_states)
 
     def needed(chi: int) -> tuple[int, str]:
         states = min(most, chi**2)
         kept = num_vectors(states**4, BLOCK, NUM_BLOCKS)
-        return (3 * kept + 4 * chi**2) * states**4, f"{kept} vectors of {states}^4 states"
+        words = (3 * kept + 4 * chi**2) * states**4
+        on_ring = 2 * (wanted + 4) * chi**6 + (4 * chi**2 + 200) * chi**4
+        return words + num_more * on_ring, f"{kept} vectors of {states}^4 states of legs of {chi}"
 
     given, is_even = as_fixed("board", board, needed)
     states = min(most, len(given.entries) ** 2)
-    levels = min(NUM_BLOCKS // 2, states**4)
+    levels = min(NUM_BLOCKS // 2, states**4, len(given.entries) ** 4) - num_more
     if wanted > levels:
         raise ValueError(f"{name}: expected at most {levels}, got {wanted}")
     return given, wanted, states, is_even
@@ -191,14 +199,14 @@ def _hole(entries: Array, halves: Array, num_levels: int, num_states: int, is_ev
     step = _growth(pairs, grown)
     found = leading(step, num_states**4, num_levels, entries.dtype, block=BLOCK, num_blocks=NUM_BLOCKS)
     values = found.values / found.values[0]
-    if is_even:
-        signs = np.add.outer(np.arange(len(entries)), np.arange(len(entries))) % 2 * -2 + 1
-        of_pairs = einsum("dcr,dcr,dc->r", pairs, pairs, jnp.asarray(signs, entries.dtype))
-        weights = jnp.square(jnp.abs(found.vectors)).reshape(-1, *(num_states,) * 4)
-        is_odd = einsum("nabcd,a,b,c,d->n", weights, of_pairs, of_pairs, of_pairs, of_pairs) < 0
-        sign = jnp.where(jnp.real(values[jnp.argmax(is_odd)]) < 0, -1, 1)
-        values = jnp.where(is_odd, sign * values, values)
-    return _Hole(Leading(values, found.vectors), pairs, change)
+    odd_entries = jnp.max(jnp.abs(entries - even_part(entries, is_even=True)))
+    has_parity = odd_entries <= 1e3 * jnp.finfo(entries.dtype).eps * jnp.max(jnp.abs(entries))  # of traced ones too
+    parity = np.add.outer(np.arange(len(entries)), np.arange(len(entries))) % 2
+    of_pairs = einsum("dcr,dcr,dc->r", pairs, pairs, jnp.asarray(1 - 2 * parity, entries.dtype))
+    weights = jnp.square(jnp.abs(found.vectors)).reshape(-1, *(num_states,) * 4)
+    is_odd = has_parity & (einsum("nabcd,a,b,c,d->n", weights, of_pairs, of_pairs, of_pairs, of_pairs) < 0)
+    sign = jnp.where(jnp.real(values[jnp.argmax(is_odd)]) < 0, -1, 1)
+    return _Hole(Leading(jnp.where(is_odd, sign * values, values), found.vectors), pairs, change)
 
 
 def _dimensions(values: Array) -> Array:
@@ -217,24 +225,32 @@ def _as_real(found: Leading) -> Array:
     return jnp.where(jnp.imag(found.values)[:, None] < 0, jnp.imag(found.vectors), jnp.real(found.vectors))
 
 
+def _orthonormal(vectors: Array, is_alike: Array) -> Array:
+    """Those of one dimension turned and scaled to unit vectors."""
+    values, turn = jnp.linalg.eigh(jnp.where(is_alike, matmul(vectors, vectors.T), 0))
+    return matmul(einsum("ab,b,cb->ac", turn, values**-0.5, turn), vectors)
+
+
 @functools.partial(jax.jit, static_argnames=("num_operators", "num_states", "is_even"))
 def _products(entries: Array, halves: Array, num_operators: int, num_states: int, is_even: bool) -> OperatorProducts:
-    entries = entries / frobenius(entries)
-    hole, other = _hole(entries, halves, num_operators, num_states, is_even), turned(entries)
-    operators = _as_real(hole.operators).reshape(-1, *(num_states,) * 4)
-    on_ring = of_four(entries, other, num_operators)
-    states = _as_real(on_ring) / jnp.abs(on_ring.values)[:, None]  # half of two rows
+    entries, count = entries / frobenius(entries), num_operators
+    hole, other = _hole(entries, halves, count + 1, num_states, is_even), turned(entries)  # one more shows a cut
+    dimensions = _dimensions(hole.operators.values)
+    is_alike = jnp.abs(dimensions[:, None] - dimensions[None, :]) < ALIKE
+    is_cut, is_alike = is_alike[-1, :-1], is_alike[:-1, :-1]
+    operators = _as_real(hole.operators)[:-1].reshape(-1, *(num_states,) * 4)
+    on_ring = of_four(entries, other, count)
+    states = _orthonormal(_as_real(on_ring), is_alike) / jnp.abs(on_ring.values)[:, None]  # half of two rows
     states = states.reshape(-1, *entries.shape)
     above = einsum("lurd,rvse->luvsde", entries, other)
     below = einsum("lurd,rvse->luvsde", other, entries)
     upper = einsum("npquv,luvsde,spa,qlb->nabde", states, above, hole.pairs, hole.pairs)
     lower = einsum("mfgDE,LdeSDE,Lgc,fSh->mchde", states, below, hole.pairs, hole.pairs)
     elements = einsum("kabch,nabde,mchde->mkn", operators, upper, lower)
-    dimensions = _dimensions(hole.operators.values)
-    is_alike = jnp.abs(dimensions[:, None] - dimensions[None, :]) < ALIKE
     normal = jnp.linalg.inv(jnp.where(is_alike, elements[0], 0))
     coefficients = einsum("ak,mkn->man", normal, elements)
-    if num_operators > 1:
+    if count > 1:
         signs = jnp.where(coefficients[:, 1, 1] < 0, -1, 1).astype(entries.dtype)
         coefficients = einsum("man,m,a,n->man", coefficients, signs, signs, signs)
-    return OperatorProducts(dimensions, coefficients)
+    is_cut = is_cut[:, None, None] | is_cut[None, :, None] | is_cut[None, None, :]
+    return OperatorProducts(dimensions[:-1], jnp.where(is_cut, jnp.nan, coefficients), hole.change)

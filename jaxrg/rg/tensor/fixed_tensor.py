@@ -48,7 +48,7 @@ class FixedTensor(NamedTuple):
             the start.
         residuals: ``[num_steps + 1]`` norm of F before each step and after the last.
         distance: scalar, of the ring of its halves from its own, relative.
-        eigenvalues: ``[6]`` leading ones of the full linearised map, complex, falling.
+        eigenvalues: ``[6]``, or as many as there are, leading ones of the full linearised map, complex, falling.
     """
 
     tensor: Checkerboard
@@ -64,17 +64,19 @@ def fixed_tensor(board: Checkerboard, *, num_steps: int = 10) -> FixedTensor:
 
     The shift keeps steps short along changes that a plaquette hardly sees, and vanishes with the residual, so that
     convergence is quadratic in the end. Residuals go up and down on the way, since a long step along such changes is
-    mended by the next; one that makes them a thousand times larger is taken back. Turns of the bases, which change
-    nothing, are pinned. The scaling dimensions of the fixed tensor follow from `transfer_spectrum`. Its ``eigenvalues``
-    are those of the full derivative of the map: :math:`\sqrt 2^{\,2 - x}` for the relevant operator, the energy; the
-    others, some beyond -1, tell of changes a plaquette hardly sees and are not universal.
+    mended by the next; one that makes them a thousand times larger is taken back, and the shift raised tenfold. Turns
+    of the bases, which change nothing, are pinned. The scaling dimensions of the fixed tensor follow from
+    `transfer_spectrum`. Its ``eigenvalues`` are those of the full derivative of the map: :math:`\sqrt 2^{\,2 - x}` for
+    the relevant operator, the energy; the others, some beyond -1, tell of changes a plaquette hardly sees and are not
+    universal.
 
     Args:
         board: of the plateau of a critical flow, as symmetric as `loop_tnr` returns it; χ is the size of its legs.
         num_steps: Newton steps.
 
     Returns:
-        The fixed tensor, residuals, and eigenvalues. CPU only, and float64 wanted: float32 ends near 1e-5.
+        The fixed tensor, residuals, and eigenvalues. Nothing is raised where residuals do not fall, as from a tensor
+        off the critical point: they are the verdict. CPU only, and float64 wanted.
 
     Raises:
         ValueError: no Checkerboard with its number of sites, not a symmetric one with legs of 2 or more, or one whose

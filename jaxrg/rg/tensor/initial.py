@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxrg.checks import as_count, as_floating_alike
+from jaxrg.checks import as_count, as_floating_alike, is_traced
 from jaxrg.models import Phi4
 from jaxrg.models.construction import as_couplings
 from jaxrg.rg.tensor.decompositions import split
@@ -106,13 +106,14 @@ def spin_tensor(bond_weights: ArrayLike, site_weights: ArrayLike, *, num_legs: i
 
     .. math:: Z = \sum_{\{s\}} \prod_x w_{s_x} \prod_{\langle xy\rangle} B_{s_x s_y}
 
-    The bond is split by its eigenvectors, the largest eigenvalues first; `potts_tensor` and `phi4_tensor` are made so,
-    as are clock models, Blume-Capel spins and fields on nodes of a quadrature.
+    with x to the left of or above y. The bond is split by its singular vectors, the largest values first; so are those
+    of `potts_tensor` and `phi4_tensor`. Clock models, Blume-Capel spins, chiral bonds and fields on nodes of a
+    quadrature come from here.
 
     Args:
-        bond_weights: ``[q, q]`` symmetric B; only its symmetric part counts.
+        bond_weights: ``[q, q]`` B, symmetric or not.
         site_weights: ``[q]`` w.
-        num_legs: eigenvalues kept, all q by default. Where two that are kept agree in size their vectors are any basis.
+        num_legs: singular values kept, all q by default. Where two agree their vectors are any basis.
 
     Returns:
         A tensor with legs of ``num_legs`` states, ``num_sites`` 1.
@@ -207,7 +208,7 @@ def phi4_tensor(model: Phi4, num_legs: int, *, num_nodes: int = 64) -> Tensor:
 
     Args:
         model: `jaxrg.models.Phi4`, or what `jaxrg.models.kappa_phi4` makes; its lattice gives its size only to
-            samplers, here it must be square. Couplings are scalars and λ > 0, or m² > 0.
+            samplers, here it must be square. Couplings are scalars, with λ > 0, or λ = 0 and m² > 0.
         num_legs: eigenvalues of a bond kept.
         num_nodes: of Gauss and Legendre, between the two fields whose weight is e^-40.
 
@@ -215,7 +216,8 @@ def phi4_tensor(model: Phi4, num_legs: int, *, num_nodes: int = 64) -> Tensor:
         A tensor with legs of ``num_legs`` states, ``num_sites`` 1; a leg is even or odd under φ → -φ.
 
     Raises:
-        ValueError: no Phi4 on a square lattice with scalar couplings, or more legs than nodes.
+        ValueError: no Phi4 on a square lattice with scalar couplings, one without a finite integral, or more legs than
+            nodes.
 
     Example:
         >>> from jaxrg import lattice, models
@@ -230,6 +232,12 @@ def phi4_tensor(model: Phi4, num_legs: int, *, num_nodes: int = 64) -> Tensor:
         raise ValueError(f"model: expected a models.Phi4 on a square lattice, got {model!r:.80}")
     names = ("mass_squared", "quartic", "kinetic", "constant")
     couplings = as_floating_alike(**{name: as_couplings(f"model.{name}", getattr(model, name), ()) for name in names})
+    if not is_traced(couplings):
+        mass_squared, quartic = (float(value) for value in couplings[:2])
+        if not (quartic > 0 or (quartic == 0 and mass_squared > 0)):
+            raise ValueError(
+                f"model: expected quartic > 0, or 0 with mass_squared > 0, got {quartic} and {mass_squared}"
+            )
     nodes = as_count("num_nodes", num_nodes, minimum=2)
     legs = as_count("num_legs", num_legs)
     if legs > nodes:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxrg.checks import PLAIN, as_floating_alike, check_number, kind_of
+from jaxrg.checks import PLAIN, as_floating_alike, check_number, is_traced, kind_of
 from jaxrg.rg.tensor.contraction import einsum
 
 
@@ -65,7 +65,8 @@ def as_tensor(name: str, value: Any, *, is_checkerboard: bool = False) -> Any:
     """A tensor of floats of one type, whose opposite legs have the same dimension; or a checkerboard where it may be.
 
     Raises:
-        ValueError: no Tensor, as a bare array is none; no number of sites; legs that are no pairs of one dimension.
+        ValueError: no Tensor, as a bare array is none; no number of sites, or none above 0; legs that are no pairs of
+            one dimension; entries that are not finite, or all 0.
     """
     if not isinstance(value, (Tensor, Checkerboard) if is_checkerboard else Tensor):
         words = " or a Checkerboard of the same" if is_checkerboard else ""
@@ -78,7 +79,7 @@ def as_tensor(name: str, value: Any, *, is_checkerboard: bool = False) -> Any:
             raise ValueError(f"{name}.{field}: expected real numbers, got {kind_of(fields[f'{name}.{field}'])}")
     tensor = type(value)(*as_floating_alike(**fields))
     check_number(f"{name}.log_factor", tensor.log_factor)
-    check_number(f"{name}.num_sites", tensor.num_sites)
+    check_number(f"{name}.num_sites", tensor.num_sites, above=0)
     shape = tensor.entries.shape
     if len(shape) < 2 or len(shape) % 2 or 0 in shape:
         raise ValueError(f"{name}.entries: expected two legs for each direction, got shape {shape}")
@@ -87,6 +88,10 @@ def as_tensor(name: str, value: Any, *, is_checkerboard: bool = False) -> Any:
         raise ValueError(f"{name}.entries: expected opposite legs of the same dimension, got shape {shape}")
     if isinstance(tensor, Checkerboard) and shape != shape[:1] * 4:
         raise ValueError(f"{name}.entries: expected 4 legs of the same dimension, got shape {shape}")
+    if not is_traced(tensor.entries):
+        largest = float(np.max(np.abs(np.asarray(tensor.entries))))
+        if not 0 < largest < np.inf:
+            raise ValueError(f"{name}.entries: expected finite numbers, not all 0, got a largest size of {largest}")
     return tensor
 
 

@@ -42,25 +42,24 @@ def transfer_spectrum(tensor: Tensor | Checkerboard, num_levels: int, *, num_ten
 
     A ring of n critical tensors, as wide as they are high, has :math:`\ln\lambda_i = n f + \frac{2\pi}{n}(c/12 - x_i)`.
     The unknown f drops out between two rings, so that neither the factor nor the gauge of the tensor matters. The shift
-    by one tensor turns the spin into a phase. What truncation does to a tensor matters less on the wider ring, by a
-    factor of ten for c and the higher levels. A checkerboard has no ring of one tensor; there the ring of one along the
-    diagonal, as wide as it is high after two tensors, takes its place,
-    :math:`\frac{\pi c}{12} = \ln\lambda_0^{(\sqrt 2)} - \ln\lambda_0^{(2)}`. Levels lie where they should on a plateau
-    of steps only: see `plateau`.
+    by one tensor turns the spin into a phase. What truncation does to a tensor matters less on the wider ring. A
+    checkerboard has no ring of one tensor; there the ring of one along the diagonal, as wide as it is high after two
+    tensors, takes its place, :math:`\frac{\pi c}{12} = \ln\lambda_0^{(\sqrt 2)} - \ln\lambda_0^{(2)}`. Levels lie where
+    they should on a plateau of steps only: see `plateau`.
 
     Args:
         tensor: of a square network, after steps that leave it as wide as it is high: every step of `trg`, `btrg` and
             `loop_tnr`, every second one of `hotrg`.
-        num_levels: eigenvalues returned, at most χ².
-        num_tensors: n, 2 with all eigenvalues of a matrix ``[χ², χ²]``, or 4 by subspace iteration on ``[χ^4]``, a
-            second at χ = 8 and two minutes at 16.
+        num_levels: eigenvalues returned, at most χ², and 16 of a ring of four with χ > 2.
+        num_tensors: n, 2 with all eigenvalues of a matrix ``[χ², χ²]``, or 4 with the leading ones of ``[χ^4]`` by
+            Arnoldi's iteration.
 
     Returns:
         Dimensions, spins and central charge. CPU only, as are eigenvalues of matrices without symmetry in JAX.
 
     Raises:
         ValueError: no Tensor with its number of sites and four legs, more levels than there are, another ring, or
-            a ring of four that needs more than 2 GiB.
+            one that needs more than 2 GiB.
 
     Example:
         >>> from jaxrg import exact
@@ -75,17 +74,18 @@ def transfer_spectrum(tensor: Tensor | Checkerboard, num_levels: int, *, num_ten
     given = as_tensor("tensor", tensor, is_checkerboard=True)
     if given.entries.ndim != 4:
         raise ValueError(f"tensor.entries: expected 4 legs, got shape {given.entries.shape}")
-    levels, most = as_count("num_levels", num_levels), given.entries.shape[1] ** 2
-    if levels > most:
-        raise ValueError(f"num_levels: expected at most the {most} of a ring of two tensors, got {levels}")
-    ring = as_count("num_tensors", num_tensors)
+    levels, ring = as_count("num_levels", num_levels), as_count("num_tensors", num_tensors)
     if ring not in (2, 4):
         raise ValueError(f"num_tensors: expected 2 or 4, got {ring}")
-    if ring == 4:
-        wide, tall = given.entries.shape[:2]
-        kept = num_vectors(tall**4, BLOCK, NUM_BLOCKS)
-        needed = given.entries.dtype.itemsize * (4 * wide**2 + 3 * kept) * tall**4
-        check_bytes("tensor", needed, MAX_BYTES, f"a ring of four tensors {given.entries.shape}")
+    wide, tall = given.entries.shape[:2]
+    kept = num_vectors(tall**4, BLOCK, NUM_BLOCKS)
+    most = tall**2 if ring == 2 or kept == tall**4 else NUM_BLOCKS
+    if levels > most:
+        raise ValueError(f"num_levels: expected at most {most} of a ring of {ring} tensors, got {levels}")
+    words = 8 * tall**4 if ring == 2 else (4 * wide**2 + 3 * kept) * tall**4
+    check_bytes(
+        "tensor", given.entries.dtype.itemsize * words, MAX_BYTES, f"a ring of {ring} tensors {given.entries.shape}"
+    )
     return _spectrum(given.entries, levels, ring, isinstance(given, Checkerboard))
 
 

@@ -59,12 +59,27 @@ def test_operators_of_the_critical_ising_model(board):
     np.testing.assert_allclose(np.sort(found.spins), [-1, 0, 0, 0, 1], atol=1e-6)
     assert float(found.change) < 1e-5
     products = networks.operator_products(board, 3, num_states=12)
+    np.testing.assert_allclose(products.change, found.change, atol=1e-9)
     known = np.zeros((3, 3, 3))
     for one, two, three, value in ((0, 0, 0, 1), (0, 1, 1, 1), (0, 2, 2, 1), (1, 1, 2, 0.5)):
         for places in {(one, two, three), (two, three, one), (three, one, two), (one, three, two), (two, one, three)}:
             known[places] = value
     np.testing.assert_allclose(products.coefficients, known, atol=0.01)
     np.testing.assert_allclose(products.dimensions, found.dimensions[:3], atol=1e-6)
+
+
+def test_operators_of_one_dimension_are_unit_states_and_taken_together(board):
+    products = networks.operator_products(board, 5, num_states=8).coefficients  # to both of 9/8
+    np.testing.assert_allclose(products[:, 0, :], np.eye(5), atol=0.03)
+    cut = np.asarray(networks.operator_products(board, 4, num_states=8).coefficients)
+    assert np.all(np.isfinite(cut[:3, :3, :3]))
+    assert np.all(np.isnan(cut[3]))
+
+
+def test_traced_entries_have_their_parity_seen():
+    start = networks.loop_tnr(networks.ising_tensor(exact.critical_coupling), 2, 4).tensor
+    levels = jax.jit(lambda board: networks.dilatation_spectrum(board, 2, num_states=4))(start)
+    np.testing.assert_allclose(levels.spins, [0, 0], atol=1e-9)
 
 
 def test_a_flow_off_the_critical_point_is_not_fixed():
@@ -77,6 +92,11 @@ def test_what_has_no_such_operators_is_refused(board):
         networks.dilatation_spectrum(networks.ising_tensor(0.3), 3)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="num_levels: expected at most 20, got 21"):
         networks.dilatation_spectrum(board, 21)
+    with pytest.raises(ValueError, match="num_operators: expected at most 19, got 20"):
+        networks.operator_products(board, 20)
+    wide = networks.Checkerboard(jnp.pad(board.entries, [(0, 20)] * 4), 0.0, 1.0)
+    with pytest.raises(ValueError, match=r"board: expected 80 vectors of 8\^4 states of legs of 24 within"):
+        networks.operator_products(wide, 3, num_states=8)
     large = networks.Checkerboard(jnp.pad(board.entries, [(0, 4)] * 4), 0.0, 1.0)
-    with pytest.raises(ValueError, match=r"board: expected 80 vectors of 64\^4 states within"):
+    with pytest.raises(ValueError, match=r"board: expected 80 vectors of 64\^4 states of legs of 8 within"):
         networks.operator_products(large, 3, num_states=64)

@@ -104,3 +104,10 @@ def test_critical_point():
         middle = (low + high) / 2
         low, high = (low, middle) if num_phases(jnp.float64(middle)) > 1.5 else (middle, high)
     assert low == pytest.approx(0.27088, abs=1e-5)
+
+
+@pytest.mark.parametrize(("mass", "quartic"), [(1.0, -0.1), (-1.0, 0.0), (0.0, 0.0)])
+def test_fields_without_a_finite_integral_are_refused(mass, quartic):
+    model = models.Phi4(lattice.hypercubic((2, 2)), mass, quartic)
+    with pytest.raises(ValueError, match="model: expected quartic > 0, or 0 with mass_squared > 0, got"):
+        networks.phi4_tensor(model, 4)

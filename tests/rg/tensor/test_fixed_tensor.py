@@ -36,4 +36,4 @@ def test_what_is_no_checkerboard_is_refused():
     with pytest.raises(ValueError, match="expected legs of dimension 2 or more, got shape"):
         networks.fixed_tensor(networks.Checkerboard(jnp.ones((1,) * 4), 0.0, 1.0))
     with pytest.raises(ValueError, match="board: expected a Hessian of 32768 entries of halves within"):
-        networks.fixed_tensor(networks.Checkerboard(jnp.zeros((32,) * 4), 0.0, 1.0))
+        networks.fixed_tensor(networks.Checkerboard(jnp.ones((32,) * 4), 0.0, 1.0))

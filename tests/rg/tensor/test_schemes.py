@@ -168,3 +168,27 @@ def test_what_is_refused():
         networks.trg(networks.ising_tensor(0.4, ndim=3), 4, 2)
     with pytest.raises(ValueError, match="opposite legs"):
         networks.trg(networks.Tensor(jnp.ones((2, 2, 3, 2)), num_sites=1), 4, 2)
+
+
+def test_bonds_without_symmetry_are_taken_as_they_are():
+    """Chiral spins on a torus of three by one, where their symmetric part has another Z."""
+    random = np.random.default_rng(0)
+    bonds, sites = random.uniform(0.2, 2, (3, 3)), random.uniform(0.5, 1.5, 3)
+
+    def exactly(matrix):
+        along = (sites * np.diag(matrix))[:, None] * matrix
+        return np.trace(np.linalg.matrix_power(along, 3))
+
+    tensor = networks.spin_tensor(bonds, sites)
+    row = np.trace(tensor.entries, axis1=1, axis2=3) * np.exp(tensor.log_factor)
+    np.testing.assert_allclose(np.trace(np.linalg.matrix_power(row, 3)), exactly(bonds), rtol=1e-12)
+    assert abs(exactly((bonds + bonds.T) / 2) / exactly(bonds) - 1) > 0.01
+
+
+@pytest.mark.parametrize("scheme", SCHEMES.values())
+def test_entries_that_say_nothing_are_refused(scheme):
+    for bad in (jnp.full((2,) * 4, jnp.nan), jnp.zeros((2,) * 4)):
+        with pytest.raises(ValueError, match=r"tensor.entries: expected finite numbers, not all 0, got a largest size"):
+            scheme(networks.Tensor(bad, 0.0, 1.0), 2, 2)
+    with pytest.raises(ValueError, match=r"tensor.num_sites: expected a number between 0 and inf, got 0"):
+        scheme(networks.Tensor(jnp.ones((2,) * 4), 0.0, 0.0), 2, 2)

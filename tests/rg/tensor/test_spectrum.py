@@ -61,8 +61,8 @@ def test_a_ring_of_four_is_four_tensors(is_checkerboard):
 
 
 def test_a_ring_too_large_for_memory_is_refused():
-    with pytest.raises(ValueError, match=r"tensor: expected a ring of four tensors .* within"):
-        networks.transfer_spectrum(networks.Tensor(jnp.zeros((32,) * 4), 0.0, 1.0), 4, num_tensors=4)
+    with pytest.raises(ValueError, match=r"tensor: expected a ring of 4 tensors .* within"):
+        networks.transfer_spectrum(networks.Tensor(jnp.ones((32,) * 4), 0.0, 1.0), 4, num_tensors=4)
 
 
 def test_plateau():
@@ -105,3 +105,13 @@ def test_three_states_of_potts():
     dimensions = [float(networks.plateau(found.dimensions[:, level]).value) for level in (1, 2)]
     np.testing.assert_allclose(dimensions, 2 / 15, rtol=0.05)
     assert abs(float(networks.plateau(found.central_charge).value) - 0.8) < 0.05
+
+
+def test_levels_that_there_are_not_are_refused():
+    tensor = networks.Tensor(jnp.ones((9,) * 4), 0.0, 1.0)
+    with pytest.raises(ValueError, match="num_levels: expected at most 16 of a ring of 4 tensors, got 80"):
+        networks.transfer_spectrum(tensor, 80, num_tensors=4)
+    with pytest.raises(ValueError, match="num_levels: expected at most 81 of a ring of 2 tensors, got 82"):
+        networks.transfer_spectrum(tensor, 82)
+    with pytest.raises(ValueError, match=r"tensor: expected a ring of 2 tensors .* within"):
+        networks.transfer_spectrum(networks.Tensor(jnp.ones((80,) * 4, jnp.float32), 0.0, 1.0), 2)
