@@ -8,7 +8,7 @@ from jaxrg.rg.monte_carlo.covariance import (
     operator_covariances,
     scaling_dimensions,
 )
-from jaxrg.rg.monte_carlo.critical import CriticalManifold, Matching, critical_manifold, match_lattices
+from jaxrg.rg.monte_carlo.critical import CriticalManifold, MatchedLattices, critical_manifold, match_lattices
 from jaxrg.rg.monte_carlo.ladders import Blocking, Ladder, ladder
 from jaxrg.rg.monte_carlo.linearised import Jacobian, Linearised, jacobian, linearise
 from jaxrg.rg.monte_carlo.moments import Measured, Moments, measure, moments
@@ -22,7 +22,7 @@ __all__ = [
     "Jacobian",
     "Ladder",
     "Linearised",
-    "Matching",
+    "MatchedLattices",
     "Measured",
     "Moments",
     "Renormalised",

@@ -10,7 +10,7 @@ from jaxrg.rg.monte_carlo.linearised import Jacobian, as_moments, as_which, jack
 from jaxrg.rg.monte_carlo.moments import Moments
 
 
-class Matching(NamedTuple):
+class MatchedLattices(NamedTuple):
     """How far the simulated coupling is from the critical one, by each operator and together; of NumPy.
 
     Attributes:
@@ -28,7 +28,7 @@ class Matching(NamedTuple):
 
 def match_lattices(
     large: Moments, small: Moments, *, level: int, coupling: int = 0, which: Sequence[int] | np.ndarray | None = None
-) -> Matching:
+) -> MatchedLattices:
     r"""Critical coupling by matching a lattice after n steps with one of 1/b of its side after n - 1.
 
     .. math:: \langle S_a^{(n)} \rangle_L - \langle S_a^{(n-1)} \rangle_{L/b}
@@ -71,7 +71,7 @@ def match_lattices(
     errors = np.hypot(jackknife_error(from_large), jackknife_error(from_small))
     weights = 1 / errors**2 / np.sum(1 / errors**2)
     together = np.hypot(jackknife_error(from_large @ weights), jackknife_error(from_small @ weights))
-    return Matching(from_large[0], errors, float(from_large[0] @ weights), float(together))
+    return MatchedLattices(from_large[0], errors, float(from_large[0] @ weights), float(together))
 
 
 class CriticalManifold(NamedTuple):
