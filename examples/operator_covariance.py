@@ -5,8 +5,14 @@
 #
 # Along a strip of circumference L a step is a dilation of the plane by e^{2 pi / L}: the covariances of operators
 # without momentum fall as e^{-2 pi Delta t / L}. There the lattice has exact levels too, those of free fermions, so
-# that what is left of the lattice at each L is known, and three circumferences extrapolate with 1/L^2. In the plane the
-# same operators at a quarter of the side of two lattices give the same dimensions, less precisely.
+# that what is left of the lattice at each L is known, and three circumferences extrapolate with 1/L^2.
+#
+# Two systematics are no part of the errors. The fit: the exact levels themselves, extrapolated with the same weights,
+# do not end at the dimensions. The basis: the states that a finite one leaves out raise what is measured above the
+# levels. Both are printed: where the levels end, and how far the measured limits lie above that.
+#
+# In the plane four operators at a quarter of the side of two lattices do worse: sigma comes out 4.7 errors low, and the
+# second even eigenvalue has no dimension.
 #
 # `python examples/operator_covariance.py --json FILE` keeps the figures.
 
@@ -155,6 +161,17 @@ def plane(scale: Scale) -> dict[str, tuple[float, float]]:
     return read(runs[0], runs[1], (0, 0), growth, [np.array([0, 1]), np.array([2, 3])])
 
 
+def limits_of(strips: dict[int, dict[str, tuple[float, float]]]) -> dict[str, dict[str, tuple[float, float]]]:
+    """Dimensions at an infinite circumference, as measured and from the exact levels with the same weights."""
+    widths = list(strips)
+    found: dict[str, dict[str, tuple[float, float]]] = {"measured": {}, "levels": {}}
+    for name in EXACT:
+        values, errors = zip(*(strips[width][name] for width in widths), strict=True)
+        found["measured"][name] = extrapolated(widths, values, errors)
+        found["levels"][name] = extrapolated(widths, [levels(width)[name] for width in widths], errors)
+    return found
+
+
 def extrapolated(widths: Any, values: Any, errors: Any) -> tuple[float, float]:
     """To an infinite circumference, linear in 1/L^2, by least squares with the errors as weights."""
     design = np.stack([np.ones(len(widths)), 1 / np.asarray(widths, float) ** 2], axis=1) / np.array(errors)[:, None]
@@ -187,25 +204,25 @@ def main(smoke: bool = False, out: str = OUT, json_file: str = "") -> None:
                 ]
             )
     squares = plane(scale)
-    limits = {
-        name: extrapolated(scale.widths, *zip(*(strips[width][name] for width in scale.widths), strict=True))
-        for name in EXACT
-    }
+    found = limits_of(strips)
+    limits = found["measured"]
     for name, value in EXACT.items():
         limit, spread = limits[name]
-        at_plane = f"plane {shown(squares[name], 3)}" if name in squares else ""
+        level = found["levels"][name][0]
+        at_plane = f"; plane {shown(squares[name], 3)}" if name in squares else ""
         print_claims(
             [
                 Claim(
                     f"{name}, L to infinity",
                     f"{value:g}",
                     f"{show(limit, spread, 4)} ({100 * (limit / value - 1):+.2f} %)",
-                    at_plane,
+                    f"exact levels {level:.4f}, measured less them {show(limit - level, spread, 4, '+')}{at_plane}",
                 )
             ]
         )
     save({"dimensions": draw(scale, strips, off, limits)}, out)
     content = {"strips": strips, "off_critical": off, "plane": squares, "extrapolated": limits, "exact": EXACT}
+    content["extrapolated_levels"] = {name: level for name, (level, _) in found["levels"].items()}
     write_results(json_file, "python examples/operator_covariance.py", scale, content)
 
 

@@ -128,7 +128,7 @@ def _counted(basis: Operators, spins: Array) -> Array:
     """Sums of products of spins ±1 by counting bits, 32 configurations in a word.
 
     The bit of a product is the parity of the bits of spins down, and the sum over the lattice is the number of sites
-    less twice that of bits: a tenth of the time of multiplying numbers.
+    less twice that of bits.
     """
     num, *shape = spins.shape
     filled = -(-num // packed.LANES) * packed.LANES

@@ -14,12 +14,6 @@ from jaxrg.rg.tensor.loops import _flow, inverse_fifth_root, is_even_tensor
 LOG_PARTITION = 2 * 0.915965594177219 / np.pi + np.log(2) / 2  # per site at the critical coupling, with Catalan's
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 def relative_error(flow) -> float:
     return abs(float(flow.log_partition[-1]) / LOG_PARTITION - 1)
 
