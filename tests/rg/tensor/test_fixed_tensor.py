@@ -99,6 +99,7 @@ def test_operators_of_the_critical_ising_model(board):
     np.testing.assert_allclose(products.dimensions, found.dimensions[:3], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_operators_of_one_dimension_are_unit_states_and_taken_together(board):
     products = networks.operator_products(board, 5, num_states=8).coefficients  # to both of 9/8
     np.testing.assert_allclose(products[:, 0, :], np.eye(5), atol=0.03)
