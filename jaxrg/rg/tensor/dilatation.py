@@ -106,7 +106,7 @@ def dilatation_spectrum(board: Checkerboard, num_levels: int, *, num_states: int
         Ebel, Kennedy & Rychkov, arXiv:2409.13012, for another scheme; a hole of eight legs is ours.
     """
     given, levels, states, is_even = _checked(board, "num_levels", num_levels, num_states)
-    return _dilatation(given.entries, halves_of(given.entries, is_even), levels, states, is_even)
+    return _dilatation(given.entries, halves_of(given.entries, is_even), levels, states)
 
 
 def operator_products(board: Checkerboard, num_operators: int, *, num_states: int = 20) -> OperatorProducts:
@@ -143,7 +143,7 @@ def operator_products(board: Checkerboard, num_operators: int, *, num_states: in
         Cardy, J. Phys. A 19, L1093 (1986) [Erratum 20, 5039]: matrix elements on a cylinder.
     """
     given, count, states, is_even = _checked(board, "num_operators", num_operators, num_states, num_more=1)
-    return _products(given.entries, halves_of(given.entries, is_even), count, states, is_even)
+    return _products(given.entries, halves_of(given.entries, is_even), count, states)
 
 
 def _checked(
@@ -190,8 +190,7 @@ def _growth(pairs: Array, grown: Array) -> Callable[[Array], Array]:
     return apply
 
 
-def _hole(entries: Array, halves: Array, num_levels: int, num_states: int, is_even: bool) -> _Hole:
-    entries = entries / frobenius(entries)
+def _hole(entries: Array, halves: Array, num_levels: int, num_states: int) -> _Hole:
     following = joined(halves)
     change = frobenius(following / frobenius(following) - entries)
     pairs = _heaviest(entries, num_states)
@@ -213,9 +212,9 @@ def _dimensions(values: Array) -> Array:
     return 2 * jnp.log2(jnp.abs(values[0] / values))
 
 
-@functools.partial(jax.jit, static_argnames=("num_levels", "num_states", "is_even"))
-def _dilatation(entries: Array, halves: Array, num_levels: int, num_states: int, is_even: bool) -> Dilatation:
-    found = _hole(entries, halves, num_levels, num_states, is_even)
+@functools.partial(jax.jit, static_argnames=("num_levels", "num_states"))
+def _dilatation(entries: Array, halves: Array, num_levels: int, num_states: int) -> Dilatation:
+    found = _hole(entries / frobenius(entries), halves, num_levels, num_states)
     values = found.operators.values
     return Dilatation(_dimensions(values), 4 / math.pi * jnp.angle(values), found.change)
 
@@ -231,10 +230,10 @@ def _orthonormal(vectors: Array, is_alike: Array) -> Array:
     return matmul(einsum("ab,b,cb->ac", turn, values**-0.5, turn), vectors)
 
 
-@functools.partial(jax.jit, static_argnames=("num_operators", "num_states", "is_even"))
-def _products(entries: Array, halves: Array, num_operators: int, num_states: int, is_even: bool) -> OperatorProducts:
+@functools.partial(jax.jit, static_argnames=("num_operators", "num_states"))
+def _products(entries: Array, halves: Array, num_operators: int, num_states: int) -> OperatorProducts:
     entries, count = entries / frobenius(entries), num_operators
-    hole, other = _hole(entries, halves, count + 1, num_states, is_even), turned(entries)  # one more shows a cut
+    hole, other = _hole(entries, halves, count + 1, num_states), turned(entries)  # one more shows a cut
     dimensions = _dimensions(hole.operators.values)
     is_alike = jnp.abs(dimensions[:, None] - dimensions[None, :]) < ALIKE
     is_cut, is_alike = is_alike[-1, :-1], is_alike[:-1, :-1]

@@ -93,7 +93,8 @@ def ising_tensor(coupling: ArrayLike, *, field: ArrayLike = 0.0, ndim: int = 2) 
 
 @functools.partial(jax.jit, static_argnames="num_legs")
 def _spins(bond_weights: Array, site_weights: Array, num_legs: int) -> Tensor:
-    return _vertex([_factors(bond_weights, num_legs)] * 2, site_weights)
+    before, after = _factors(bond_weights, num_legs)
+    return _vertex([(after, before)] * 2, site_weights)  # the first spin of a bond has its leg that points forward
 
 
 def _factors(bond_weights: Array, num_legs: int) -> tuple[Array, Array]:

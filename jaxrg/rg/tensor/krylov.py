@@ -53,13 +53,14 @@ def leading(
         scale = jnp.linalg.norm(rows)
         vectors, mixed = orthogonal(rows - matmul(inside.T, basis))
         is_lost = jnp.abs(jnp.diag(mixed)) <= small * scale  # the space is invariant already
-        vectors = jnp.where(is_lost[:, None], drawn(keys[index + 1]), vectors)
+        vectors, mixed = (
+            jnp.where(is_lost[:, None], drawn(keys[index + 1]), vectors),
+            jnp.where(is_lost[:, None], 0, mixed),
+        )
         again = matmul(basis, vectors.T)
         vectors, turned = orthogonal(vectors - matmul(again.T, basis))
-        column = inside + matmul(again, jnp.where(is_lost[:, None], 0, mixed))
-        column = lax.dynamic_update_slice_in_dim(
-            column, matmul(turned, jnp.where(is_lost[:, None], 0, mixed)), (index + 1) * width, 0
-        )
+        column = inside + matmul(again, mixed)
+        column = lax.dynamic_update_slice_in_dim(column, matmul(turned, mixed), (index + 1) * width, 0)
         matrix = lax.dynamic_update_slice_in_dim(matrix, column, index * width, 1)
         return (lax.dynamic_update_slice_in_dim(basis, vectors, (index + 1) * width, 0), matrix), None
 

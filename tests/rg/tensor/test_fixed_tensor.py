@@ -108,6 +108,17 @@ def test_operators_of_one_dimension_are_unit_states_and_taken_together(board):
     assert np.all(np.isnan(cut[3]))
 
 
+@pytest.mark.slow
+def test_in_float32_operators_are_good_to_a_few_percent(board):
+    """On a plateau's tensor, as Newton's method is not needed for it."""
+    single = networks.Checkerboard(board.entries.astype(jnp.float32), jnp.float32(0), jnp.float32(1))
+    found = networks.dilatation_spectrum(single, 5, num_states=12)
+    assert found.dimensions.dtype == jnp.float32
+    np.testing.assert_allclose(found.dimensions, [0, 1 / 8, 1, 9 / 8, 9 / 8], atol=0.03)
+    products = networks.operator_products(single, 3, num_states=12).coefficients
+    np.testing.assert_allclose([products[2, 1, 1], products[1, 2, 1], products[2, 2, 2]], [0.5, 0.5, 0], atol=0.03)
+
+
 def test_traced_entries_have_their_parity_seen():
     start = networks.loop_tnr(networks.ising_tensor(exact.critical_coupling), 2, 4).tensor
     levels = jax.jit(lambda board: networks.dilatation_spectrum(board, 2, num_states=4))(start)
