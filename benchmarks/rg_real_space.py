@@ -41,8 +41,7 @@ def beside_numpy(shape: tuple[int, int], repeats: int) -> list[Record]:
     by_hand = functools.partial(numpy_enumeration.majority_couplings, np.array(COUPLINGS), shape)
     compiling, found = first_seconds(functools.partial(flow, given))
     np.testing.assert_allclose(found, by_hand(), rtol=1e-9, atol=1e-11)
-    own = functools.partial(lambda: jax.block_until_ready(flow(given)))
-    seconds = medians({"own": own, "numpy": by_hand}, repeats=repeats)
+    seconds = medians({"own": lambda: jax.block_until_ready(flow(given)), "numpy": by_hand}, repeats=repeats)
     name, states = f"majority_{shape[0]}x{shape[1]}", 2 ** (shape[0] * shape[1])
     return [
         record(

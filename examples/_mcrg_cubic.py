@@ -15,7 +15,7 @@ import numpy as np
 from _mcrg import basis, first, report
 from jax.tree_util import Partial
 
-from jaxrg import lattice, models, random, samplers
+from jaxrg import lattice, models, rg, samplers
 from jaxrg.base import Sampler
 from jaxrg.rg import monte_carlo
 
@@ -63,11 +63,8 @@ class CubicScale(NamedTuple):
 
 
 def weighted(weight: Any, key: Any, spins: Any) -> Any:
-    """Block spins of 2^d sites drawn with the probability e^{w h S} / (2 cosh w S): Kadanoff's kernel."""
-    sums = jnp.sum(lattice.to_blocks(spins, 2), axis=-1, dtype=jnp.int32)
-    sites = jnp.arange(sums.size, dtype=jnp.uint32).reshape(sums.shape)
-    is_up = random.bernoulli_logit(key, sites, 2 * weight * sums.astype(jnp.float32))
-    return jnp.where(is_up, 1, -1).astype(jnp.int8)
+    """Block spins of eight sites drawn with the probability e^{w h S} / (2 cosh w S)."""
+    return rg.kadanoff(key, spins, weight, (2, 2, 2))
 
 
 def blocked_once(sampler: Sampler, key: Any, weight: Any) -> Sampler:
