@@ -50,6 +50,7 @@ def test_eight_legs_of_a_free_field(mass_squared, kinetic, error):
     assert 0.7 * error < abs(float(found) - free_field(mass_squared, kinetic)[0]) < 1.3 * error
 
 
+@pytest.mark.slow
 def test_moments_on_a_torus_of_four():
     """Against the integral over four fields, on nodes."""
     mass, quartic, kinetic = -0.2, 0.3, 0.2

@@ -73,6 +73,7 @@ def test_the_tensors_themselves_are_the_identity(board):
     np.testing.assert_allclose(np.linalg.norm(grown - norm**4 * hole), 0, atol=0.01 * float(np.linalg.norm(grown)))
 
 
+@pytest.mark.slow
 def test_all_states_of_a_pair_are_the_step_written_out():
     """With legs of two states, 256 of a hole: all eigenvalues of the dense step."""
     start = networks.loop_tnr(networks.ising_tensor(exact.critical_coupling), 2, 4).tensor

@@ -51,6 +51,7 @@ def test_a_flow_goes_on_where_it_stopped(x64):
     np.testing.assert_allclose(rest.log_partition, whole.log_partition[4:], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_derivatives_of_the_free_energy_are_onsagers(x64):
     value = lambda K: -tensor.loop_tnr(tensor.ising_tensor(K), 4, 16).log_partition[-1]  # noqa: E731
     first = lambda K: jax.jvp(value, (K,), (1.0,))[1]  # noqa: E731
