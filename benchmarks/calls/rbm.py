@@ -44,7 +44,10 @@ def keyed(arguments):
 CALLS = [
     Call("rbm.contrastive_divergence_gradient", lambda seed: {"num_steps": 2}),
     Call("rbm.energy", lambda seed: visible(seed) | hidden(seed)),
-    Call("rbm.from_binary", of_machine),
+    Call(
+        "rbm.from_binary",
+        lambda seed: {"machine": machine(seed)._replace(visible_units=rbm.Binary(), hidden_units=rbm.Binary())},
+    ),
     Call("rbm.gibbs_sampler", of_machine),
     Call("rbm.gibbs_step", keyed(visible)),
     Call("rbm.hidden_distribution", of_machine),

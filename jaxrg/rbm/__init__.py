@@ -1,17 +1,15 @@
-"""Restricted Boltzmann machines of ±1 units: energies, Gibbs sampling, exact answers, training, stacks.
+"""Restricted Boltzmann machines: energies, Gibbs sampling, exact answers, training, stacks.
 
 Common arguments: the parameters of a ``machine``, an `RBM`; layers ``visible[num_visible]`` and ``hidden[num_hidden]``
-and samples ``data[num_samples, num_visible]`` of spins ±1; a typed PRNG ``key``. Arrays that do not fit together, units
-that are not ±1 and sizes out of their range are refused by a ValueError.
+and samples ``data[num_samples, num_visible]`` of its units, spins ±1 unless it says others; a typed PRNG ``key``.
+Arrays that do not fit together, units that are none and sizes out of their range are refused by a ValueError.
 """
 
 from jaxrg.rbm.energy import (
     RBM,
     energy,
-    from_binary,
     hidden_hamiltonian,
     init,
-    to_binary,
     transpose,
     visible_hamiltonian,
 )
@@ -23,6 +21,8 @@ from jaxrg.rbm.exact import (
     negative_log_likelihood,
     visible_distribution,
 )
+from jaxrg.rbm.gauges import from_binary, to_binary
+from jaxrg.rbm.gaussian import Gaussian
 from jaxrg.rbm.gibbs import (
     gibbs_sampler,
     gibbs_step,
@@ -37,13 +37,21 @@ from jaxrg.rbm.gradients import (
     persistent_chains,
     persistent_contrastive_divergence_gradient,
 )
+from jaxrg.rbm.grey_levels import GreyLevels
 from jaxrg.rbm.penalties import l1_penalty, soft_threshold
+from jaxrg.rbm.potts import Potts
 from jaxrg.rbm.receptive_fields import Locality, locality, receptive_fields
 from jaxrg.rbm.stack import lift, reconstruct, train_stack
+from jaxrg.rbm.units import Binary, Spins
 
 __all__ = [
     "RBM",
+    "Binary",
+    "Gaussian",
+    "GreyLevels",
     "Locality",
+    "Potts",
+    "Spins",
     "contrastive_divergence_gradient",
     "energy",
     "from_binary",

@@ -1,4 +1,4 @@
-"""The restricted Boltzmann machine of ±1 units: parameters, energy and the Hamiltonians of its two layers."""
+"""The restricted Boltzmann machine: parameters, energy and the Hamiltonians of its two layers."""
 
 import functools
 from typing import Any, NamedTuple
@@ -13,69 +13,139 @@ from jaxrg.checks import (
     as_count,
     as_floating,
     as_floating_alike,
-    as_spins,
     check_key,
     check_number,
     check_shape,
-    is_traced,
     kind_of,
 )
+from jaxrg.rbm.gaussian import Gaussian, check_normalizable
+from jaxrg.rbm.units import SPINS, Spins, Units
 
 
 class RBM(NamedTuple):
-    """Parameters of :math:`E(v, h) = -c·v - b·h - v^T W h`, in units of the temperature.
+    r"""Parameters of :math:`E(v, h) = -c·v - b·h - v^T W h`, in units of the temperature.
+
+    Units are spins ±1 unless they are said to be others: `Binary`, `Potts`, `GreyLevels` or `Gaussian`. In general
+    :math:`E(v, h) = u(v) + u(h) - c·\phi(v) - b·\phi(h) - \phi(v)^T W \phi(h)` with the features φ and the energy u
+    of a kind of units, and of Potts units every feature, one for each state, has its row or column.
 
     Attributes:
         weights: ``[num_visible, num_hidden]``, W.
         visible_bias: ``[num_visible]``, c.
         hidden_bias: ``[num_hidden]``, b.
+        visible_units: what the visible units are.
+        hidden_units: what the hidden units are.
     """
 
     weights: Array
     visible_bias: Array
     hidden_bias: Array
+    visible_units: Units = SPINS
+    hidden_units: Units = SPINS
+
+    @property
+    def num_visible(self) -> int:
+        """Units of the visible layer."""
+        return self.visible_bias.shape[0] // self.visible_units.num_features
+
+    @property
+    def num_hidden(self) -> int:
+        """Units of the hidden layer."""
+        return self.hidden_bias.shape[0] // self.hidden_units.num_features
 
 
 def as_machine(machine: Any, *, name: str = "machine") -> RBM:
     """A machine of floating arrays of one dtype that fit together; integers become floats, half precision single.
 
     Raises:
-        ValueError: no `RBM`, weights that are no matrix, a layer without units, or a bias of another length.
+        ValueError: no `RBM`, weights that are no matrix, a layer without units, a bias of another length, units that
+            are none, or a machine of Gaussian units alone that cannot be normalised.
     """
     if not isinstance(machine, RBM):
         raise ValueError(f"{name}: expected an RBM of weights, visible_bias and hidden_bias, got {kind_of(machine)}")
-    machine = RBM(*as_floating_alike(**machine._asdict()))
+    arrays = as_floating_alike(
+        weights=machine.weights, visible_bias=machine.visible_bias, hidden_bias=machine.hidden_bias
+    )
+    machine = RBM(arrays[0], arrays[1], arrays[2], machine.visible_units, machine.hidden_units)
     if machine.weights.ndim != 2:
         raise ValueError(
             f"weights: expected shape (num_visible, num_hidden), got {tuple(machine.weights.shape)}; "
             "use jax.vmap over a batch of machines"
         )
-    num_visible, num_hidden = machine.weights.shape
+    rows, columns = machine.weights.shape
     if machine.weights.size == 0:
         raise ValueError(f"weights: expected units in both layers, got shape {tuple(machine.weights.shape)}")
-    check_shape("visible_bias", machine.visible_bias, (num_visible,))
-    check_shape("hidden_bias", machine.hidden_bias, (num_hidden,))
+    check_shape("visible_bias", machine.visible_bias, (rows,))
+    check_shape("hidden_bias", machine.hidden_bias, (columns,))
+    return _checked_units(machine)
+
+
+def _checked_units(machine: RBM) -> RBM:
+    """The machine, if its units are some and fit its weights."""
+    rows, columns = machine.weights.shape
+    layers = ("visible_units", machine.visible_units, rows), ("hidden_units", machine.hidden_units, columns)
+    for layer, units, length in layers:
+        check_units(layer, units)
+        if length % units.num_features:
+            raise ValueError(
+                f"weights: expected {units.num_features} rows or columns for each of the {layer}, got {length} in all"
+            )
+        if isinstance(units, Gaussian) and units.log_precision.shape not in ((), (length,)):
+            raise ValueError(
+                f"log_precision: expected one number or shape ({length},), got {tuple(units.log_precision.shape)}"
+            )
+    if isinstance(machine.visible_units, Gaussian) and isinstance(machine.hidden_units, Gaussian):
+        check_normalizable(machine.weights, machine.visible_units, machine.hidden_units)
     return machine
 
 
-def as_units(name: str, value: Any, shape: tuple[int | None, ...]) -> Array:
-    """Units of a layer as an array of spins ±1; None in a shape is any length but zero.
+def check_units(name: str, units: Any) -> None:
+    """Raise ValueError unless these are a kind of units, not the class of one."""
+    if isinstance(units, type) or not hasattr(units, "log_partition") or not hasattr(units, "num_features"):
+        raise ValueError(f"{name}: expected units such as rbm.Spins() or rbm.Gaussian(), got {kind_of(units)}")
+
+
+def are_alike(units: Units, others: Units) -> bool:
+    """Whether two layers are of one kind of units; parameters of their own may differ."""
+    return jax.tree.structure(units) == jax.tree.structure(others)
+
+
+def as_spin_machine(machine: Any) -> RBM:
+    """A machine with spins ±1 in both layers."""
+    machine = as_machine(machine)
+    for name, units in (("visible_units", machine.visible_units), ("hidden_units", machine.hidden_units)):
+        if not isinstance(units, Spins):
+            raise ValueError(
+                f"machine: expected spins ±1 in both layers, got {units} as {name}; rbm.from_binary makes spins of 0/1 "
+                "units"
+            )
+    return machine
+
+
+def as_units(name: str, value: Any, shape: tuple[int | None, ...], units: Units = SPINS) -> Array:
+    """Units of a layer as an array; None in a shape is any length but zero.
 
     Raises:
-        ValueError: another shape, or units that are not ±1, where they can be seen; of 0 and 1 with what converts them.
+        ValueError: another shape, or what are no such units, where they can be seen; of 0 and 1 with what converts
+            them.
     """
-    units = as_array(name, value)
-    pairs = zip(units.shape, shape, strict=False)
-    if units.ndim != len(shape) or any(size == 0 or wanted not in (None, size) for size, wanted in pairs):
-        raise ValueError(f"{name}: expected shape {_shape_in_words(shape, units.shape)}, got {tuple(units.shape)}")
-    if not is_traced(units):
-        host = np.asarray(units)
-        if host.dtype == bool or (np.any(host == 0) and np.all((host == 0) | (host == 1))):
-            raise ValueError(
-                f"{name}: expected spins +1 or -1, got 0 or 1; 2 * {name} - 1 are the spins of 0/1 units, and "
-                "rbm.from_binary makes the machine for spins of one for 0/1 units"
-            )
-    return as_spins(name, units)
+    layer = as_array(name, value)
+    pairs = zip(layer.shape, shape, strict=False)
+    if layer.ndim != len(shape) or any(size == 0 or wanted not in (None, size) for size, wanted in pairs):
+        raise ValueError(f"{name}: expected shape {_shape_in_words(shape, layer.shape)}, got {tuple(layer.shape)}")
+    return units.checked(name, layer)
+
+
+def as_visible(name: str, value: Any, machine: RBM, *, is_batch: bool = False) -> Array:
+    """The visible layer of a machine, or samples of it ``[num_samples, num_visible]``; see `as_units`."""
+    shape = (None, machine.num_visible) if is_batch else (machine.num_visible,)
+    return as_units(name, value, shape, machine.visible_units)
+
+
+def as_hidden(name: str, value: Any, machine: RBM, *, is_batch: bool = False) -> Array:
+    """The hidden layer of a machine, or samples of it; see `as_visible`."""
+    shape = (None, machine.num_hidden) if is_batch else (machine.num_hidden,)
+    return as_units(name, value, shape, machine.hidden_units)
 
 
 def _shape_in_words(shape: tuple[int | None, ...], given: tuple[int, ...]) -> str:
@@ -85,21 +155,43 @@ def _shape_in_words(shape: tuple[int | None, ...], given: tuple[int, ...]) -> st
     return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
 
 
-def spin_values(machine: RBM, units: Array) -> Array:
-    """Spins in the dtype of the machine, and NaN for what is none: inside a jit nobody can look at the values."""
-    values = units.astype(machine.weights.dtype)
-    return jnp.where(jnp.abs(values) == 1, values, jnp.nan)
+def _known_features(units: Units, layer: Array, dtype: Any) -> Array:
+    is_valid = units.are_valid(layer)
+    features = units.features(layer, dtype)
+    return jnp.where(jnp.repeat(is_valid, units.num_features, axis=-1), features, jnp.nan)
 
 
-def init(key: Array, num_visible: int, num_hidden: int, *, scale: float = 0.01, dtype=None) -> RBM:
-    """A machine with normal weights and no biases, so that it starts with the ±1 symmetry.
+def visible_features(machine: RBM, visible: Array) -> Array:
+    """φ(v) in the dtype of the machine, NaN of what are no such units: inside a jit nobody can look at the values."""
+    return _known_features(machine.visible_units, visible, machine.weights.dtype)
+
+
+def hidden_features(machine: RBM, hidden: Array) -> Array:
+    """φ(h); see `visible_features`."""
+    return _known_features(machine.hidden_units, hidden, machine.weights.dtype)
+
+
+def init(
+    key: Array,
+    num_visible: int,
+    num_hidden: int,
+    *,
+    visible_units: Units = SPINS,
+    hidden_units: Units = SPINS,
+    scale: float = 0.01,
+    dtype=None,
+) -> RBM:
+    """A machine with normal weights and no biases, so that spins start with their symmetry.
 
     Args:
+        visible_units: what the visible units are; spins ±1 unless given.
+        hidden_units: what the hidden units are.
         scale: standard deviation of the weights.
         dtype: of all parameters; the default float of JAX unless given.
 
     Raises:
-        ValueError: sizes below 1, a scale that is no finite number, or a dtype that is not floating.
+        ValueError: sizes below 1, a scale that is no finite number, a dtype that is not floating, or units that are
+            none.
 
     Example:
         >>> init(jax.random.key(0), num_visible=4, num_hidden=2).weights.shape
@@ -109,7 +201,11 @@ def init(key: Array, num_visible: int, num_hidden: int, *, scale: float = 0.01, 
     check_number("scale", scale)
     dtype = as_float_dtype("dtype", dtype)
     sizes = as_count("num_visible", num_visible), as_count("num_hidden", num_hidden)
-    return _init(key, as_floating("scale", scale), *sizes, dtype)
+    for name, units in (("visible_units", visible_units), ("hidden_units", hidden_units)):
+        check_units(name, units)
+    lengths = (size * units.num_features for size, units in zip(sizes, (visible_units, hidden_units), strict=True))
+    weights, visible_bias, hidden_bias = _init(key, as_floating("scale", scale), *lengths, dtype)
+    return _checked_units(RBM(weights, visible_bias, hidden_bias, visible_units, hidden_units))
 
 
 def as_float_dtype(name: str, value: Any) -> np.dtype:
@@ -130,9 +226,9 @@ def as_float_dtype(name: str, value: Any) -> np.dtype:
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))
-def _init(key: Array, scale: Array, num_visible: int, num_hidden: int, dtype: np.dtype) -> RBM:
-    weights = scale.astype(dtype) * jax.random.normal(key, (num_visible, num_hidden), dtype)
-    return RBM(weights, jnp.zeros(num_visible, dtype), jnp.zeros(num_hidden, dtype))
+def _init(key: Array, scale: Array, rows: int, columns: int, dtype: np.dtype) -> tuple[Array, Array, Array]:
+    weights = scale.astype(dtype) * jax.random.normal(key, (rows, columns), dtype)
+    return weights, jnp.zeros(rows, dtype), jnp.zeros(columns, dtype)
 
 
 def transpose(machine: RBM) -> RBM:
@@ -143,33 +239,29 @@ def transpose(machine: RBM) -> RBM:
 @jax.jit
 def exchanged(machine: RBM) -> RBM:
     """`transpose` of a machine that has been checked."""
-    return RBM(machine.weights.T, machine.hidden_bias, machine.visible_bias)
-
-
-@jax.custom_jvp
-def log_two_cosh(x: Array) -> Array:
-    r""":math:`\ln 2\cosh x = |x| + \ln(1 + e^{-2|x|})`, without overflow or switch points; its derivative is tanh."""
-    magnitude = jnp.abs(x)
-    return magnitude + jnp.log1p(jnp.exp(-2 * magnitude))
-
-
-@log_two_cosh.defjvp
-def _log_two_cosh_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    # JAX gives |x| the slope 1 at 0 and no curvature, where ln 2cosh x has 0 and 1; tanh is right to every order.
-    (x,), (tangent,) = primals, tangents
-    return log_two_cosh(x), jnp.tanh(x) * tangent
+    weights, visible_bias, hidden_bias, visible_units, hidden_units = machine
+    return RBM(weights.T, hidden_bias, visible_bias, hidden_units, visible_units)
 
 
 def hidden_field(machine: RBM, visible: Array) -> Array:
-    """Field ``b + W^T v`` on each hidden unit, ``[num_hidden]``; no checks, one matrix product under ``vmap``."""
-    return machine.hidden_bias + visible.astype(machine.weights.dtype) @ machine.weights
+    """Field ``b + W^T φ(v)`` on each hidden unit, ``[num_hidden]``; no checks, one matrix product under ``vmap``."""
+    return field_on_hidden(machine, machine.visible_units.features(visible, machine.weights.dtype))
 
 
 def visible_field(machine: RBM, hidden: Array) -> Array:
-    """Field ``c + W h`` on each visible unit, ``[num_visible]``; no checks, one matrix product under ``vmap``."""
+    """Field ``c + W φ(h)`` on each visible unit, ``[num_visible]``; no checks, one matrix product under ``vmap``."""
+    return field_on_visible(machine, machine.hidden_units.features(hidden, machine.weights.dtype))
+
+
+def field_on_hidden(machine: RBM, features: Array) -> Array:
+    """Field ``b + W^T φ`` of visible features."""
+    return machine.hidden_bias + features @ machine.weights
+
+
+def field_on_visible(machine: RBM, features: Array) -> Array:
+    """Field ``c + W φ`` of hidden features."""
     # With the hidden units on the left a batch of them stays on the left of the result: no transposed copy.
-    product = jax.lax.dot_general(hidden.astype(machine.weights.dtype), machine.weights, (((0,), (1,)), ((), ())))
-    return machine.visible_bias + product
+    return machine.visible_bias + jax.lax.dot_general(features, machine.weights, (((0,), (1,)), ((), ())))
 
 
 def energy(machine: RBM, visible: Array, hidden: Array) -> Array:
@@ -186,20 +278,25 @@ def energy(machine: RBM, visible: Array, hidden: Array) -> Array:
         2.0
     """
     machine = as_machine(machine)
-    visible = as_units("visible", visible, machine.visible_bias.shape)
-    return _energy(machine, visible, as_units("hidden", hidden, machine.hidden_bias.shape))
+    visible = as_visible("visible", visible, machine)
+    return _energy(machine, visible, as_hidden("hidden", hidden, machine))
 
 
 @jax.jit
 def _energy(machine: RBM, visible: Array, hidden: Array) -> Array:
-    visible, hidden = spin_values(machine, visible), spin_values(machine, hidden)
-    return -visible @ machine.visible_bias - hidden @ hidden_field(machine, visible)
+    base = machine.visible_units.base_energy(visible, machine.weights.dtype)
+    base += machine.hidden_units.base_energy(hidden, machine.weights.dtype)
+    visible, hidden = visible_features(machine, visible), hidden_features(machine, hidden)
+    return base - visible @ machine.visible_bias - hidden @ field_on_hidden(machine, visible)
 
 
 def visible_hamiltonian(machine: RBM, visible: Array) -> Array:
     r"""Reduced Hamiltonian of the visible layer, the hidden one summed out: P(v) = exp(-H(v)) / Z.
 
     .. math:: H(v) = -\sum_i c_i v_i - \sum_a \ln 2\cosh\Big(b_a + \sum_i v_i W_{ia}\Big)
+
+    for spins; in general :math:`H(v) = u(v) - c·\phi(v) - \sum_a \ln \sum_h e^{f_a·\phi(h) - u(h)}` with the field
+    :math:`f = b + W^T \phi(v)`.
 
     Returns:
         Scalar of the machine's dtype. In float32 it is good to about 1e-7 of its own size.
@@ -210,14 +307,16 @@ def visible_hamiltonian(machine: RBM, visible: Array) -> Array:
         -2.38629
     """
     machine = as_machine(machine)
-    return unchecked_visible_hamiltonian(machine, as_units("visible", visible, machine.visible_bias.shape))
+    return unchecked_visible_hamiltonian(machine, as_visible("visible", visible, machine))
 
 
 @jax.jit
 def unchecked_visible_hamiltonian(machine: RBM, visible: Array) -> Array:
-    """`visible_hamiltonian` of units that have been checked, or NaN of what are no spins."""
-    visible = spin_values(machine, visible)
-    return -visible @ machine.visible_bias - jnp.sum(log_two_cosh(hidden_field(machine, visible)))
+    """`visible_hamiltonian` of units that have been checked, or NaN of what are none."""
+    base = machine.visible_units.base_energy(visible, machine.weights.dtype)
+    visible = visible_features(machine, visible)
+    hidden_terms = machine.hidden_units.log_partition(field_on_hidden(machine, visible))
+    return base - visible @ machine.visible_bias - jnp.sum(hidden_terms)
 
 
 def hidden_hamiltonian(machine: RBM, hidden: Array) -> Array:
@@ -229,55 +328,9 @@ def hidden_hamiltonian(machine: RBM, hidden: Array) -> Array:
         Scalar of the machine's dtype.
     """
     machine = as_machine(machine)
-    return _hidden_hamiltonian(machine, as_units("hidden", hidden, machine.hidden_bias.shape))
+    return _hidden_hamiltonian(machine, as_hidden("hidden", hidden, machine))
 
 
 @jax.jit
 def _hidden_hamiltonian(machine: RBM, hidden: Array) -> Array:
     return unchecked_visible_hamiltonian(exchanged(machine), hidden)
-
-
-def from_binary(machine: RBM) -> tuple[RBM, Array]:
-    r"""The ±1 machine equal to one whose parameters are meant for units 0 and 1.
-
-    With :math:`x = (1 + v)/2, y = (1 + h)/2` the energy
-    :math:`E_{01}(x, y) = -c·x - b·y - x^T W y` equals :math:`E(v, h)` plus a constant, where
-
-    .. math:: W' = W/4, \quad c'_i = c_i/2 + \sum_a W_{ia}/4, \quad b'_a = b_a/2 + \sum_i W_{ia}/4.
-
-    Args:
-        machine: parameters of the 0/1 machine. From scikit-learn's BernoulliRBM:
-            ``RBM(model.components_.T, model.intercept_visible_, model.intercept_hidden_)``.
-
-    Returns:
-        The ±1 machine, and the constant :math:`E_{01} - E`; so :math:`\ln Z_{01} = \ln Z - (E_{01} - E)`.
-    """
-    return _from_binary(as_machine(machine))
-
-
-@jax.jit
-def _from_binary(machine: RBM) -> tuple[RBM, Array]:
-    weights, visible_bias, hidden_bias = machine.weights / 4, machine.visible_bias / 2, machine.hidden_bias / 2
-    shift = -(jnp.sum(visible_bias) + jnp.sum(hidden_bias) + jnp.sum(weights))
-    return RBM(weights, visible_bias + jnp.sum(weights, axis=1), hidden_bias + jnp.sum(weights, axis=0)), shift
-
-
-def to_binary(machine: RBM) -> tuple[RBM, Array]:
-    r"""The 0/1 machine equal to a ±1 machine: the inverse of `from_binary`.
-
-    .. math:: W = 4W', \quad c_i = 2c'_i - 2\sum_a W'_{ia}, \quad b_a = 2b'_a - 2\sum_i W'_{ia}
-
-    Returns:
-        The parameters for 0/1 units, and the constant :math:`E_{01} - E`.
-    """
-    return _to_binary(as_machine(machine))
-
-
-@jax.jit
-def _to_binary(machine: RBM) -> tuple[RBM, Array]:
-    weights, visible_bias, hidden_bias = machine
-    shift = jnp.sum(weights) - jnp.sum(visible_bias) - jnp.sum(hidden_bias)
-    of_visible, of_hidden = (
-        2 * (bias - jnp.sum(weights, axis)) for bias, axis in ((visible_bias, 1), (hidden_bias, 0))
-    )
-    return RBM(4 * weights, of_visible, of_hidden), shift

@@ -1,45 +1,36 @@
 """Conditional distributions of the two layers, block Gibbs sampling, and the machine as a Markov chain."""
 
-import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from jaxrg import random
 from jaxrg.base import Sampler, Status
 from jaxrg.checks import as_parameter, check_key
-from jaxrg.rbm.energy import RBM, as_machine, as_units, hidden_field, spin_values, visible_field
+from jaxrg.rbm.energy import (
+    RBM,
+    as_hidden,
+    as_machine,
+    as_visible,
+    field_on_hidden,
+    field_on_visible,
+    hidden_features,
+    hidden_field,
+    visible_features,
+    visible_field,
+)
 from jaxrg.samplers import SpinInfo, from_kernel
-from jaxrg.samplers.derivatives import without_derivatives
 
 
 class GibbsState(NamedTuple):
     """One configuration of both layers; ``hidden`` is the one that ``visible`` was drawn from."""
 
-    visible: Array  # [num_visible] int8, +1 or -1
-    hidden: Array  # [num_hidden] int8, +1 or -1
+    visible: Array  # [num_visible] spins as int8, states as int32, real units as floats
+    hidden: Array  # [num_hidden]
     step: Array  # [] uint32, steps taken
-
-
-NO_DERIVATIVE = (
-    "machine: expected no derivative through drawn spins, whose law it would miss, got one; draw from "
-    "jax.lax.stop_gradient(machine) and differentiate rbm.visible_hamiltonian of the spins, or the exact "
-    "rbm.log_likelihood"
-)
-
-
-# The generator is a hundred integer operations: compiled, they are one call even outside of any jit.
-@functools.partial(jax.jit, static_argnames="dtype", inline=True)
-def sample_spins(key: Array, mean: Array, dtype: Any = jnp.int8) -> Array:
-    """Independent ±1 spins with these means, of any shape; a NaN mean gives 0, which is no spin."""
-    mean = without_derivatives(mean, NO_DERIVATIVE)
-    sites = jnp.arange(mean.size, dtype=jnp.uint32).reshape(mean.shape)
-    is_up = random.bernoulli(key, sites, 0.5 * (1 + mean))
-    return jnp.where(jnp.isnan(mean), 0, jnp.where(is_up, 1, -1)).astype(dtype)
 
 
 def hidden_mean(machine: RBM, visible: Array) -> Array:
@@ -48,7 +39,8 @@ def hidden_mean(machine: RBM, visible: Array) -> Array:
     .. math:: \langle h_a \rangle = \tanh\Big(b_a + \sum_i v_i W_{ia}\Big)
 
     Returns:
-        ``[num_hidden]``, in [-1, 1]; the probability of +1 is (1 + mean) / 2.
+        ``[num_hidden]``, of spins in [-1, 1], where the probability of +1 is (1 + mean) / 2; of Potts units the
+        probabilities of their states, ``[num_hidden * q]``.
 
     Example:
         >>> machine = RBM(jnp.full((2, 1), 0.5), jnp.zeros(2), jnp.zeros(1))
@@ -56,54 +48,55 @@ def hidden_mean(machine: RBM, visible: Array) -> Array:
         0.7616
     """
     machine = as_machine(machine)
-    return _hidden_mean(machine, as_units("visible", visible, machine.visible_bias.shape))
+    return _hidden_mean(machine, as_visible("visible", visible, machine))
 
 
 @jax.jit
 def _hidden_mean(machine: RBM, visible: Array) -> Array:
-    return jnp.tanh(hidden_field(machine, spin_values(machine, visible)))
+    return machine.hidden_units.mean(field_on_hidden(machine, visible_features(machine, visible)))
 
 
 def visible_mean(machine: RBM, hidden: Array) -> Array:
     r"""Mean of each visible unit given the hidden layer, :math:`\tanh(c_i + \sum_a W_{ia} h_a)`; see `hidden_mean`."""
     machine = as_machine(machine)
-    return _visible_mean(machine, as_units("hidden", hidden, machine.hidden_bias.shape))
+    return _visible_mean(machine, as_hidden("hidden", hidden, machine))
 
 
 @jax.jit
 def _visible_mean(machine: RBM, hidden: Array) -> Array:
-    return jnp.tanh(visible_field(machine, spin_values(machine, hidden)))
+    return machine.visible_units.mean(field_on_visible(machine, hidden_features(machine, hidden)))
 
 
 def sample_hidden(key: Array, machine: RBM, visible: Array) -> Array:
     """Draw the hidden layer from p(h | v).
 
     Returns:
-        ``[num_hidden]`` int8 spins ±1, or 0 where NaN parameters, or inside a jit units that are no spins, leave none.
+        ``[num_hidden]``: spins ±1 as int8, states as int32, real units as floats. Where NaN parameters, or inside a jit
+        units that are none, leave nothing to draw, 0 of spins, -1 of states and NaN of real units.
 
     Raises:
         ValueError: a derivative with respect to the machine, which drawn spins do not carry.
     """
     check_key("key", key)
     machine = as_machine(machine)
-    return _sample_hidden(key, machine, as_units("visible", visible, machine.visible_bias.shape))
+    return _sample_hidden(key, machine, as_visible("visible", visible, machine))
 
 
 @jax.jit
 def _sample_hidden(key: Array, machine: RBM, visible: Array) -> Array:
-    return sample_spins(key, _hidden_mean(machine, visible))
+    return machine.hidden_units.sample(key, field_on_hidden(machine, visible_features(machine, visible)))
 
 
 def sample_visible(key: Array, machine: RBM, hidden: Array) -> Array:
     """Draw the visible layer from p(v | h), ``[num_visible]`` int8; see `sample_hidden`."""
     check_key("key", key)
     machine = as_machine(machine)
-    return _sample_visible(key, machine, as_units("hidden", hidden, machine.hidden_bias.shape))
+    return _sample_visible(key, machine, as_hidden("hidden", hidden, machine))
 
 
 @jax.jit
 def _sample_visible(key: Array, machine: RBM, hidden: Array) -> Array:
-    return sample_spins(key, _visible_mean(machine, hidden))
+    return machine.visible_units.sample(key, field_on_visible(machine, hidden_features(machine, hidden)))
 
 
 def gibbs_step(key: Array, machine: RBM, visible: Array) -> tuple[Array, Array]:
@@ -113,11 +106,11 @@ def gibbs_step(key: Array, machine: RBM, visible: Array) -> tuple[Array, Array]:
     exponentially with the size of the machine.
 
     Returns:
-        The new visible layer, and the hidden layer it was drawn from; both int8, as `sample_hidden` gives them.
+        The new visible layer, and the hidden layer it was drawn from, as `sample_hidden` gives them.
     """
     check_key("key", key)
     machine = as_machine(machine)
-    return _gibbs_step(key, machine, as_units("visible", visible, machine.visible_bias.shape))
+    return _gibbs_step(key, machine, as_visible("visible", visible, machine))
 
 
 @jax.jit
@@ -129,22 +122,23 @@ def _gibbs_step(key: Array, machine: RBM, visible: Array) -> tuple[Array, Array]
 
 def _init_chain(machine: RBM, key: Array, spins: Array | None = None) -> GibbsState:
     check_key("key", key)
-    return _start_chain(machine, key, None if spins is None else as_units("spins", spins, machine.visible_bias.shape))
+    return _start_chain(machine, key, None if spins is None else as_visible("spins", spins, machine))
 
 
 @jax.jit
 def _start_chain(machine: RBM, key: Array, spins: Array | None) -> GibbsState:
     start_key, hidden_key = jax.random.split(key)
-    visible = sample_spins(start_key, jnp.zeros_like(machine.visible_bias)) if spins is None else spins
-    return GibbsState(visible.astype(jnp.int8), _sample_hidden(hidden_key, machine, visible), jnp.uint32(0))
+    drawn = machine.visible_units.sample(start_key, jnp.zeros_like(machine.visible_bias))
+    visible = drawn if spins is None else spins.astype(drawn.dtype)
+    return GibbsState(visible, _sample_hidden(hidden_key, machine, visible), jnp.uint32(0))
 
 
 def _kernel(machine: RBM, key: Array, state: GibbsState) -> tuple[GibbsState, SpinInfo]:
     hidden_key, visible_key = jax.random.split(key)
     to_hidden = hidden_field(machine, state.visible)
-    hidden = sample_spins(hidden_key, jnp.tanh(to_hidden))
+    hidden = machine.hidden_units.sample(hidden_key, to_hidden)
     to_visible = visible_field(machine, hidden)
-    visible = sample_spins(visible_key, jnp.tanh(to_visible))
+    visible = machine.visible_units.sample(visible_key, to_visible)
     is_finite = jnp.all(jnp.isfinite(to_hidden)) & jnp.all(jnp.isfinite(to_visible))
     acceptance = jnp.mean(visible != state.visible, dtype=jnp.float32)
     info = SpinInfo(acceptance, Status.NOT_FINITE.when(~is_finite))
@@ -177,5 +171,6 @@ def gibbs_sampler(machine: RBM) -> Sampler:
         ((9,), (4,))
     """
     machine = as_machine(machine)
-    machine = RBM(*(as_parameter(name, value) for name, value in machine._asdict().items()))
+    arrays = {name: as_parameter(name, getattr(machine, name)) for name in RBM._fields[:3]}
+    machine = machine._replace(**arrays)
     return from_kernel(Partial(_init_chain, machine), Partial(_kernel, machine), _measure_visible)

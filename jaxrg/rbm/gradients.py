@@ -6,48 +6,88 @@ so a second call of `jaxrg.training.fit` does not recompile.
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxrg.checks import as_count, as_floating, check_key, check_shape
-from jaxrg.rbm.energy import RBM, as_machine, as_units, hidden_field, spin_values, visible_field
+from jaxrg.rbm.energy import (
+    RBM,
+    as_hidden,
+    as_machine,
+    as_visible,
+    field_on_hidden,
+    field_on_visible,
+    hidden_features,
+    visible_features,
+)
 from jaxrg.rbm.exact import as_weighted_data, log_partition, weighted_energies
-from jaxrg.rbm.gibbs import sample_spins
+from jaxrg.rbm.units import Units
 from jaxrg.training import GradientFn
 
-_hidden_fields = jax.vmap(hidden_field, (None, 0))
-_visible_fields = jax.vmap(visible_field, (None, 0))
+_hidden_fields = jax.vmap(field_on_hidden, (None, 0))
+_visible_fields = jax.vmap(field_on_visible, (None, 0))
 
 
 def _visible_from_hidden(key: Array, machine: RBM, hidden: Array) -> Array:
-    return sample_spins(key, jnp.tanh(_visible_fields(machine, hidden)), hidden.dtype)
+    """Visible units drawn from hidden features."""
+    return machine.visible_units.sample(key, _visible_fields(machine, hidden))
 
 
-def _reconstruct(key: Array, machine: RBM, means: Array, num_steps: int) -> tuple[Array, Array]:
-    """``num_steps`` steps of block Gibbs from hidden means: visible spins and the hidden means they lead to."""
+def _visible_features(machine: RBM, visible: Array) -> Array:
+    return machine.visible_units.features(visible, machine.weights.dtype)
 
-    def step(key: Array, means: Array) -> tuple[Array, Array]:
+
+def _hidden_from_field(key: Array, machine: RBM, field: Array) -> tuple[Array, Array]:
+    """Hidden units drawn in a field, and their features."""
+    hidden = machine.hidden_units.sample(key, field)
+    return hidden, machine.hidden_units.features(hidden, machine.weights.dtype)
+
+
+def _reconstruct(key: Array, machine: RBM, field: Array, num_steps: int) -> tuple[Array, Array]:
+    """``num_steps`` steps of block Gibbs from hidden fields: visible units and the hidden fields they lead to."""
+
+    def step(key: Array, field: Array) -> tuple[Array, Array]:
         hidden_key, visible_key = jax.random.split(key)
-        hidden = sample_spins(hidden_key, means, means.dtype)
+        _, hidden = _hidden_from_field(hidden_key, machine, field)
         visible = _visible_from_hidden(visible_key, machine, hidden)
-        return visible, jnp.tanh(_hidden_fields(machine, visible))
+        return visible, _hidden_fields(machine, _visible_features(machine, visible))
 
     keys = jax.random.split(key, num_steps)
-    carry = step(keys[0], means)
+    carry = step(keys[0], field)
     if num_steps > 1:
         carry, _ = jax.lax.scan(lambda carry, key: (step(key, carry[1]), None), carry, keys[1:])
     return carry
 
 
-def _contrast(visible: Array, means: Array, model_visible: Array, model_means: Array) -> RBM:
-    """Correlations of the model minus those of the data: a descent direction's gradient."""
-    num_data, num_model = visible.shape[0], model_visible.shape[0]
+class _Sample(NamedTuple):
+    """Samples of the data or of the model, and what they do to the hidden layer."""
+
+    visible: Array  # [num_samples, num_visible]
+    features: Array  # [num_samples, num_visible]
+    field: Array  # [num_samples, num_hidden]
+
+
+def _contrast(machine: RBM, data: _Sample, model: _Sample) -> RBM:
+    """Mean H(v) of the data minus that of the model, as a derivative in the machine."""
+    data_means, model_means = machine.hidden_units.mean(data.field), machine.hidden_units.mean(model.field)
+    num_data, num_model = data.visible.shape[0], model.visible.shape[0]
+
+    # What kinds of units have as parameters of their own: nothing of discrete ones.
+    def mean_energy(units: tuple[Units, Units], sample: _Sample) -> Array:
+        base = units[0].base_energy(sample.visible, sample.features.dtype)
+        return jnp.mean(base - jnp.sum(units[1].log_partition(sample.field), axis=-1))
+
+    units = machine.visible_units, machine.hidden_units
+    if jax.tree.leaves(units):
+        units = jax.grad(lambda units: mean_energy(units, data) - mean_energy(units, model))(units)
     return RBM(
-        model_visible.T @ (model_means / num_model) - visible.T @ (means / num_data),
-        jnp.mean(model_visible, axis=0) - jnp.mean(visible, axis=0),
-        jnp.mean(model_means, axis=0) - jnp.mean(means, axis=0),
+        model.features.T @ (model_means / num_model) - data.features.T @ (data_means / num_data),
+        jnp.mean(model.features, axis=0) - jnp.mean(data.features, axis=0),
+        jnp.mean(model_means, axis=0) - jnp.mean(data_means, axis=0),
+        *units,
     )
 
 
@@ -61,9 +101,9 @@ def contrastive_divergence_gradient(*, num_steps: int = 1) -> GradientFn:
     k grows, as the slowest mode of the Gibbs chain decays.
 
     Returns:
-        A gradient without ``aux``, for batches ``[num_samples, num_visible]`` of spins ±1 of any dtype. It estimates
-        the gradient per sample, shaped like the machine, and reports the fraction of spins changed. It refuses wrong
-        shapes and units that are not ±1 with a ValueError; of a traced batch it makes NaN.
+        A gradient without ``aux``, for batches ``[num_samples, num_visible]`` of the machine's units. It estimates
+        the gradient per sample, shaped like the machine, and reports the fraction of units changed. It refuses wrong
+        shapes and units that are none, as 0 of spins, with a ValueError; of a traced batch it makes NaN.
 
     Example:
         >>> machine = RBM(jnp.zeros((3, 2)), jnp.zeros(3), jnp.zeros(2))
@@ -83,7 +123,7 @@ def _cd_gradient(num_steps: int) -> GradientFn:
     def gradient_fn(key: Array, machine: RBM, aux: None, batch: Array):
         check_key("key", key)
         machine = as_machine(machine)
-        batch = as_units("batch", batch, (None, machine.visible_bias.shape[0]))
+        batch = as_visible("batch", batch, machine, is_batch=True)
         gradients, metrics = _contrastive_divergence(key, machine, batch, num_steps)
         return gradients, aux, metrics
 
@@ -92,25 +132,26 @@ def _cd_gradient(num_steps: int) -> GradientFn:
 
 @functools.partial(jax.jit, static_argnums=3, inline=True)
 def _contrastive_divergence(key: Array, machine: RBM, batch: Array, num_steps: int) -> tuple[RBM, dict[str, Array]]:
-    visible = spin_values(machine, batch)
-    means = jnp.tanh(_hidden_fields(machine, visible))
-    model_visible, model_means = _reconstruct(key, machine, means, num_steps)
-    error = jnp.mean(model_visible != visible, dtype=visible.dtype)
-    return _contrast(visible, means, model_visible, model_means), {"reconstruction_error": error}
+    features = visible_features(machine, batch)
+    data = _Sample(batch, features, _hidden_fields(machine, features))
+    visible, field = _reconstruct(key, machine, data.field, num_steps)
+    model = _Sample(visible, _visible_features(machine, visible), field)
+    error = jnp.mean(visible != batch.astype(visible.dtype), dtype=features.dtype)
+    return _contrast(machine, data, model), {"reconstruction_error": error}
 
 
 def persistent_chains(key: Array, machine: RBM, num_chains: int) -> Array:
-    """Hidden layers ``[num_chains, num_hidden]`` int8 to start persistent chains: drawn from random visible layers."""
+    """Hidden layers ``[num_chains, num_hidden]`` to start persistent chains, drawn from visible ones without field."""
     check_key("key", key)
     return _persistent_chains(key, as_machine(machine), as_count("num_chains", num_chains))
 
 
 @functools.partial(jax.jit, static_argnums=2)
 def _persistent_chains(key: Array, machine: RBM, num_chains: int) -> Array:
-    num_visible, _ = machine.weights.shape
     start_key, hidden_key = jax.random.split(key)
-    visible = sample_spins(start_key, jnp.zeros((num_chains, num_visible), machine.weights.dtype))
-    return sample_spins(hidden_key, jnp.tanh(_hidden_fields(machine, visible)))
+    no_field = jnp.zeros((num_chains, *machine.visible_bias.shape), machine.weights.dtype)
+    visible = machine.visible_units.sample(start_key, no_field)
+    return machine.hidden_units.sample(hidden_key, _hidden_fields(machine, _visible_features(machine, visible)))
 
 
 def persistent_contrastive_divergence_gradient(*, num_steps: int = 1) -> GradientFn:
@@ -138,14 +179,13 @@ def _pcd_gradient(num_steps: int) -> GradientFn:
     def gradient_fn(key: Array, machine: RBM, chains: Array, batch: Array):
         check_key("key", key)
         machine = as_machine(machine)
-        num_visible, num_hidden = machine.weights.shape
-        batch = as_units("batch", batch, (None, num_visible))
+        batch = as_visible("batch", batch, machine, is_batch=True)
         if chains is None:
             raise ValueError(
                 "chains: expected (num_chains, num_hidden) spins as aux, such as rbm.persistent_chains(key, machine, "
                 "num_chains), got None"
             )
-        chains = as_units("chains", chains, (None, num_hidden))
+        chains = as_hidden("chains", chains, machine, is_batch=True)
         return _persistent_contrastive_divergence(key, machine, chains, batch, num_steps)
 
     return gradient_fn
@@ -155,17 +195,18 @@ def _pcd_gradient(num_steps: int) -> GradientFn:
 def _persistent_contrastive_divergence(
     key: Array, machine: RBM, chains: Array, batch: Array, num_steps: int
 ) -> tuple[RBM, Array, dict[str, Array]]:
-    visible, hidden = spin_values(machine, batch), spin_values(machine, chains)
+    features, hidden = visible_features(machine, batch), hidden_features(machine, chains)
     visible_key, hidden_key, steps_key = jax.random.split(key, 3)
 
-    means = jnp.tanh(_hidden_fields(machine, visible))
-    model_visible = _visible_from_hidden(visible_key, machine, hidden)
-    model_means = jnp.tanh(_hidden_fields(machine, model_visible))
+    data = _Sample(batch, features, _hidden_fields(machine, features))
+    visible = _visible_from_hidden(visible_key, machine, hidden)
+    field = _hidden_fields(machine, _visible_features(machine, visible))
     if num_steps > 1:
-        model_visible, model_means = _reconstruct(steps_key, machine, model_means, num_steps - 1)
-    chains = sample_spins(hidden_key, model_means, chains.dtype)
-    gradients = _contrast(visible, means, model_visible, model_means)
-    return gradients, chains, {"magnetization_gap": jnp.sqrt(jnp.mean(gradients.visible_bias**2))}
+        visible, field = _reconstruct(steps_key, machine, field, num_steps - 1)
+    drawn, _ = _hidden_from_field(hidden_key, machine, field)
+    gradients = _contrast(machine, data, _Sample(visible, _visible_features(machine, visible), field))
+    gap = jnp.sqrt(jnp.mean(gradients.visible_bias**2))
+    return gradients, drawn.astype(chains.dtype), {"magnetization_gap": gap}
 
 
 def likelihood_gradient(key: Array, machine: RBM, aux: Array | None, batch: Array | tuple[Array, Array]):

@@ -50,7 +50,7 @@ def l1_penalty(strength: float | Array) -> optax.GradientTransformation:
         >>> from jaxrg.rbm import RBM
         >>> machine = RBM(jnp.array([[2.0, -3.0]]), jnp.zeros(1), jnp.zeros(2))
         >>> penalty = l1_penalty(0.5)
-        >>> gradients, _ = penalty.update(RBM(*map(jnp.zeros_like, machine)), penalty.init(machine), machine)
+        >>> gradients, _ = penalty.update(jax.tree.map(jnp.zeros_like, machine), penalty.init(machine), machine)
         >>> gradients.weights.tolist()
         [[0.5, -0.5]]
     """

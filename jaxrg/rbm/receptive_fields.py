@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from jaxrg.checks import as_floating, as_sides
-from jaxrg.rbm.energy import RBM, as_machine
+from jaxrg.rbm.energy import RBM, are_alike, as_machine
 
 
 def as_stack(stack: Sequence[RBM]) -> tuple[RBM, ...]:
@@ -27,6 +27,11 @@ def as_stack(stack: Sequence[RBM]) -> tuple[RBM, ...]:
         num_units, num_visible = below.weights.shape[1], machine.weights.shape[0]
         if num_visible != num_units:
             raise ValueError(f"stack: expected {num_units} visible units at level {level + 2}, got {num_visible}")
+        if not are_alike(below.hidden_units, machine.visible_units):
+            raise ValueError(
+                f"stack: expected visible units at level {level + 2} as the hidden ones of level {level + 1}, "
+                f"{below.hidden_units}, got {machine.visible_units}"
+            )
     widest = max((machine.weights.dtype for machine in machines), key=lambda dtype: jnp.finfo(dtype).bits)
     return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, widest), machines)
 

@@ -16,14 +16,26 @@ from jaxrg import training
 from jaxrg.base import Progress, PyTree
 from jaxrg.checks import as_count, as_sides, check_key, is_traced
 from jaxrg.progress import reporting
-from jaxrg.rbm.energy import RBM, as_float_dtype, as_machine, as_units, hidden_field, init, spin_values, visible_field
-from jaxrg.rbm.gibbs import sample_spins
+from jaxrg.rbm.energy import (
+    RBM,
+    as_float_dtype,
+    as_machine,
+    as_units,
+    as_visible,
+    check_units,
+    field_on_hidden,
+    field_on_visible,
+    hidden_features,
+    init,
+    visible_features,
+)
 from jaxrg.rbm.gradients import (
     contrastive_divergence_gradient,
     persistent_chains,
     persistent_contrastive_divergence_gradient,
 )
 from jaxrg.rbm.receptive_fields import as_stack
+from jaxrg.rbm.units import SPINS, Units
 from jaxrg.store import RunFolder, describe, program_fingerprint
 from jaxrg.store.run_folder import RUN_FILE
 from jaxrg.training.epoch import as_optimizer, initial_state, update
@@ -37,8 +49,8 @@ def _lift(key: Array, machine: RBM, data: Array) -> Array:
 
     def draw(block):
         index, rows = block
-        fields = jax.vmap(hidden_field, (None, 0))(machine, spin_values(machine, rows))
-        return sample_spins(jax.random.fold_in(key, index), jnp.tanh(fields))
+        fields = jax.vmap(field_on_hidden, (None, 0))(machine, visible_features(machine, rows))
+        return machine.hidden_units.sample(jax.random.fold_in(key, index), fields)
 
     num_samples = data.shape[0]
     num_blocks = -(-num_samples // MAP_BATCH)
@@ -51,11 +63,11 @@ def lift(key: Array, machine: RBM, data: Array) -> Array:
     """Draw a hidden layer for every sample: the data of the next machine of a stack.
 
     Returns:
-        ``[num_samples, num_hidden]`` int8 samples of p(h | v), not means; 0 where, inside a jit, data are not ±1.
+        ``[num_samples, num_hidden]`` samples of p(h | v), not means, as `sample_hidden` gives them.
     """
     check_key("key", key)
     machine = as_machine(machine)
-    return _lift(key, machine, as_units("data", data, (None, machine.visible_bias.shape[0])))
+    return _lift(key, machine, as_visible("data", data, machine, is_batch=True))
 
 
 def _stack_folder(
@@ -106,6 +118,7 @@ def train_stack(
     optimizer: optax.GradientTransformation | None = None,
     num_steps: int = 1,
     num_chains: int | None = None,
+    visible_units: Units = SPINS,
     scale: float = 0.01,
     dtype=None,
     checkpoint_dir: str | os.PathLike | None = None,
@@ -119,7 +132,7 @@ def train_stack(
 
     Args:
         key: typed PRNG key of the whole stack.
-        data: ``[num_samples, num_visible]`` spins ±1; int8 takes the least memory.
+        data: ``[num_samples, num_visible]`` of the visible units; spins as int8 take the least memory.
         layer_sizes: hidden units of each machine from the lowest up, such as ``(400, 100, 25)``.
         num_epochs: of each machine.
         batch_size: samples of a step.
@@ -127,6 +140,7 @@ def train_stack(
             `l1_penalty` for sparse receptive fields.
         num_steps: Gibbs steps of contrastive divergence.
         num_chains: this many persistent chains instead of contrastive divergence.
+        visible_units: of the lowest layer, spins ±1 unless given; all hidden ones are spins.
         scale: standard deviation of the initial weights.
         dtype: of the parameters; the default float of JAX unless given.
         checkpoint_dir: folder with a subfolder of checkpoints per machine; the same call after a crash goes on where it
@@ -153,7 +167,8 @@ def train_stack(
         Hinton, Osindero & Teh, Neural Computation 18, 1527 (2006).
     """
     check_key("key", key)
-    data = as_units("data", data, (None, None))
+    check_units("visible_units", visible_units)
+    data = as_units("data", data, (None, None), visible_units)
     if is_traced((key, data)):
         raise ValueError("data: expected arrays with values, got tracers: a stack is trained outside of jit")
     layer_sizes = as_sides("layer_sizes", layer_sizes)
@@ -172,7 +187,7 @@ def train_stack(
         folder = _stack_folder(
             checkpoint_dir,
             optimizer,
-            init(key, data.shape[1], layer_sizes[0], scale=scale, dtype=dtype),
+            init(key, data.shape[1], layer_sizes[0], visible_units=visible_units, scale=scale, dtype=dtype),
             layer_sizes=layer_sizes,
             num_epochs=num_epochs,
             batch_size=batch_size,
@@ -187,7 +202,8 @@ def train_stack(
     with _claimed(folder), reporting(progress, "training") as report:
         for level, size in enumerate(layer_sizes):
             init_key, chain_key, fit_key, lift_key = _keys_of(key, np.uint32(level))
-            machine = init(init_key, data.shape[1], size, scale=scale, dtype=dtype)
+            units = visible_units if level == 0 else SPINS
+            machine = init(init_key, data.shape[1], size, visible_units=units, scale=scale, dtype=dtype)
 
             def report_machine(done: int, total: int, text: str, level=level) -> None:
                 report(level * total + done, len(layer_sizes) * total, f"machine {level + 1}: {text}")
@@ -222,25 +238,26 @@ def reconstruct(key: Array, stack: Sequence[RBM], visible: Array) -> Array:
         stack: machines from the lowest up.
 
     Returns:
-        ``[num_visible]`` means of the lowest layer given the hidden layer above it, in [-1, 1]; `sample_visible` of
-        that layer has these means. NaN where, inside a jit, units are not ±1.
+        ``[num_visible]`` means of the lowest layer given the hidden layer above it, as `visible_mean`; `sample_visible`
+        of that layer has these means. NaN where, inside a jit, units are none of the machine's.
 
     Raises:
-        ValueError: machines that do not fit onto each other, units that are not ±1, or a derivative with respect to
+        ValueError: machines that do not fit onto each other, units that are none, or a derivative with respect to
             the machines, which drawn spins do not carry.
     """
     check_key("key", key)
     machines = as_stack(stack)
-    return _reconstruct(key, machines, as_units("visible", visible, machines[0].visible_bias.shape))
+    return _reconstruct(key, machines, as_visible("visible", visible, machines[0]))
 
 
 @jax.jit
 def _reconstruct(key: Array, stack: tuple[RBM, ...], visible: Array) -> Array:
-    spins = visible
+    units = visible
     for level, machine in enumerate(stack):
-        means = jnp.tanh(hidden_field(machine, spin_values(machine, spins)))
-        spins = sample_spins(jax.random.fold_in(key, level), means)
+        field = field_on_hidden(machine, visible_features(machine, units))
+        units = machine.hidden_units.sample(jax.random.fold_in(key, level), field)
     for level, machine in reversed(list(enumerate(stack[1:], 1))):
-        means = jnp.tanh(visible_field(machine, spin_values(machine, spins)))
-        spins = sample_spins(jax.random.fold_in(key, len(stack) + level), means)
-    return jnp.tanh(visible_field(stack[0], spin_values(stack[0], spins)))
+        field = field_on_visible(machine, hidden_features(machine, units))
+        units = machine.visible_units.sample(jax.random.fold_in(key, len(stack) + level), field)
+    field = field_on_visible(stack[0], hidden_features(stack[0], units))
+    return stack[0].visible_units.mean(field)

@@ -19,7 +19,7 @@ from jaxrg.base import Hamiltonian, LogKernel
 from jaxrg.checks import as_count, as_floating, check_function, check_number, check_shape
 from jaxrg.closures import as_partial
 from jaxrg.lattice import block_shape, to_blocks
-from jaxrg.rbm.energy import as_machine, hidden_field, log_two_cosh, spin_values
+from jaxrg.rbm.energy import as_spin_machine, field_on_hidden, hidden_features, visible_features
 from jaxrg.rg.blocking import as_linear, as_strength, tilt
 
 
@@ -177,7 +177,7 @@ def machine_kernel(machine: rbm.RBM, hamiltonian: Hamiltonian) -> LogKernel:
         hamiltonian: the reduced H that it is to coarse-grain; where it is +inf, which forbids s, the weight is zero.
     """
     check_function("hamiltonian", hamiltonian, of="one configuration")
-    return Partial(_machine_log_weight, as_machine(machine), as_partial(hamiltonian))
+    return Partial(_machine_log_weight, as_spin_machine(machine), as_partial(hamiltonian))
 
 
 def _machine_log_weight(machine: rbm.RBM, hamiltonian: Hamiltonian, coarse: Array, fine: Array) -> Array:
@@ -199,11 +199,11 @@ def normalized_machine_kernel(machine: rbm.RBM) -> LogKernel:
     Args:
         machine: hidden units are the coarse spins ``[num_hidden]``, visible ones the sites of s in row-major order.
     """
-    return Partial(_normalized_log_weight, as_machine(machine))
+    return Partial(_normalized_log_weight, as_spin_machine(machine))
 
 
 def _normalized_log_weight(machine: rbm.RBM, coarse: Array, fine: Array) -> Array:
     check_shape("coarse", coarse, machine.hidden_bias.shape)
     check_shape("fine", fine.reshape(-1), machine.visible_bias.shape)
-    field = hidden_field(machine, spin_values(machine, fine.reshape(-1)))
-    return spin_values(machine, coarse) @ field - jnp.sum(log_two_cosh(field))
+    field = field_on_hidden(machine, visible_features(machine, fine.reshape(-1)))
+    return hidden_features(machine, coarse) @ field - jnp.sum(machine.hidden_units.log_partition(field))

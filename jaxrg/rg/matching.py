@@ -35,7 +35,7 @@ from jaxrg.checks import as_parameter, as_sides, check_function, check_shape, is
 from jaxrg.closures import as_partial
 from jaxrg.lattice import Lattice
 from jaxrg.rbm import RBM
-from jaxrg.rbm.energy import as_machine, exchanged
+from jaxrg.rbm.energy import as_spin_machine, exchanged
 from jaxrg.rbm.exact import visible_energies
 from jaxrg.rg.kernels import normalized_machine_kernel
 
@@ -107,7 +107,7 @@ def matching(machine: RBM, hamiltonian: Hamiltonian, *, shape: Sequence[int] | N
 
 def _as_map(machine: RBM, hamiltonian: Hamiltonian, shape: Sequence[int] | None) -> tuple[RBM, tuple[int, ...]]:
     """A machine and the shape of a configuration of its visible spins."""
-    machine = as_machine(machine)
+    machine = as_spin_machine(machine)
     check_function("hamiltonian", hamiltonian, of="one configuration")
     num_visible, _ = machine.weights.shape
     sides = (num_visible,) if shape is None else as_sides("shape", shape)

@@ -17,7 +17,7 @@ def _random_machine(seed: int, num_visible: int = 5, num_hidden: int = 3, scale:
 
 
 def _reference_energies(machine: rbm.RBM) -> np.ndarray:
-    weights, visible_bias, hidden_bias = map(np.asarray, machine)
+    weights, visible_bias, hidden_bias = map(np.asarray, machine[:3])
     num_visible, num_hidden = weights.shape
     table = np.zeros((2**num_visible, 2**num_hidden))
     for (i, v), (j, h) in itertools.product(_states(num_visible), _states(num_hidden)):

@@ -37,7 +37,7 @@ def test_machines_of_any_numbers_are_machines_of_floats(form):
     np.testing.assert_allclose(rbm.hidden_mean(machine, up), np.tanh([0, 4]), rtol=1e-6)
     np.testing.assert_allclose(rbm.log_likelihood(machine, [[1, 1, 1]]), weights[7] - log_partition, rtol=1e-5)
     gradients, *_ = rbm.likelihood_gradient(jax.random.key(0), machine, None, up[None])
-    assert {leaf.dtype for leaf in gradients} == {jnp.dtype("float32")}
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradients)} == {jnp.dtype("float32")}
     fields = rbm.receptive_fields([machine])
     np.testing.assert_allclose(fields[0], WEIGHTS)
     assert {leaf.dtype for leaf in rbm.gibbs_sampler(machine).init(jax.random.key(0))} == {

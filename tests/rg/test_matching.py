@@ -146,7 +146,7 @@ def test_gradient_of_kl_is_the_likelihood_gradient_and_trains_a_machine(x64):
     with jax.numpy_dtype_promotion("standard"):  # optax mixes int32 counts with floats
         _, (kls, gradients) = jax.jit(lambda m: jax.lax.scan(step, (m, optimizer.init(m)), length=150))(machine)
     assert kls[-1] < 0.2 * kls[0]
-    for a, b in zip(gradients, likelihood, strict=True):
+    for a, b in zip(jax.tree.leaves(gradients), jax.tree.leaves(likelihood), strict=True):
         np.testing.assert_allclose(a[0], b, atol=1e-10)
 
 
@@ -159,7 +159,7 @@ def test_gradient_of_the_free_energy_difference(x64):
         ** 2
         for sign in (1, -1)
     )
-    slope = sum(jnp.sum(g * d) for g, d in zip(gradient, step, strict=True))
+    slope = sum(jnp.sum(g * d) for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(step), strict=True))
     np.testing.assert_allclose((ahead - behind) / 2, slope, rtol=1e-6)
 
 
