@@ -5,6 +5,7 @@ and samples ``data[num_samples, num_visible]`` of its units, spins ±1 unless it
 Arrays that do not fit together, units that are none and sizes out of their range are refused by a ValueError.
 """
 
+from jaxrg.rbm import couplings
 from jaxrg.rbm.energy import (
     RBM,
     energy,
@@ -53,6 +54,7 @@ __all__ = [
     "Potts",
     "Spins",
     "contrastive_divergence_gradient",
+    "couplings",
     "energy",
     "from_binary",
     "gibbs_sampler",
