@@ -41,12 +41,26 @@ def keyed(arguments):
     return lambda seed: {"key": jax.random.key(seed), **arguments(seed)}
 
 
+def with_gradient(seed: int) -> dict:
+    return {"gradient_fn": rbm.contrastive_divergence_gradient(), "data": spins(seed, 6, 4)}
+
+
+def filters(seed: int) -> rbm.Filters:
+    weights = jax.random.normal(jax.random.key(seed), (2, 2, 2))
+    return rbm.Filters(weights, weights[0, 0, 0], weights[:, 0, 0])
+
+
 CALLS = [
+    Call("rbm.align", lambda seed: {"machine": machine(seed), "reference": machine(seed + 1)}),
+    Call("rbm.belief_sampler", lambda seed: {"stack": stack(seed)}),
+    Call("rbm.centred", with_gradient),
     Call("rbm.contrastive_divergence_gradient", lambda seed: {"num_steps": 2}),
+    Call("rbm.convolutional", lambda seed: {"filters": filters(seed), "shape": (2, 4), "stride": 2}),
     Call("rbm.energy", lambda seed: visible(seed) | hidden(seed)),
+    Call("rbm.fix_gauge", of_machine),
     Call(
         "rbm.from_binary",
-        lambda seed: {"machine": machine(seed)._replace(visible_units=rbm.Binary(), hidden_units=rbm.Binary())},
+        lambda seed: {"machine": rbm.RBM(*machine(seed)[:3], rbm.units.Binary(), rbm.units.Binary())},
     ),
     Call("rbm.gibbs_sampler", of_machine),
     Call("rbm.gibbs_step", keyed(visible)),
@@ -72,6 +86,11 @@ CALLS = [
     Call("rbm.sample_hidden", keyed(visible)),
     Call("rbm.sample_visible", keyed(hidden)),
     Call("rbm.soft_threshold", lambda seed: {"threshold": jax.random.uniform(jax.random.key(seed))}),
+    Call("rbm.standardized", with_gradient),
+    Call(
+        "rbm.through",
+        lambda seed: {"gradient_fn": rbm.contrastive_divergence_gradient(), "build": rbm.transpose},
+    ),
     Call("rbm.to_binary", of_machine),
     Call(
         "rbm.train_stack",

@@ -5,7 +5,9 @@ and samples ``data[num_samples, num_visible]`` of its units, spins ±1 unless it
 Arrays that do not fit together, units that are none and sizes out of their range are refused by a ValueError.
 """
 
-from jaxrg.rbm import couplings
+from jaxrg.rbm import couplings, units
+from jaxrg.rbm.belief import BeliefState, belief_sampler
+from jaxrg.rbm.convolution import Filters, convolutional, through
 from jaxrg.rbm.energy import (
     RBM,
     energy,
@@ -22,8 +24,7 @@ from jaxrg.rbm.exact import (
     negative_log_likelihood,
     visible_distribution,
 )
-from jaxrg.rbm.gauges import from_binary, to_binary
-from jaxrg.rbm.gaussian import Gaussian
+from jaxrg.rbm.gauges import align, fix_gauge, from_binary, to_binary
 from jaxrg.rbm.gibbs import (
     gibbs_sampler,
     gibbs_step,
@@ -38,24 +39,24 @@ from jaxrg.rbm.gradients import (
     persistent_chains,
     persistent_contrastive_divergence_gradient,
 )
-from jaxrg.rbm.grey_levels import GreyLevels
 from jaxrg.rbm.penalties import l1_penalty, soft_threshold
-from jaxrg.rbm.potts import Potts
+from jaxrg.rbm.preconditioning import centred, standardized
 from jaxrg.rbm.receptive_fields import Locality, locality, receptive_fields
 from jaxrg.rbm.stack import lift, reconstruct, train_stack
-from jaxrg.rbm.units import Binary, Spins
 
 __all__ = [
     "RBM",
-    "Binary",
-    "Gaussian",
-    "GreyLevels",
+    "BeliefState",
+    "Filters",
     "Locality",
-    "Potts",
-    "Spins",
+    "align",
+    "belief_sampler",
+    "centred",
     "contrastive_divergence_gradient",
+    "convolutional",
     "couplings",
     "energy",
+    "fix_gauge",
     "from_binary",
     "gibbs_sampler",
     "gibbs_step",
@@ -78,9 +79,12 @@ __all__ = [
     "sample_hidden",
     "sample_visible",
     "soft_threshold",
+    "standardized",
+    "through",
     "to_binary",
     "train_stack",
     "transpose",
+    "units",
     "visible_distribution",
     "visible_hamiltonian",
     "visible_mean",

@@ -18,14 +18,14 @@ from jaxrg.checks import (
     check_shape,
     kind_of,
 )
-from jaxrg.rbm.gaussian import Gaussian, check_normalizable
-from jaxrg.rbm.units import SPINS, Spins, Units
+from jaxrg.rbm.units.gaussian import Gaussian, check_normalizable
+from jaxrg.rbm.units.spins import SPINS, Spins, Units
 
 
 class RBM(NamedTuple):
     r"""Parameters of :math:`E(v, h) = -c·v - b·h - v^T W h`, in units of the temperature.
 
-    Units are spins ±1 unless they are said to be others: `Binary`, `Potts`, `GreyLevels` or `Gaussian`. In general
+    Units are spins ±1 unless they are said to be others of `jaxrg.rbm.units`. In general
     :math:`E(v, h) = u(v) + u(h) - c·\phi(v) - b·\phi(h) - \phi(v)^T W \phi(h)` with the features φ and the energy u
     of a kind of units, and of Potts units every feature, one for each state, has its row or column.
 
@@ -102,7 +102,7 @@ def _checked_units(machine: RBM) -> RBM:
 def check_units(name: str, units: Any) -> None:
     """Raise ValueError unless these are a kind of units, not the class of one."""
     if isinstance(units, type) or not hasattr(units, "log_partition") or not hasattr(units, "num_features"):
-        raise ValueError(f"{name}: expected units such as rbm.Spins() or rbm.Gaussian(), got {kind_of(units)}")
+        raise ValueError(f"{name}: expected units such as rbm.units.Spins(), got {kind_of(units)}")
 
 
 def are_alike(units: Units, others: Units) -> bool:

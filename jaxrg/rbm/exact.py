@@ -22,8 +22,8 @@ from jaxrg.rbm.energy import (
     transpose,
     unchecked_visible_hamiltonian,
 )
-from jaxrg.rbm.gaussian import Gaussian, gaussian_log_partition
-from jaxrg.rbm.units import Units
+from jaxrg.rbm.units.gaussian import Gaussian, gaussian_log_partition
+from jaxrg.rbm.units.spins import Units
 from jaxrg.sums import LogSumExp, add_log_weights, empty_log_sum
 
 CHUNK_ELEMENTS = 2**21  # fields at once, 16 MB of float64 for each temporary

@@ -145,6 +145,11 @@ def _kernel(machine: RBM, key: Array, state: GibbsState) -> tuple[GibbsState, Sp
     return state._replace(visible=visible, hidden=hidden), info
 
 
+def check_finite(machine: RBM) -> RBM:
+    """The machine, if its parameters are finite where that shows."""
+    return machine._replace(**{name: as_parameter(name, getattr(machine, name)) for name in RBM._fields[:3]})
+
+
 def _measure_visible(fn: Callable, state: GibbsState):
     return fn(state.visible)
 
@@ -170,7 +175,5 @@ def gibbs_sampler(machine: RBM) -> Sampler:
         >>> state.visible.shape, state.hidden.shape
         ((9,), (4,))
     """
-    machine = as_machine(machine)
-    arrays = {name: as_parameter(name, getattr(machine, name)) for name in RBM._fields[:3]}
-    machine = machine._replace(**arrays)
+    machine = check_finite(as_machine(machine))
     return from_kernel(Partial(_init_chain, machine), Partial(_kernel, machine), _measure_visible)

@@ -24,7 +24,7 @@ from jaxrg.rbm.energy import (
     visible_features,
 )
 from jaxrg.rbm.exact import as_weighted_data, log_partition, weighted_energies
-from jaxrg.rbm.units import Units
+from jaxrg.rbm.units.spins import Units
 from jaxrg.training import GradientFn
 
 _hidden_fields = jax.vmap(field_on_hidden, (None, 0))

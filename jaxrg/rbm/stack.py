@@ -35,7 +35,7 @@ from jaxrg.rbm.gradients import (
     persistent_contrastive_divergence_gradient,
 )
 from jaxrg.rbm.receptive_fields import as_stack
-from jaxrg.rbm.units import SPINS, Units
+from jaxrg.rbm.units.spins import SPINS, Units
 from jaxrg.store import RunFolder, describe, program_fingerprint
 from jaxrg.store.run_folder import RUN_FILE
 from jaxrg.training.epoch import as_optimizer, initial_state, update

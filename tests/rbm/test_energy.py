@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrg import rbm
-from jaxrg.rbm.units import log_two_cosh
+from jaxrg.rbm.units.spins import log_two_cosh
 from jaxrg.tables import all_spins
 
 NUM_VISIBLE, NUM_HIDDEN = 5, 3
@@ -69,7 +69,7 @@ def test_gradient_at_zero_field_is_zero_and_curvature_is_not():
 
 @pytest.mark.usefixtures("x64")
 def test_binary_units_have_the_same_distribution_and_shifted_energy(random_machine, reference_energies):
-    binary = random_machine(1, scale=1.5)._replace(visible_units=rbm.Binary(), hidden_units=rbm.Binary())
+    binary = random_machine(1, scale=1.5)._replace(visible_units=rbm.units.Binary(), hidden_units=rbm.units.Binary())
     machine, shift = rbm.from_binary(binary)
     spins = np.asarray(all_spins(NUM_VISIBLE)), np.asarray(all_spins(NUM_HIDDEN))
     x, y = ((1 + s.astype(float)) / 2 for s in spins)

@@ -8,7 +8,7 @@ import pytest
 from jaxrg import rbm
 from jaxrg.base import Status
 from jaxrg.checks import check_spins
-from jaxrg.rbm.units import sample_spins
+from jaxrg.rbm.units.spins import sample_spins
 from jaxrg.tables import all_spins
 
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from jaxrg import rbm, samplers
-from jaxrg.rbm.grey_levels import _log_sinhc
+from jaxrg.rbm.units.grey_levels import _log_sinhc
 
 KINDS = {
-    "spins": rbm.Spins(),
-    "binary": rbm.Binary(),
-    "potts": rbm.Potts(3),
-    "grey levels": rbm.GreyLevels(4),
-    "gaussian": rbm.Gaussian(0.25),
+    "spins": rbm.units.Spins(),
+    "binary": rbm.units.Binary(),
+    "potts": rbm.units.Potts(3),
+    "grey levels": rbm.units.GreyLevels(4),
+    "gaussian": rbm.units.Gaussian(0.25),
 }
 DISCRETE = [name for name, units in KINDS.items() if units.num_states]
 VALUES = {"spins": [-1, 1], "binary": [0, 1], "potts": [0, 1, 2], "grey levels": [0, 1, 2, 3]}
@@ -82,7 +82,7 @@ def test_draws_of_a_unit_have_its_law(name, scale, excess_chi_squared):
 
 
 def test_grey_levels_by_the_hundred_in_float32():
-    units = rbm.GreyLevels(256)
+    units = rbm.units.GreyLevels(256)
     field = jnp.concatenate([jnp.linspace(-300, 300, 301), jnp.geomspace(1e-7, 3, 50)])
     levels = np.linspace(-1, 1, 256)
     exponents = np.asarray(field, float)[:, None] * levels
@@ -97,7 +97,7 @@ def test_grey_levels_by_the_hundred_in_float32():
 
 
 def test_two_grey_levels_are_spins():
-    grey, spins = rbm.GreyLevels(2), rbm.Spins()
+    grey, spins = rbm.units.GreyLevels(2), rbm.units.Spins()
     field = jnp.linspace(-3, 3, 7)
     np.testing.assert_allclose(grey.log_partition(field), spins.log_partition(field), rtol=1e-6)
     np.testing.assert_allclose(grey.mean(field), spins.mean(field), rtol=1e-6, atol=1e-7)
@@ -130,8 +130,8 @@ def test_a_machine_of_any_units_is_enumerated(visible, hidden):
 
 @pytest.mark.usefixtures("x64")
 def test_gaussian_layers_on_spins_and_on_each_other():
-    units = rbm.Gaussian(jnp.array([0.2, -0.3, 0.1]))
-    machine = random_machine(units, rbm.Spins(), num_hidden=3)
+    units = rbm.units.Gaussian(jnp.array([0.2, -0.3, 0.1]))
+    machine = random_machine(units, rbm.units.Spins(), num_hidden=3)
     precision = np.exp(np.asarray(units.log_precision))
     total = 0.0
     for hidden in itertools.product([-1, 1], repeat=3):
@@ -140,7 +140,7 @@ def test_gaussian_layers_on_spins_and_on_each_other():
         total += np.exp(np.asarray(machine.hidden_bias) @ hidden) * peaks
     np.testing.assert_allclose(rbm.log_partition(machine), np.log(total), rtol=1e-13)
 
-    both = random_machine(units, rbm.Gaussian(0.5), num_hidden=2, scale=0.3)
+    both = random_machine(units, rbm.units.Gaussian(0.5), num_hidden=2, scale=0.3)
     matrix = np.diag([*precision, math.exp(0.5), math.exp(0.5)])
     matrix[:3, 3:], matrix[3:, :3] = -np.asarray(both.weights), -np.asarray(both.weights).T
     field = np.concatenate([both.visible_bias, both.hidden_bias])
@@ -157,7 +157,7 @@ def test_gaussian_layers_on_spins_and_on_each_other():
 @pytest.mark.usefixtures("x64")
 def test_hidden_gaussian_units_make_the_hopfield_model():
     patterns = jnp.array([[1, -1], [1, 1], [-1, 1], [1, 1.0]])
-    hopfield = rbm.RBM(0.4 * patterns, jnp.zeros(4), jnp.zeros(2), hidden_units=rbm.Gaussian())
+    hopfield = rbm.RBM(0.4 * patterns, jnp.zeros(4), jnp.zeros(2), hidden_units=rbm.units.Gaussian())
     couplings = 0.16 * patterns @ patterns.T
     states = jnp.array(list(itertools.product([-1, 1], repeat=4)))
     energies = -jnp.einsum("si,ij,sj->s", *(part.astype(float) for part in (states, couplings, states))) / 2
@@ -168,7 +168,7 @@ def test_hidden_gaussian_units_make_the_hopfield_model():
 @pytest.mark.parametrize("visible", ["binary", "potts", "grey levels", "gaussian"])
 def test_gibbs_sampling_has_the_law_of_the_machine(visible, excess_chi_squared):
     units = KINDS[visible]
-    machine = random_machine(units, rbm.Spins(), num_visible=2)
+    machine = random_machine(units, rbm.units.Spins(), num_visible=2)
     machine = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), machine)
     sampler = samplers.thin(samplers.replicas(rbm.gibbs_sampler(machine), 64), 6)
     start = sampler.init(jax.random.key(0))
@@ -212,7 +212,7 @@ def test_contrastive_divergence_of_many_steps_is_the_likelihood_gradient(visible
 
 
 WRONG = {
-    "spins": ([0, 1, 1], r"rbm\.Binary\(\)"),
+    "spins": ([0, 1, 1], r"rbm\.units\.Binary\(\)"),
     "binary": ([-1, 1, 1], "expected units 0 or 1, got -1"),
     "potts": ([0, 1, 3], "expected integers from 0 to 2, got 3"),
     "grey levels": ([0.5, 1, 1], "expected integers 0 to 3, got"),
@@ -222,7 +222,7 @@ WRONG = {
 
 @pytest.mark.parametrize("name", KINDS)
 def test_units_of_another_kind_are_refused_or_make_nan(name):
-    machine = random_machine(KINDS[name], rbm.Spins())
+    machine = random_machine(KINDS[name], rbm.units.Spins())
     machine = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), machine)
     value, message = WRONG[name]
     with pytest.raises(ValueError, match=message):
@@ -231,29 +231,31 @@ def test_units_of_another_kind_are_refused_or_make_nan(name):
 
 
 def test_machines_and_stacks_of_units_that_do_not_fit_are_refused():
-    machine = rbm.init(jax.random.key(0), 4, 2, visible_units=rbm.Potts(3))
+    machine = rbm.init(jax.random.key(0), 4, 2, visible_units=rbm.units.Potts(3))
     assert machine.weights.shape == (12, 2)
     assert (machine.num_visible, machine.num_hidden) == (4, 2)
     with pytest.raises(ValueError, match="expected 5 rows or columns for each of the visible_units, got 12"):
-        rbm.log_partition(machine._replace(visible_units=rbm.Potts(5)))
+        rbm.log_partition(machine._replace(visible_units=rbm.units.Potts(5)))
     with pytest.raises(ValueError, match="expected units such as"):
-        rbm.log_partition(machine._replace(hidden_units=rbm.Spins))
+        rbm.log_partition(machine._replace(hidden_units=rbm.units.Spins))
     with pytest.raises(ValueError, match=r"log_precision: expected one number or shape \(12,\)"):
-        rbm.log_partition(machine._replace(visible_units=rbm.Gaussian(jnp.zeros(3))))
+        rbm.log_partition(machine._replace(visible_units=rbm.units.Gaussian(jnp.zeros(3))))
     with pytest.raises(ValueError, match="num_states"):
-        rbm.Potts(1)
+        rbm.units.Potts(1)
     with pytest.raises(ValueError, match="log_precision"):
-        rbm.Gaussian(float("nan"))
-    above = rbm.init(jax.random.key(0), 2, 2, visible_units=rbm.Binary())
+        rbm.units.Gaussian(float("nan"))
+    above = rbm.init(jax.random.key(0), 2, 2, visible_units=rbm.units.Binary())
     with pytest.raises(ValueError, match="expected visible units at level 2 as the hidden ones of level 1"):
         rbm.receptive_fields([machine, above])
-    with pytest.raises(ValueError, match=r"expected visible_units of rbm.Binary\(\)"):
+    with pytest.raises(ValueError, match=r"expected visible_units of rbm.units.Binary\(\)"):
         rbm.from_binary(machine)
 
 
 def test_a_stack_learns_from_any_units():
     data = jax.random.randint(jax.random.key(0), (40, 5), 0, 3)
-    stack, _ = rbm.train_stack(jax.random.key(1), data, (4, 3), num_epochs=1, batch_size=10, visible_units=rbm.Potts(3))
-    assert [machine.visible_units for machine in stack] == [rbm.Potts(3), rbm.Spins()]
+    stack, _ = rbm.train_stack(
+        jax.random.key(1), data, (4, 3), num_epochs=1, batch_size=10, visible_units=rbm.units.Potts(3)
+    )
+    assert [machine.visible_units for machine in stack] == [rbm.units.Potts(3), rbm.units.Spins()]
     means = rbm.reconstruct(jax.random.key(2), stack, data[0])
     np.testing.assert_allclose(means.reshape(5, 3).sum(1), 1, rtol=1e-6)

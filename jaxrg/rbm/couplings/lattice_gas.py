@@ -10,7 +10,7 @@ from jax import Array
 
 from jaxrg.rbm.couplings.zero_sum import as_sets
 from jaxrg.rbm.energy import RBM, as_machine, unchecked_visible_hamiltonian
-from jaxrg.rbm.units import Binary, Spins
+from jaxrg.rbm.units.spins import Binary, Spins
 
 
 def lattice_gas(machine: RBM, sets: Any) -> Array:

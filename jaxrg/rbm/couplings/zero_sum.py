@@ -22,8 +22,8 @@ from jax import Array, lax
 
 from jaxrg.checks import as_integers, check_number, is_traced
 from jaxrg.rbm.energy import RBM, as_machine
-from jaxrg.rbm.gaussian import Gaussian
-from jaxrg.rbm.units import Binary, Spins
+from jaxrg.rbm.units.gaussian import Gaussian
+from jaxrg.rbm.units.spins import Binary, Spins
 
 ELEMENTS = 2**22  # numbers of one array at once
 TAIL = 8  # standard deviations beyond which a Gaussian is below rounding

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from jaxrg import lattice, rbm, rg
-from jaxrg.rbm import couplings
+from jaxrg.rbm import couplings, units
 from jaxrg.rbm.exact import visible_energies
 
 NUM_VISIBLE, NUM_HIDDEN = 6, 3
-HIDDEN = {"spins": rbm.Spins(), "binary": rbm.Binary(), "gaussian": rbm.Gaussian(0.25)}
+HIDDEN = {"spins": units.Spins(), "binary": units.Binary(), "gaussian": units.Gaussian(0.25)}
 
 
 def random_machine(visible_units, hidden_units, dtype, num_visible=NUM_VISIBLE, scale=1.0) -> rbm.RBM:
@@ -42,13 +42,13 @@ def check_all_orders(machine: rbm.RBM, tolerance: float) -> None:
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("hidden", HIDDEN)
-@pytest.mark.parametrize("visible", [rbm.Spins(), rbm.Binary()])
+@pytest.mark.parametrize("visible", [units.Spins(), units.Binary()])
 def test_couplings_are_the_walsh_transform_of_the_marginal(visible, hidden):
     check_all_orders(random_machine(visible, HIDDEN[hidden], jnp.float64), 1e-13)
 
 
 def test_couplings_in_float32():
-    check_all_orders(random_machine(rbm.Spins(), rbm.Spins(), jnp.float32, scale=2.0), 4e-6)
+    check_all_orders(random_machine(units.Spins(), units.Spins(), jnp.float32, scale=2.0), 4e-6)
 
 
 def zero_sum_table(energies: np.ndarray, units: tuple[int, ...]) -> np.ndarray:
@@ -62,13 +62,13 @@ def zero_sum_table(energies: np.ndarray, units: tuple[int, ...]) -> np.ndarray:
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("hidden", HIDDEN)
-@pytest.mark.parametrize("visible", [rbm.Potts(3), rbm.GreyLevels(4)])
+@pytest.mark.parametrize("visible", [units.Potts(3), units.GreyLevels(4)])
 def test_couplings_of_units_of_several_states(visible, hidden):
     machine = random_machine(visible, HIDDEN[hidden], jnp.float64, num_visible=4)
     table = np.asarray(visible_energies(machine)).reshape((visible.num_states,) * 4).T  # unit 0 is the lowest digit
-    for units in ((0,), (2,), (0, 2), (1, 3), (0, 1, 3)):
-        found = couplings.of_sets(machine, [units])[0]
-        np.testing.assert_allclose(found, zero_sum_table(table, units), atol=1e-13)
+    for chosen in ((0,), (2,), (0, 2), (1, 3), (0, 1, 3)):
+        found = couplings.of_sets(machine, [chosen])[0]
+        np.testing.assert_allclose(found, zero_sum_table(table, chosen), atol=1e-13)
     pairs = couplings.pairs(machine)
     np.testing.assert_allclose(pairs[1, :, 3], zero_sum_table(table, (1, 3)), atol=1e-13)
     np.testing.assert_allclose(pairs[3, :, 1], pairs[1, :, 3].T, atol=1e-14)
@@ -90,7 +90,7 @@ def test_a_lattice_of_256_spins_has_its_couplings_back(strength):
 
 @pytest.mark.usefixtures("x64")
 def test_the_gaussian_approximation_is_that_of_the_field():
-    machine = random_machine(rbm.Spins(), rbm.Spins(), jnp.float64)
+    machine = random_machine(units.Spins(), units.Spins(), jnp.float64)
     nodes, weights = np.polynomial.hermite_e.hermegauss(200)
     weights = weights / weights.sum()
     expected = 0.0
@@ -111,7 +111,7 @@ def test_the_gaussian_approximation_is_that_of_the_field():
 
 
 def test_couplings_are_differentiable_and_traced_with_a_bound():
-    machine = random_machine(rbm.Spins(), rbm.Spins(), jnp.float32, scale=0.5)
+    machine = random_machine(units.Spins(), units.Spins(), jnp.float32, scale=0.5)
     sets = jnp.array([[0, 1], [2, 3]])
 
     @jax.jit
@@ -132,7 +132,7 @@ def test_couplings_are_differentiable_and_traced_with_a_bound():
 
 
 def test_wrong_sets_and_machines_are_refused():
-    machine = random_machine(rbm.Spins(), rbm.Spins(), jnp.float32)
+    machine = random_machine(units.Spins(), units.Spins(), jnp.float32)
     for sets, message in (
         ([[0, 0]], r"different units in a set, got \[0, 0\]"),
         ([[0, 6]], "from 0 to 5, got 6"),
@@ -144,10 +144,10 @@ def test_wrong_sets_and_machines_are_refused():
         with pytest.raises(ValueError, match=message):
             couplings.lattice_gas(machine, sets)
     with pytest.raises(ValueError, match="visible units of few states"):
-        couplings.pairs(random_machine(rbm.Gaussian(), rbm.Spins(), jnp.float32))
+        couplings.pairs(random_machine(units.Gaussian(), units.Spins(), jnp.float32))
     with pytest.raises(ValueError, match="hidden Spins, Binary or Gaussian"):
-        couplings.pairs(random_machine(rbm.Spins(), rbm.Spins(), jnp.float32)._replace(hidden_units=rbm.Potts(3)))
+        couplings.pairs(random_machine(units.Spins(), units.Spins(), jnp.float32)._replace(hidden_units=units.Potts(3)))
     with pytest.raises(ValueError, match="expected finite parameters"):
         couplings.pairs(machine._replace(weights=machine.weights.at[0, 0].set(jnp.nan)))
     with pytest.raises(ValueError, match="expected Spins or Binary in both layers"):
-        couplings.gaussian_approximation(machine._replace(hidden_units=rbm.Gaussian()), [[0, 1]])
+        couplings.gaussian_approximation(machine._replace(hidden_units=units.Gaussian()), [[0, 1]])

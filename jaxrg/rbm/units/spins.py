@@ -65,6 +65,10 @@ class Units(Protocol):
         """⟨φ(v)⟩, the derivative of `log_partition`."""
         ...
 
+    def variance(self, field: Array) -> Array:
+        """Variance of every feature, the derivative of its mean in its own field."""
+        ...
+
     def sample(self, key: Array, field: Array) -> Array:
         """Independent draws, a value that is none of these units where the field is NaN."""
         ...
@@ -135,7 +139,7 @@ class Spins(TwoStates):
             if host.dtype == bool or (np.any(host == 0) and np.all((host == 0) | (host == 1))):
                 raise ValueError(
                     f"{name}: expected spins +1 or -1, got 0 or 1; 2 * {name} - 1 are the spins of 0/1 units, and "
-                    "rbm.from_binary makes the machine for spins of one for 0/1 units, rbm.Binary()"
+                    "rbm.from_binary makes the machine for spins of one for 0/1 units, rbm.units.Binary()"
                 )
         return as_spins(name, units)
 
@@ -150,6 +154,9 @@ class Spins(TwoStates):
 
     def mean(self, field: Array) -> Array:
         return jnp.tanh(field)
+
+    def variance(self, field: Array) -> Array:
+        return 1 - jnp.tanh(field) ** 2
 
     def sample(self, key: Array, field: Array) -> Array:
         return sample_spins(key, jnp.tanh(field))
@@ -180,6 +187,9 @@ class Binary(TwoStates):
 
     def mean(self, field: Array) -> Array:
         return (1 + jnp.tanh(field / 2)) / 2
+
+    def variance(self, field: Array) -> Array:
+        return (1 - jnp.tanh(field / 2) ** 2) / 4
 
     def sample(self, key: Array, field: Array) -> Array:
         spins = sample_spins(key, jnp.tanh(field / 2))

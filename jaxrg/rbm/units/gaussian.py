@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from jaxrg.checks import as_floating, as_parameter, is_traced
-from jaxrg.rbm.units import NO_DERIVATIVE, OneFeature
+from jaxrg.rbm.units.spins import NO_DERIVATIVE, OneFeature
 from jaxrg.samplers.derivatives import without_derivatives
 
 
@@ -56,6 +56,9 @@ class Gaussian(OneFeature):
 
     def mean(self, field: Array) -> Array:
         return field / self._along(field)
+
+    def variance(self, field: Array) -> Array:
+        return jnp.broadcast_to(1 / self._along(field), field.shape)
 
     def sample(self, key: Array, field: Array) -> Array:
         field = without_derivatives(field, NO_DERIVATIVE)

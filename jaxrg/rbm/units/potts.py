@@ -9,7 +9,7 @@ from jax import Array
 
 from jaxrg import random
 from jaxrg.checks import as_count
-from jaxrg.rbm.units import NO_DERIVATIVE, Discrete, are_states, as_states, sites_of
+from jaxrg.rbm.units.spins import NO_DERIVATIVE, Discrete, are_states, as_states, sites_of
 from jaxrg.samplers.derivatives import without_derivatives
 
 
@@ -47,6 +47,10 @@ class Potts(Discrete):
 
     def mean(self, field: Array) -> Array:
         return self._flat(jax.nn.softmax(self._by_state(field), axis=-1))
+
+    def variance(self, field: Array) -> Array:
+        mean = self.mean(field)
+        return mean * (1 - mean)
 
     def sample(self, key: Array, field: Array) -> Array:
         field = without_derivatives(field, NO_DERIVATIVE)

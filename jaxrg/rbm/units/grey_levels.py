@@ -13,7 +13,7 @@ from scipy.special import zeta
 
 from jaxrg import random
 from jaxrg.checks import as_count
-from jaxrg.rbm.units import NO_DERIVATIVE, Discrete, OneFeature, are_states, as_states, sites_of
+from jaxrg.rbm.units.spins import NO_DERIVATIVE, Discrete, OneFeature, are_states, as_states, sites_of
 from jaxrg.samplers.derivatives import without_derivatives
 
 # sinh(x)/x and its logarithmic derivative coth x - 1/x = Σ_n c_n x^(2n-1), c_n = (-1)^(n+1) 2 ζ(2n) / π^(2n).
@@ -84,6 +84,9 @@ class GreyLevels(OneFeature, Discrete):
         step = field / (self.num_states - 1)
         ratio = self.num_states / (self.num_states - 1)
         return ratio * _langevin(self.num_states * step) - _langevin(step) / (self.num_states - 1)
+
+    def variance(self, field: Array) -> Array:
+        return jax.jvp(self.mean, (field,), (jnp.ones_like(field),))[1]
 
     def sample(self, key: Array, field: Array) -> Array:
         # The inverse of the distribution function 1 - r^k of levels counted from the likelier end, r = exp(-2 |g|).
