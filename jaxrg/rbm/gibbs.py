@@ -96,7 +96,7 @@ def sample_visible(key: Array, machine: RBM, hidden: Array) -> Array:
 
 @jax.jit
 def _sample_visible(key: Array, machine: RBM, hidden: Array) -> Array:
-    return machine.visible_units.sample(key, field_on_visible(machine, hidden_features(machine, hidden)))
+    return machine.visible_units.sample(key, field_on_visible(machine, hidden_features(machine, hidden)), 1)
 
 
 def gibbs_step(key: Array, machine: RBM, visible: Array) -> tuple[Array, Array]:
@@ -115,9 +115,8 @@ def gibbs_step(key: Array, machine: RBM, visible: Array) -> tuple[Array, Array]:
 
 @jax.jit
 def _gibbs_step(key: Array, machine: RBM, visible: Array) -> tuple[Array, Array]:
-    hidden_key, visible_key = jax.random.split(key)
-    hidden = _sample_hidden(hidden_key, machine, visible)
-    return _sample_visible(visible_key, machine, hidden), hidden
+    hidden = _sample_hidden(key, machine, visible)
+    return _sample_visible(key, machine, hidden), hidden
 
 
 def _init_chain(machine: RBM, key: Array, spins: Array | None = None) -> GibbsState:
@@ -134,11 +133,10 @@ def _start_chain(machine: RBM, key: Array, spins: Array | None) -> GibbsState:
 
 
 def _kernel(machine: RBM, key: Array, state: GibbsState) -> tuple[GibbsState, SpinInfo]:
-    hidden_key, visible_key = jax.random.split(key)
     to_hidden = hidden_field(machine, state.visible)
-    hidden = machine.hidden_units.sample(hidden_key, to_hidden)
+    hidden = machine.hidden_units.sample(key, to_hidden)
     to_visible = visible_field(machine, hidden)
-    visible = machine.visible_units.sample(visible_key, to_visible)
+    visible = machine.visible_units.sample(key, to_visible, 1)
     is_finite = jnp.all(jnp.isfinite(to_hidden)) & jnp.all(jnp.isfinite(to_visible))
     acceptance = jnp.mean(visible != state.visible, dtype=jnp.float32)
     info = SpinInfo(acceptance, Status.NOT_FINITE.when(~is_finite))

@@ -31,35 +31,38 @@ _hidden_fields = jax.vmap(field_on_hidden, (None, 0))
 _visible_fields = jax.vmap(field_on_visible, (None, 0))
 
 
-def _visible_from_hidden(key: Array, machine: RBM, hidden: Array) -> Array:
+def _visible_from_hidden(key: Array, machine: RBM, hidden: Array, draw: Array | int) -> Array:
     """Visible units drawn from hidden features."""
-    return machine.visible_units.sample(key, _visible_fields(machine, hidden))
+    return machine.visible_units.sample(key, _visible_fields(machine, hidden), draw)
 
 
 def _visible_features(machine: RBM, visible: Array) -> Array:
     return machine.visible_units.features(visible, machine.weights.dtype)
 
 
-def _hidden_from_field(key: Array, machine: RBM, field: Array) -> tuple[Array, Array]:
+def _hidden_from_field(key: Array, machine: RBM, field: Array, draw: Array | int) -> tuple[Array, Array]:
     """Hidden units drawn in a field, and their features."""
-    hidden = machine.hidden_units.sample(key, field)
+    hidden = machine.hidden_units.sample(key, field, draw)
     return hidden, machine.hidden_units.features(hidden, machine.weights.dtype)
 
 
 def _reconstruct(key: Array, machine: RBM, field: Array, num_steps: int) -> tuple[Array, Array]:
     """``num_steps`` steps of block Gibbs from hidden fields: visible units and the hidden fields they lead to."""
 
-    def step(key: Array, field: Array) -> tuple[Array, Array]:
-        hidden_key, visible_key = jax.random.split(key)
-        _, hidden = _hidden_from_field(hidden_key, machine, field)
-        visible = _visible_from_hidden(visible_key, machine, hidden)
+    def step(number: Array | int, field: Array) -> tuple[Array, Array]:
+        _, hidden = _hidden_from_field(key, machine, field, 2 * number)
+        visible = _visible_from_hidden(key, machine, hidden, 2 * number + 1)
         return visible, _hidden_fields(machine, _visible_features(machine, visible))
 
-    keys = jax.random.split(key, num_steps)
-    carry = step(keys[0], field)
+    carry = step(0, field)
     if num_steps > 1:
-        carry, _ = jax.lax.scan(lambda carry, key: (step(key, carry[1]), None), carry, keys[1:])
+        numbers = jnp.arange(1, num_steps, dtype=jnp.uint32)
+        carry, _ = jax.lax.scan(lambda carry, number: (step(number, carry[1]), None), carry, numbers)
     return carry
+
+
+def _dot(left: Array, right: Array) -> Array:
+    return jax.lax.dot_general(left, right, (((0, 1), (0, 1)), ((), ())))
 
 
 class _Sample(NamedTuple):
@@ -102,8 +105,9 @@ def contrastive_divergence_gradient(*, num_steps: int = 1) -> GradientFn:
 
     Returns:
         A gradient without ``aux``, for batches ``[num_samples, num_visible]`` of the machine's units. It estimates
-        the gradient per sample, shaped like the machine, and reports the fraction of units changed. It refuses wrong
-        shapes and units that are none, as 0 of spins, with a ValueError; of a traced batch it makes NaN.
+        the gradient per sample, shaped like the machine, and reports the mean squared change of a feature, four times
+        the fraction of spins that flipped. It refuses wrong shapes and units that are none, as 0 of spins, with a
+        ValueError; of a traced batch it makes NaN.
 
     Example:
         >>> machine = RBM(jnp.zeros((3, 2)), jnp.zeros(3), jnp.zeros(2))
@@ -136,7 +140,9 @@ def _contrastive_divergence(key: Array, machine: RBM, batch: Array, num_steps: i
     data = _Sample(batch, features, _hidden_fields(machine, features))
     visible, field = _reconstruct(key, machine, data.field, num_steps)
     model = _Sample(visible, _visible_features(machine, visible), field)
-    error = jnp.mean(visible != batch.astype(visible.dtype), dtype=features.dtype)
+    # By products: an elementwise difference would be compiled together with the draws, which it then repeats.
+    products = _dot(features, features) + _dot(model.features, model.features) - 2 * _dot(features, model.features)
+    error = products / features.size
     return _contrast(machine, data, model), {"reconstruction_error": error}
 
 
@@ -196,14 +202,12 @@ def _persistent_contrastive_divergence(
     key: Array, machine: RBM, chains: Array, batch: Array, num_steps: int
 ) -> tuple[RBM, Array, dict[str, Array]]:
     features, hidden = visible_features(machine, batch), hidden_features(machine, chains)
-    visible_key, hidden_key, steps_key = jax.random.split(key, 3)
-
     data = _Sample(batch, features, _hidden_fields(machine, features))
-    visible = _visible_from_hidden(visible_key, machine, hidden)
+    visible = _visible_from_hidden(key, machine, hidden, 2 * num_steps)
     field = _hidden_fields(machine, _visible_features(machine, visible))
     if num_steps > 1:
-        visible, field = _reconstruct(steps_key, machine, field, num_steps - 1)
-    drawn, _ = _hidden_from_field(hidden_key, machine, field)
+        visible, field = _reconstruct(key, machine, field, num_steps - 1)
+    drawn, _ = _hidden_from_field(key, machine, field, 2 * num_steps + 1)
     gradients = _contrast(machine, data, _Sample(visible, _visible_features(machine, visible), field))
     gap = jnp.sqrt(jnp.mean(gradients.visible_bias**2))
     return gradients, drawn.astype(chains.dtype), {"magnetization_gap": gap}

@@ -85,7 +85,7 @@ def test_persistent_chains_stay_in_equilibrium_and_give_the_exact_gradient(
     chains = all_spins(3)[jax.random.choice(jax.random.key(6), 8, (num_chains,), p=distribution)]
     update = jax.jit(persistent_contrastive_divergence, static_argnames="num_steps")
     estimate, moved = update(jax.random.key(7), machine, data, chains, num_steps=num_steps)
-    for found, value in zip(estimate, exact, strict=True):
+    for found, value in zip(jax.tree.leaves(estimate), jax.tree.leaves(exact), strict=True):
         np.testing.assert_allclose(found, value, rtol=0, atol=5 / np.sqrt(num_chains))
     assert 0.05 < float(jnp.mean(moved != chains)) < 0.9
     counts = np.bincount((np.asarray(moved) > 0) @ np.array([1, 2, 4]), minlength=8)

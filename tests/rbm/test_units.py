@@ -170,7 +170,7 @@ def test_gibbs_sampling_has_the_law_of_the_machine(visible, excess_chi_squared):
     units = KINDS[visible]
     machine = random_machine(units, rbm.units.Spins(), num_visible=2)
     machine = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), machine)
-    sampler = samplers.thin(samplers.replicas(rbm.gibbs_sampler(machine), 64), 6)
+    sampler = samplers.thin(samplers.replicas(rbm.gibbs_sampler(machine), 64), 12)
     start = sampler.init(jax.random.key(0))
     drawn = samplers.run(jax.random.key(1), sampler, start, 200, observe=lambda units: units).trace[:, 20:]
     drawn = np.asarray(drawn).reshape(-1, 2)

@@ -43,7 +43,8 @@ def of_sets(machine: RBM, sets: Any, *, max_field: float | None = None) -> Array
             `Binary` units are read as the spins 2 v - 1; see `lattice_gas` for their own products.
         sets: ``[num_sets, k]`` indices of k different visible units each; k = 1 gives the fields.
         max_field: a bound on :math:`|b_a| + \sum_i \max |W_{ia} \phi|` over the hidden units, which decides the number
-            of nodes; needed, and then checked, where the machine is traced.
+            of nodes; needed, and then checked, where the machine is traced. Without it the bound is a power of two, and
+            a machine beyond it compiles anew.
 
     Returns:
         ``[num_sets]`` K of spins, or ``[num_sets, q, ..., q]`` of units of q states, whose couplings sum to zero over

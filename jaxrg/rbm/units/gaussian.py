@@ -60,9 +60,9 @@ class Gaussian(OneFeature):
     def variance(self, field: Array) -> Array:
         return jnp.broadcast_to(1 / self._along(field), field.shape)
 
-    def sample(self, key: Array, field: Array) -> Array:
+    def sample(self, key: Array, field: Array, draw: Array | int = 0) -> Array:
         field = without_derivatives(field, NO_DERIVATIVE)
-        noise = jax.random.normal(key, field.shape, field.dtype)
+        noise = jax.random.normal(jax.random.fold_in(key, draw), field.shape, field.dtype)
         return self.mean(field) + noise / jnp.sqrt(self._along(field))
 
     def _along(self, field: Array) -> Array:

@@ -13,7 +13,7 @@ from scipy.special import zeta
 
 from jaxrg import random
 from jaxrg.checks import as_count
-from jaxrg.rbm.units.spins import NO_DERIVATIVE, Discrete, OneFeature, are_states, as_states, sites_of
+from jaxrg.rbm.units.spins import NO_DERIVATIVE, Discrete, OneFeature, are_states, as_states, counters_of
 from jaxrg.samplers.derivatives import without_derivatives
 
 # sinh(x)/x and its logarithmic derivative coth x - 1/x = Σ_n c_n x^(2n-1), c_n = (-1)^(n+1) 2 ζ(2n) / π^(2n).
@@ -88,11 +88,12 @@ class GreyLevels(OneFeature, Discrete):
     def variance(self, field: Array) -> Array:
         return jax.jvp(self.mean, (field,), (jnp.ones_like(field),))[1]
 
-    def sample(self, key: Array, field: Array) -> Array:
+    def sample(self, key: Array, field: Array, draw: Array | int = 0) -> Array:
         # The inverse of the distribution function 1 - r^k of levels counted from the likelier end, r = exp(-2 |g|).
         field = without_derivatives(field, NO_DERIVATIVE)
         decay = 2 * jnp.abs(field) / (self.num_states - 1)
-        level = random.uniform(key, sites_of(field)).astype(field.dtype)
+        sites, draws = counters_of(field, draw)
+        level = random.uniform(key, sites, replicas=draws).astype(field.dtype)
         is_flat = decay * self.num_states < 1e-3
         safe = jnp.where(is_flat, 1, decay)
         steep = -jnp.log1p(level * jnp.expm1(-safe * self.num_states)) / safe

@@ -9,7 +9,7 @@ from jax import Array
 
 from jaxrg import random
 from jaxrg.checks import as_count
-from jaxrg.rbm.units.spins import NO_DERIVATIVE, Discrete, are_states, as_states, sites_of
+from jaxrg.rbm.units.spins import NO_DERIVATIVE, Discrete, are_states, as_states, counters_of
 from jaxrg.samplers.derivatives import without_derivatives
 
 
@@ -52,11 +52,12 @@ class Potts(Discrete):
         mean = self.mean(field)
         return mean * (1 - mean)
 
-    def sample(self, key: Array, field: Array) -> Array:
+    def sample(self, key: Array, field: Array, draw: Array | int = 0) -> Array:
         field = without_derivatives(field, NO_DERIVATIVE)
         cumulative = jnp.cumsum(jax.nn.softmax(self._by_state(field), axis=-1), axis=-1)
         total = cumulative[..., -1]
-        level = random.uniform(key, sites_of(total)).astype(total.dtype) * total
+        sites, draws = counters_of(total, draw)
+        level = random.uniform(key, sites, replicas=draws).astype(total.dtype) * total
         drawn = jnp.sum(cumulative[..., :-1] <= level[..., None], axis=-1, dtype=jnp.int32)
         return jnp.where(jnp.isnan(total), -1, drawn)
 

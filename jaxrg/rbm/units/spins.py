@@ -69,8 +69,11 @@ class Units(Protocol):
         """Variance of every feature, the derivative of its mean in its own field."""
         ...
 
-    def sample(self, key: Array, field: Array) -> Array:
-        """Independent draws, a value that is none of these units where the field is NaN."""
+    def sample(self, key: Array, field: Array, draw: Array | int = 0) -> Array:
+        """Independent draws, a value that is none of these units where the field is NaN.
+
+        Draws of other numbers with one key are independent: a step of Gibbs sampling needs no keys of its own.
+        """
         ...
 
 
@@ -90,15 +93,18 @@ def _log_two_cosh_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Ar
 
 # The generator is a hundred integer operations: compiled, they are one call even outside of any jit.
 @functools.partial(jax.jit, static_argnames="dtype", inline=True)
-def sample_spins(key: Array, mean: Array, dtype: Any = jnp.int8) -> Array:
+def sample_spins(key: Array, mean: Array, draw: Array | int = 0, dtype: Any = jnp.int8) -> Array:
     """Independent ±1 spins with these means, of any shape; a NaN mean gives 0, which is no spin."""
     mean = without_derivatives(mean, NO_DERIVATIVE)
-    is_up = random.bernoulli(key, sites_of(mean), 0.5 * (1 + mean))
+    sites, draws = counters_of(mean, draw)
+    is_up = random.bernoulli(key, sites, 0.5 * (1 + mean), replicas=draws)
     return jnp.where(jnp.isnan(mean), 0, jnp.where(is_up, 1, -1)).astype(dtype)
 
 
-def sites_of(values: Array) -> Array:
-    return jnp.arange(values.size, dtype=jnp.uint32).reshape(values.shape)
+def counters_of(values: Array, draw: Array | int) -> tuple[Array, Array]:
+    """Site and draw of every random number."""
+    sites = jnp.arange(values.size, dtype=jnp.uint32).reshape(values.shape)
+    return sites, jnp.full(values.shape, draw, jnp.uint32)
 
 
 class OneFeature:
@@ -158,8 +164,8 @@ class Spins(TwoStates):
     def variance(self, field: Array) -> Array:
         return 1 - jnp.tanh(field) ** 2
 
-    def sample(self, key: Array, field: Array) -> Array:
-        return sample_spins(key, jnp.tanh(field))
+    def sample(self, key: Array, field: Array, draw: Array | int = 0) -> Array:
+        return sample_spins(key, jnp.tanh(field), draw)
 
 
 @jax.tree_util.register_static
@@ -191,8 +197,8 @@ class Binary(TwoStates):
     def variance(self, field: Array) -> Array:
         return (1 - jnp.tanh(field / 2) ** 2) / 4
 
-    def sample(self, key: Array, field: Array) -> Array:
-        spins = sample_spins(key, jnp.tanh(field / 2))
+    def sample(self, key: Array, field: Array, draw: Array | int = 0) -> Array:
+        spins = sample_spins(key, jnp.tanh(field / 2), draw)
         return jnp.where(spins == 0, -1, (1 + spins) // 2).astype(jnp.int8)
 
 
