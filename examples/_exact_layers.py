@@ -63,7 +63,7 @@ def shared(filters: jax.Array) -> rbm.RBM:
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
 def _trained(build: Callable, start: jax.Array, log_p: jax.Array, num_steps: int) -> tuple[jax.Array, jax.Array]:
-    states, weights = all_spins(16), jnp.exp(log_p)
+    states, weights = all_spins(len(log_p).bit_length() - 1), jnp.exp(log_p)
     entropy = -jnp.sum(weights * log_p)
 
     def kl(parameters: jax.Array) -> jax.Array:
@@ -176,3 +176,51 @@ def neighbours_of_copies(machine: rbm.RBM) -> np.ndarray:
     return np.array(
         [weights[neighbours[site], unit] * np.sign(weights[site, unit]) for unit, site in enumerate(copied)]
     )
+
+
+def _looked_up(table: jax.Array, spins: jax.Array) -> jax.Array:
+    """A Hamiltonian by its table over all states."""
+    bits = (spins.reshape(-1) > 0).astype(jnp.int32)
+    return table[jnp.sum(bits << jnp.arange(bits.size, dtype=jnp.int32))]
+
+
+def _summed(hamiltonian: Callable, shape: tuple[int, ...], machine: rbm.RBM) -> jax.Array:
+    """``[2**num_hidden]`` of -ln Σ_v exp(-H(v)) p(h|v)."""
+    kernel = rg.normalized_machine_kernel(machine)
+    return exact.coarse_grain(hamiltonian, shape, kernel, machine.hidden_bias.shape).hamiltonian
+
+
+def stack_layer(model: models.Ising, seed: int, num_steps: int = STEPS) -> tuple[Layer, float]:
+    """A stack 16-8-4, the second machine on the exact law of the first one's hidden layer, and KL of the first."""
+    log_p = log_probabilities(model)
+    lower, history = trained(symmetric, (16, 8), seed, log_p, num_steps=num_steps)
+    hidden = _summed(model.hamiltonian, SHAPE, lower)
+    upper, upper_history = trained(symmetric, (8, 4), seed, jax.nn.log_softmax(-hidden), num_steps=num_steps)
+    fields = lower.weights @ upper.weights
+    order = np.asarray(jnp.linalg.lstsq(lower.weights, on_blocks(symmetric(fields)).weights)[0])
+    upper = symmetric(jnp.asarray(order))
+
+    def flow(couplings: jax.Array, basis: lattice.Operators, blocks: lattice.Operators) -> rg.Projection:
+        energy = models.OperatorModel(basis, couplings).hamiltonian
+        first = jax.tree_util.Partial(_looked_up, _summed(energy, SHAPE, lower))
+        return rg.project(_summed(first, (8,), upper), blocks)
+
+    critical = jnp.array([exact.critical_coupling, 0, 0])
+    with_field = lattice.standard_operators(FINE.lattice, (*FINE.names, "field"))
+    of_blocks = lattice.standard_operators(BLOCKS.lattice, (*BLOCKS.names, "field"))
+    matrix = np.asarray(jax.jacfwd(lambda couplings: flow(couplings, FINE, BLOCKS).couplings)(critical))
+    slopes = jax.jacfwd(lambda couplings: flow(couplings, with_field, of_blocks).couplings)(jnp.append(critical, 0.0))
+    found = flow(critical, FINE, BLOCKS)
+    match = rg.matching(upper, jax.tree_util.Partial(_looked_up, hidden))
+    return Layer(
+        kl=float(upper_history[-1]),
+        free_energy_difference=float(match.free_energy_difference),
+        log_rho_std=float(match.log_rho_std),
+        couplings=np.asarray(found.couplings),
+        residual=float(found.residual),
+        own_couplings=np.asarray(rg.project(match.coarse_hamiltonian, BLOCKS).couplings),
+        thermal=float(np.log2(np.max(np.abs(np.linalg.eigvals(matrix))))),
+        magnetic=float(np.log2(abs(float(slopes[-1, -1])))),
+        in_block=np.nan,
+        in_one_spin=share(upper, np.abs(upper.weights) == np.abs(upper.weights).max(0)),
+    ), float(history[-1])

@@ -89,6 +89,7 @@ def rows(model, num_seeds: int, num_steps: int) -> list[Row]:
     return [
         *(Row(name, [layers.layer_of(kernel, model)]) for name, kernel in kernels.items()),
         Row("machine, 64 free weights", seeds(layers.symmetric, (16, 4))),
+        Row("stack 16-8-4, upper layer", [layers.stack_layer(model, seed, num_steps)[0] for seed in range(num_seeds)]),
         Row("machine, one 4x4 filter", seeds(layers.shared, (1, 4, 4))),
         Row("machine, one 2x2 filter", seeds(layers.shared, (1, 2, 2))),
         Row("untrained machine", untrained),
