@@ -14,7 +14,7 @@ from jaxrg import exact, lattice, models, rbm, samplers, stats, training
 from jaxrg.tables import all_spins
 
 Record = dict[str, Any]
-SIDE, NUM_HIDDEN = 8, 64
+SIDE, NUM_FILTERS = 8, 2
 NUM_CHAINS = 128  # of a run that is measured
 
 
@@ -66,24 +66,30 @@ def _observables(spins: jax.Array) -> dict[str, jax.Array]:
     return {"m2": jnp.mean(values, (-2, -1)) ** 2, "energy": -jnp.mean(bonds, (-2, -1))}
 
 
+def _invariant(filters: jax.Array) -> rbm.RBM:
+    """A translation-invariant machine without biases."""
+    shared = rbm.Filters(filters, jnp.zeros((), filters.dtype), jnp.zeros(len(filters), filters.dtype))
+    return rbm.convolutional(shared, (SIDE, SIDE))
+
+
 def trained_on_wolff(num_samples: int, num_epochs: int) -> rbm.RBM:
-    """A machine of 64 hidden units, by persistent chains with a falling rate, averaged at the end."""
+    """A machine of two filters of 2x2 weights, by persistent chains with a falling rate, averaged at the end."""
     data = _wolff(jax.random.key(10), num_samples).reshape(-1, SIDE * SIDE)
-    start = 0.05 * jax.random.normal(jax.random.key(11), (SIDE * SIDE, NUM_HIDDEN))
+    start = 0.1 * jax.random.normal(jax.random.key(11), (NUM_FILTERS, 2, 2))
     batch_size = 256
     num_steps = num_epochs * (len(data) // batch_size)
-    rate = optax.warmup_cosine_decay_schedule(0.0, 0.01, num_steps // 20, num_steps)
+    rate = optax.warmup_cosine_decay_schedule(0.0, 0.03, num_steps // 20, num_steps)
     run = training.fit(
         jax.random.key(12),
-        rbm.through(rbm.persistent_contrastive_divergence_gradient(num_steps=5), _symmetric),
+        rbm.through(rbm.persistent_contrastive_divergence_gradient(num_steps=5), _invariant),
         optax.chain(optax.adam(rate), training.moving_average(0.999)),
         start,
         data,
-        aux=rbm.persistent_chains(jax.random.key(13), _symmetric(start), 512),
+        aux=rbm.persistent_chains(jax.random.key(13), _invariant(start), 512),
         num_epochs=num_epochs,
         batch_size=batch_size,
     )
-    return _symmetric(training.averaged_params(run.optimizer_state))
+    return _invariant(training.averaged_params(run.optimizer_state))
 
 
 def sampled(machine: rbm.RBM, num_steps: int) -> tuple[dict[str, stats.Summary], float]:
@@ -102,7 +108,7 @@ def sampled(machine: rbm.RBM, num_steps: int) -> tuple[dict[str, stats.Summary],
 
 
 def _samples(quick: bool) -> list[Record]:
-    num_samples, num_epochs, num_steps = (1_024, 2, 200) if quick else (131_072, 20, 20_000)
+    num_samples, num_epochs, num_steps = (1_024, 2, 200) if quick else (131_072, 40, 40_000)
     machine = trained_on_wolff(num_samples, num_epochs)
     found, flips = sampled(machine, num_steps)
     wolff = {
