@@ -5,6 +5,7 @@ and samples ``data[num_samples, num_visible]`` of spins ±1; a typed PRNG ``key`
 that are not ±1 and sizes out of their range are refused by a ValueError.
 """
 
+from jaxrg.rbm import tempering
 from jaxrg.rbm.energy import (
     RBM,
     energy,
@@ -68,6 +69,7 @@ __all__ = [
     "sample_hidden",
     "sample_visible",
     "soft_threshold",
+    "tempering",
     "to_binary",
     "train_stack",
     "transpose",
