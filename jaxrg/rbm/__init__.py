@@ -5,7 +5,7 @@ and samples ``data[num_samples, num_visible]`` of spins ±1; a typed PRNG ``key`
 that are not ±1 and sizes out of their range are refused by a ValueError.
 """
 
-from jaxrg.rbm import tempering
+from jaxrg.rbm import likelihood, tempering
 from jaxrg.rbm.energy import (
     RBM,
     energy,
@@ -56,6 +56,7 @@ __all__ = [
     "init",
     "l1_penalty",
     "lift",
+    "likelihood",
     "likelihood_gradient",
     "locality",
     "log_likelihood",

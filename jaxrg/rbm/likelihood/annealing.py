@@ -1,0 +1,375 @@
+"""Annealed importance sampling from independent units to a machine, and back from samples of the machine."""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from jaxrg.base import Status
+from jaxrg.checks import as_count, as_floating, check_key, check_number, is_traced
+from jaxrg.rbm.energy import RBM, as_machine, as_units, hidden_field, unchecked_visible_hamiltonian
+from jaxrg.rbm.gibbs import gibbs_step, sample_hidden, sample_visible
+from jaxrg.rbm.tempering.ladders import (
+    between,
+    change_of,
+    check_same_shape,
+    hamiltonian_change,
+    in_field,
+    independent_log_partition,
+    independent_units,
+    valid_units,
+)
+from jaxrg.samplers.resampling import systematic
+from jaxrg.samplers.tempering import widest_step
+from jaxrg.stats import GammaEstimate, gamma_method
+from jaxrg.sums import Double, add, double
+
+MAX_STAGES = 4096
+NUM_PILOTS = 200  # particles that choose the stages
+MIN_PARTICLES = 16
+
+
+class AnnealedImportance(NamedTuple):
+    """What particles found on their way between independent units and a machine."""
+
+    log_partition: GammaEstimate  # every field []: ln Z of the machine
+    bound: GammaEstimate  # [] mean of the log-weights: below ln Z forwards, above it from samples of the machine
+    effective_fraction: Array  # [] effective sample size of the weights, over the number of particles
+    log_weights: Array  # [chains, samples] ln w of every path, also of a backward one
+    visible: Array  # [chains, samples, num_visible] where the particles arrived
+    inverse_temperatures: Array  # [max_stages] up to 1, which fills the stages that were not needed
+    num_stages: Array  # [] int32
+    status: Array  # [] uint32 `Status`
+
+
+class _Way(NamedTuple):
+    """From independent units to a machine, and how particles move in between."""
+
+    reference: RBM
+    machine: RBM
+    num_moves: np.ndarray | Array  # [] int32 Gibbs steps a stage
+
+
+def as_way(machine: RBM, reference: RBM | None, num_moves: int) -> _Way:
+    """A machine and where to start from, checked."""
+    machine = as_machine(machine)
+    if reference is None:
+        reference = independent_units(machine)
+    reference = as_machine(reference, name="reference")
+    check_same_shape(machine, reference)
+    check_independent("reference", reference.weights)
+    return _Way(reference, machine, np.int32(as_count("num_moves", num_moves)))
+
+
+def check_independent(name: str, weights: Array) -> None:
+    """Raise ValueError where weights can be seen and are not zero."""
+    if not is_traced(weights) and np.any(np.asarray(weights) != 0):
+        raise ValueError(
+            f"{name}: expected a machine without weights, whose ln Z is known, got some; see "
+            "rbm.tempering.independent_units"
+        )
+
+
+def _change(way: _Way) -> RBM:
+    return change_of(way.machine, way.reference)
+
+
+def start(way: _Way, key: Array, num_particles: int) -> Array:
+    """``[num_particles, num_visible]`` draws of the reference."""
+    hidden = valid_units(way.reference)[1]
+    draw = jax.vmap(lambda key: sample_visible(key, way.reference, hidden))
+    return draw(jax.random.split(key, num_particles))
+
+
+def _move(way: _Way, beta: Array, key: Array, visible: Array, num_moves: Array) -> Array:
+    """Block Gibbs at one temperature, which leaves its distribution invariant, of all particles."""
+    machine, step = between(way.reference, way.machine, beta), jax.vmap(gibbs_step, (0, None, 0))
+
+    def one(number: Array, visible: Array) -> Array:
+        keys = jax.random.split(jax.random.fold_in(key, number), visible.shape[0])
+        return step(keys, machine, visible)[0]
+
+    return lax.fori_loop(0, num_moves, one, visible)
+
+
+def _stage(way: _Way, key: Array, before: Array, after: Array, visible: Array) -> tuple[Array, Array]:
+    """ln of what a particle's weight is multiplied by, ``[num_particles]``, and the particles moved at the new one."""
+    first_key, hidden_key, key = jax.random.split(key, 3)
+    change, machine = _change(way), between(way.reference, way.machine, after)
+    step = jax.tree.map(lambda leaf: (after - before) * leaf, change)
+
+    def one(keys: Array, visible: Array) -> tuple[Array, Array]:
+        slope = hidden_field(change, visible)  # of the field on the hidden units, for both temperatures
+        field = way.reference.hidden_bias + before * slope
+        gain = -hamiltonian_change(way.reference, step, visible, field, (after - before) * slope)
+        hidden = sample_hidden(keys[0], in_field(machine, way.reference.hidden_bias + after * slope), visible[:1])
+        return gain, sample_visible(keys[1], machine, hidden)
+
+    num_particles = visible.shape[0]
+    keys = jnp.stack([jax.random.split(k, num_particles) for k in (hidden_key, first_key)], axis=1)
+    gains, visible = jax.vmap(one)(keys, visible)
+    return gains, _move(way, after, key, visible, way.num_moves - 1)
+
+
+class Weights(NamedTuple):
+    """ln of weights, as what is common to all and what is not."""
+
+    common: Double  # []
+    rest: Array  # [num_particles]
+
+
+def anneal(way: _Way, key: Array, betas: Array, num_stages: Array, visible: Array) -> tuple[Weights, Array]:
+    """Particles led through ``betas[0], betas[1], ..., betas[num_stages]``."""
+
+    def stage(index: Array, carry: tuple[Weights, Array]) -> tuple[Weights, Array]:
+        weights, visible = carry
+        gains, visible = _stage(way, jax.random.fold_in(key, index), betas[index], betas[index + 1], visible)
+        common = jnp.mean(gains)
+        return Weights(add(weights.common, common), weights.rest + (gains - common)), visible
+
+    nothing = Weights(double(jnp.zeros((), betas.dtype)), jnp.zeros(visible.shape[0], betas.dtype))
+    return lax.fori_loop(0, num_stages, stage, (nothing, visible))
+
+
+class _Pilot(NamedTuple):
+    """Particles that choose the stages."""
+
+    stage: Array  # [] int32
+    beta: Array  # []
+    visible: Array  # [NUM_PILOTS, num_visible]
+    betas: Array  # [MAX_STAGES]
+
+
+def choose_stages(way: _Way, key: Array, fraction: Array) -> tuple[Array, Array]:
+    """``[MAX_STAGES]`` temperatures up to 1, and their number, so that this fraction of particles stays effective."""
+    start_key, key = jax.random.split(key)
+    change, dtype = _change(way), way.machine.weights.dtype
+
+    def slope(beta: Array, visible: Array) -> Array:
+        """d(-H)/dβ, which a short stage multiplies."""
+        machine = between(way.reference, way.machine, beta)
+        _, found = jax.jvp(lambda machine: unchecked_visible_hamiltonian(machine, visible), (machine,), (change,))
+        return -found
+
+    def stage(pilot: _Pilot) -> _Pilot:
+        resample_key, move_key = jax.random.split(jax.random.fold_in(key, pilot.stage))
+        slopes = jax.vmap(slope, (None, 0))(pilot.beta, pilot.visible)
+        left = 1 - pilot.beta
+        width = widest_step(slopes, left, fraction.astype(dtype))
+        beta = jnp.where(width == left, 1, pilot.beta + width)
+        copied = systematic(resample_key, width * slopes)
+        visible = _move(way, beta, move_key, pilot.visible[copied], way.num_moves)
+        return _Pilot(pilot.stage + 1, beta, visible, pilot.betas.at[pilot.stage].set(beta))
+
+    def is_on_its_way(pilot: _Pilot) -> Array:
+        return (pilot.beta < 1) & (pilot.stage < MAX_STAGES)
+
+    first = _Pilot(jnp.int32(0), jnp.zeros((), dtype), start(way, start_key, NUM_PILOTS), jnp.ones(MAX_STAGES, dtype))
+    pilot = lax.while_loop(is_on_its_way, stage, first)
+    return pilot.betas, pilot.stage
+
+
+def as_stages(name: str, inverse_temperatures: Array | Sequence[float], dtype) -> tuple[Array, Array]:
+    """Temperatures of one's own, or those of a result, and how many of them are needed.
+
+    Raises:
+        ValueError: no list that rises to 1.
+    """
+    betas = as_floating(name, inverse_temperatures)
+    if betas.ndim != 1 or not betas.size:
+        raise ValueError(f"{name}: expected a list of numbers, got shape {betas.shape}")
+    if not is_traced(betas):
+        host = np.asarray(betas)
+        steps = np.diff(host, prepend=0)
+        if not (np.all((steps > 0) | (host == 1)) and np.all(steps >= 0) and host[-1] == 1):
+            raise ValueError(f"{name}: expected numbers that rise from above 0 to 1, got {host.tolist()}")
+    return betas.astype(dtype), jnp.sum(betas < 1).astype(jnp.int32) + 1
+
+
+def annealed_importance(
+    key: Array,
+    machine: RBM,
+    *,
+    reference: RBM | None = None,
+    num_particles: int = 1000,
+    num_moves: int = 1,
+    effective_fraction: Array | float = 0.98,
+    inverse_temperatures: Array | Sequence[float] | None = None,
+) -> AnnealedImportance:
+    r"""ln Z by annealed importance sampling: its bound is a stochastic lower one.
+
+    .. math:: w = Z_0 \prod_{k=1}^K e^{-H_k(v_{k-1}) + H_{k-1}(v_{k-1})}, \qquad
+        \langle w \rangle = Z, \qquad \langle \ln w \rangle \le \ln Z
+
+    with :math:`H_k` of parameters interpolated at :math:`\beta_k`, v_0 a draw of the reference, and v_k from v_(k-1)
+    by block Gibbs at :math:`\beta_k`, which leaves that distribution invariant. Pilot particles, resampled at every
+    stage, first choose the stages so that each leaves a given fraction of them effective; then fresh particles run
+    through those, so that their weights are unbiased. Particles are independent, and the error is that of their mean
+    weight; where few of them carry it, as where a phase was missed, it says nothing, and only the other direction
+    shows it: see `bracket`.
+
+    Args:
+        key: typed key.
+        machine: of any size.
+        reference: a machine without weights; by default that of `jaxrg.rbm.tempering.independent_units`. With data at
+            hand, biases that give their means are nearer.
+        num_particles: fresh ones.
+        num_moves: Gibbs steps a stage.
+        effective_fraction: of the pilots, between 0 and 1, that every stage leaves effective; higher is finer.
+        inverse_temperatures: ``[num_stages]`` stages of one's own, rising from above 0 to 1, or those of a result.
+
+    Returns:
+        `AnnealedImportance` with one chain of ``num_particles``. In float32 ln Z itself is rounded at 6e-8 of its
+        size; weights are sums of differences and keep their digits.
+
+    Raises:
+        ValueError: no typed key, machines that do not fit together, a reference with weights, numbers out of range.
+        FloatingPointError: NaN or infinite weights, or more than 4096 stages. Under a transformation floats are NaN.
+
+    Example:
+        >>> from jaxrg import rbm
+        >>> machine = rbm.init(jax.random.key(0), 20, 10, scale=0.4)
+        >>> found = annealed_importance(jax.random.key(1), machine, num_particles=500)
+        >>> exact = rbm.log_partition(machine)
+        >>> bool(abs(found.log_partition.value - exact) < 4 * found.log_partition.error)
+        True
+        >>> bool(found.bound.value < exact + 3 * found.bound.error)
+        True
+
+    Reference:
+        Neal, Statistics and Computing 11, 125 (2001); for machines Salakhutdinov & Murray, ICML (2008).
+    """
+    check_key("key", key)
+    way = as_way(machine, reference, num_moves)
+    count = as_count("num_particles", num_particles, minimum=MIN_PARTICLES)
+    check_number("effective_fraction", effective_fraction, above=0, below=1)
+    fraction = as_floating("effective_fraction", effective_fraction)
+    stages = _given(way, inverse_temperatures)
+    return raised("annealed_importance", _forward(key, way, fraction, stages, num_particles=count))
+
+
+def _given(way: _Way, inverse_temperatures: Array | Sequence[float] | None) -> tuple[Array, Array] | None:
+    if inverse_temperatures is None:
+        return None
+    return as_stages("inverse_temperatures", inverse_temperatures, way.machine.weights.dtype)
+
+
+def raised(name: str, result: AnnealedImportance) -> AnnealedImportance:
+    """The result, or the error its status says."""
+    if not is_traced(result.status) and int(result.status):
+        message = Status(int(result.status)).message
+        raise FloatingPointError(f"{name}: expected particles that reach the other end, got {message}")
+    return result
+
+
+@functools.partial(jax.jit, static_argnames="num_particles")
+def _forward(key: Array, way: _Way, fraction: Array, stages, *, num_particles: int) -> AnnealedImportance:
+    pilot_key, start_key, key = jax.random.split(key, 3)
+    betas, num_stages = choose_stages(way, pilot_key, fraction) if stages is None else stages
+    whole = jnp.concatenate([jnp.zeros(1, betas.dtype), betas])
+    weights, visible = anneal(way, key, whole, num_stages, start(way, start_key, num_particles))
+    return _result(way, weights, visible[None], betas, num_stages, sign=1)
+
+
+def reverse_annealed_importance(
+    key: Array,
+    machine: RBM,
+    samples: Array,
+    inverse_temperatures: Array | Sequence[float],
+    *,
+    reference: RBM | None = None,
+    num_moves: int = 1,
+) -> AnnealedImportance:
+    r"""ln Z by annealing samples of the machine back to the reference: its bound is a stochastic upper one.
+
+    .. math:: \frac1Z = \Big\langle \frac1w \Big\rangle, \qquad \langle \ln w \rangle \ge \ln Z
+
+    with w as in `annealed_importance`, of paths that start from the machine. Of exact samples this holds exactly; of
+    samples that miss a phase the bound is one on the rest of Z. Errors take the autocorrelation of the samples in.
+
+    Args:
+        key: typed key.
+        machine: as for `annealed_importance`.
+        samples: ``[chains, samples, num_visible]`` of the machine, as of a tempered chain, or ``[samples,
+            num_visible]`` of independent ones; one particle starts from each.
+        inverse_temperatures: ``[num_stages]`` rising from above 0 to 1, such as those of the forward result.
+        reference: where to, a machine without weights.
+        num_moves: Gibbs steps a stage.
+
+    Returns:
+        `AnnealedImportance`, laid out as the samples.
+
+    Raises:
+        ValueError: no typed key, machines or samples that do not fit together, or temperatures that do not rise to 1.
+        FloatingPointError: NaN or infinite weights.
+
+    Example:
+        >>> from jaxrg import rbm, tables
+        >>> machine = rbm.init(jax.random.key(0), 8, 10, scale=0.4)
+        >>> chances = rbm.visible_distribution(machine)
+        >>> samples = tables.all_spins(8)[jax.random.choice(jax.random.key(1), 256, (500,), p=chances)]
+        >>> found = reverse_annealed_importance(jax.random.key(2), machine, samples, jnp.linspace(0.05, 1, 20))
+        >>> bool(found.bound.value > rbm.log_partition(machine) - 3 * found.bound.error)
+        True
+
+    Reference:
+        Burda, Grosse & Salakhutdinov, AISTATS (2015).
+    """
+    check_key("key", key)
+    way = as_way(machine, reference, num_moves)
+    num_visible = way.machine.visible_bias.shape[0]
+    ndim = getattr(samples, "ndim", None) or np.ndim(samples)
+    array = as_units("samples", samples, (None,) * (2 if ndim == 3 else 1) + (num_visible,))
+    array = array if array.ndim == 3 else array[None]
+    if array.shape[0] * array.shape[1] < MIN_PARTICLES or array.shape[1] < 4:
+        raise ValueError(
+            f"samples: expected [chains, samples, num_visible] with at least {MIN_PARTICLES} samples, 4 a chain, got "
+            f"shape {array.shape}"
+        )
+    stages = as_stages("inverse_temperatures", inverse_temperatures, way.machine.weights.dtype)
+    return raised("reverse_annealed_importance", _backward(key, way, array, *stages))
+
+
+@jax.jit
+def _backward(key: Array, way: _Way, samples: Array, betas: Array, num_stages: Array) -> AnnealedImportance:
+    flat = samples.reshape((-1, samples.shape[-1])).astype(jnp.int8)
+    places = num_stages - 1 - jnp.arange(betas.size + 1)  # 1, ..., down to 0 behind the smallest
+    backwards = jnp.where(places >= 0, betas[jnp.maximum(places, 0)], 0)
+    weights, visible = anneal(way, key, backwards, num_stages, flat)
+    return _result(way, weights, visible.reshape(samples.shape), betas, num_stages, sign=-1)
+
+
+def _minus_log(mean: Array) -> Array:
+    return -jnp.log(mean)
+
+
+def _result(way: _Way, weights: Weights, visible: Array, betas: Array, num_stages: Array, *, sign: int):
+    """Of ln weights from the reference on, ``sign`` 1, or back to it, -1: those of -ln Z."""
+    rest = weights.rest.reshape(visible.shape[:2])
+    known = independent_log_partition(way.reference)
+    largest = jnp.max(rest)
+    # One e^(largest) is taken off, and what all have in common is added at the end.
+    mean = gamma_method(jnp.log if sign > 0 else _minus_log, jnp.exp(rest - largest))
+    bound = gamma_method(jnp.positive if sign > 0 else jnp.negative, rest)
+    common = sign * add(weights.common, sign * known).value
+    once, twice = jax.nn.logsumexp(rest), jax.nn.logsumexp(2 * rest)
+    is_finite = jnp.all(jnp.isfinite(rest)) & jnp.isfinite(common)
+    is_done = jnp.where(num_stages > 0, betas[jnp.maximum(num_stages - 1, 0)], 0) == 1
+    status = Status.NOT_FINITE.when(~is_finite) | Status.NOT_CONVERGED.when(is_finite & ~is_done)
+    result = AnnealedImportance(
+        log_partition=mean._replace(value=common + sign * largest + mean.value),
+        bound=bound._replace(value=common + bound.value),
+        effective_fraction=jnp.exp(2 * once - twice) / rest.size,
+        log_weights=common + sign * rest,
+        visible=visible,
+        inverse_temperatures=betas,
+        num_stages=num_stages,
+        status=status,
+    )
+    return jax.tree.map(
+        lambda leaf: jnp.where(status == 0, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, result
+    )
