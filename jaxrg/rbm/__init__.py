@@ -39,6 +39,7 @@ from jaxrg.rbm.gradients import (
     persistent_contrastive_divergence_gradient,
 )
 from jaxrg.rbm.penalties import l1_penalty, soft_threshold
+from jaxrg.rbm.pseudolikelihood import pseudo_log_likelihood
 from jaxrg.rbm.receptive_fields import Locality, locality, receptive_fields
 from jaxrg.rbm.stack import lift, reconstruct, train_stack
 
@@ -65,6 +66,7 @@ __all__ = [
     "negative_log_likelihood",
     "persistent_chains",
     "persistent_contrastive_divergence_gradient",
+    "pseudo_log_likelihood",
     "receptive_fields",
     "reconstruct",
     "sample_hidden",

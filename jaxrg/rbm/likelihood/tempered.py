@@ -79,7 +79,7 @@ def _sampled(key: Array, machines: RBM, counts: _Counts, observe: Callable, *, i
     layers = along(lead_key, machines, num_chains=counts.num_chains, num_steps=NUM_LEADING)
     state = _start(machines, start_key, layers)
     if counts.num_burn_in:
-        state = run(warm_key, sampler, state, counts.num_burn_in).state
+        state = run(warm_key, sampler, state, counts.num_burn_in, observe=observe).state  # one program for both
     return run(key, sampler, state, counts.num_steps, observe=observe)
 
 
