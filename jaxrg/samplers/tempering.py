@@ -94,7 +94,7 @@ def _effective_fraction(log_weights: Array) -> Array:
     return jnp.exp(2 * once - twice) / log_weights.size
 
 
-def widest_step(gaps: Array, left: Array, fraction: Array) -> Array:
+def _widest_step(gaps: Array, left: Array, fraction: Array) -> Array:
     """The step in inverse temperature, up to what is left, that keeps this fraction of the particles effective."""
 
     def halve(_, bounds):
@@ -115,7 +115,7 @@ def _stage(problem: _Problem, is_pilot: Array, key: Array, population: _Populati
     planned, before = stages.inverse_temperatures[index], population.inverse_temperature
 
     def choose(_):
-        width = widest_step(gaps, 1 - before, stages.effective_fraction)
+        width = _widest_step(gaps, 1 - before, stages.effective_fraction)
         return jnp.where(width == 1 - before, 1, before + width)
 
     chosen = lax.cond(planned == 0, choose, lambda _: planned, None)

@@ -11,7 +11,7 @@ from jax import Array, lax
 
 from jaxrg.base import Status
 from jaxrg.checks import as_count, as_floating, check_key, check_number, is_traced
-from jaxrg.rbm.energy import RBM, as_machine, as_units, hidden_field, unchecked_visible_hamiltonian
+from jaxrg.rbm.energy import RBM, as_machine, as_units, hidden_field
 from jaxrg.rbm.gibbs import gibbs_step, sample_hidden, sample_visible
 from jaxrg.rbm.tempering.ladders import (
     between,
@@ -24,13 +24,13 @@ from jaxrg.rbm.tempering.ladders import (
     valid_units,
 )
 from jaxrg.samplers.resampling import systematic
-from jaxrg.samplers.tempering import widest_step
 from jaxrg.stats import GammaEstimate, gamma_method
 from jaxrg.sums import Double, add, double
 
 MAX_STAGES = 4096
 NUM_PILOTS = 200  # particles that choose the stages
 MIN_PARTICLES = 16
+BISECTIONS = 24  # of the width of a stage: as many as a float32 has digits
 
 
 class AnnealedImportance(NamedTuple):
@@ -144,24 +144,45 @@ class _Pilot(NamedTuple):
     betas: Array  # [MAX_STAGES]
 
 
+def _effective(log_weights: Array) -> Array:
+    """Effective share of the particles."""
+    once, twice = jax.nn.logsumexp(log_weights), jax.nn.logsumexp(2 * log_weights)
+    return jnp.exp(2 * once - twice) / log_weights.size
+
+
+def _widest(way: _Way, fraction: Array, beta: Array, visible: Array) -> tuple[Array, Array]:
+    """The next temperature, as far as this fraction of the particles stays effective, and their log-weights there."""
+    change = _change(way)
+    slopes = jax.vmap(hidden_field, (None, 0))(change, visible)
+    fields = way.reference.hidden_bias[None] + beta * slopes
+    gains = jax.vmap(hamiltonian_change, (None, None, 0, 0, 0))
+
+    def log_weights(width: Array) -> Array:
+        # At zero fields the first derivative vanishes, so a slope alone would not do.
+        return -gains(way.reference, jax.tree.map(lambda leaf: width * leaf, change), visible, fields, width * slopes)
+
+    def halve(_, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = ends
+        middle = (low + high) / 2
+        is_fine = _effective(log_weights(middle)) > fraction
+        return jnp.where(is_fine, middle, low), jnp.where(is_fine, high, middle)
+
+    left = 1 - beta
+    low, _ = lax.fori_loop(0, BISECTIONS, halve, (jnp.zeros_like(left), left))
+    is_last = _effective(log_weights(left)) > fraction
+    width = jnp.where(is_last, left, low)
+    return jnp.where(is_last, 1, beta + width), log_weights(width)
+
+
 def choose_stages(way: _Way, key: Array, fraction: Array) -> tuple[Array, Array]:
     """``[MAX_STAGES]`` temperatures up to 1, and their number, so that this fraction of particles stays effective."""
     start_key, key = jax.random.split(key)
-    change, dtype = _change(way), way.machine.weights.dtype
-
-    def slope(beta: Array, visible: Array) -> Array:
-        """d(-H)/dβ, which a short stage multiplies."""
-        machine = between(way.reference, way.machine, beta)
-        _, found = jax.jvp(lambda machine: unchecked_visible_hamiltonian(machine, visible), (machine,), (change,))
-        return -found
+    dtype = way.machine.weights.dtype
 
     def stage(pilot: _Pilot) -> _Pilot:
         resample_key, move_key = jax.random.split(jax.random.fold_in(key, pilot.stage))
-        slopes = jax.vmap(slope, (None, 0))(pilot.beta, pilot.visible)
-        left = 1 - pilot.beta
-        width = widest_step(slopes, left, fraction.astype(dtype))
-        beta = jnp.where(width == left, 1, pilot.beta + width)
-        copied = systematic(resample_key, width * slopes)
+        beta, log_weights = _widest(way, fraction.astype(dtype), pilot.beta, pilot.visible)
+        copied = systematic(resample_key, log_weights)
         visible = _move(way, beta, move_key, pilot.visible[copied], way.num_moves)
         return _Pilot(pilot.stage + 1, beta, visible, pilot.betas.at[pilot.stage].set(beta))
 

@@ -70,9 +70,9 @@ def test_samples_that_miss_the_heavier_phase_show_in_the_bracket():
         for given in (samples, -up)
     )
     assert abs(float(whole.value) - exact) < 0.2
-    assert float(missed.value) < exact - 1  # no upper bound on Z any more: below the lower one
+    assert float(missed.value) < exact - 0.5  # no upper bound on Z any more: below the lower one
     forward = likelihood.annealed_importance(jax.random.key(2), machine, inverse_temperatures=stages)
-    assert float(missed.value) < float(forward.bound.value) < exact + 0.05
+    assert float(missed.value) < float(forward.bound.value) - 0.4 < exact
 
 
 def test_interval_is_students():
