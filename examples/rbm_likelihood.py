@@ -39,7 +39,7 @@ class Scale(NamedTuple):
 
 
 FULL = Scale(8, 16, 64, 4000, 60, 40, 24_000, 1000, 6)
-SMOKE = Scale(4, 6, 32, 200, 4, 3, 2000, 100, 4)
+SMOKE = Scale(4, 6, 6, 200, 4, 1, 4000, 80, 4)
 
 
 # %%
@@ -146,8 +146,9 @@ def estimate(machine: rbm.RBM, scale: Scale, key: Array, acceptance: float) -> E
     ladder = ladder_of(machine, acceptance, keys[0])
     num_steps = scale.num_steps // ladder.weights.shape[0] // 8
     found = likelihood.tempered_log_partition(keys[1], ladder, num_steps=num_steps)
-    stride = max(1, 8 * num_steps // scale.num_particles)
-    both = likelihood.bracket(keys[2], machine, samples=found.visible[:, ::stride], num_particles=scale.num_particles)
+    count = scale.num_particles // 8
+    samples = found.visible[:, :: num_steps // count][:, :count]
+    both = likelihood.bracket(keys[2], machine, samples=samples, num_particles=scale.num_particles)
     ways = {
         "tempered": found.log_partition,
         "annealed": both.log_partition,
@@ -176,7 +177,7 @@ def watch_large(scale: Scale, data: Array, validation: Array) -> Watched:
         key = jax.random.fold_in(jax.random.key(5), run.epoch)
         samples = jax.vmap(lambda key, hidden: rbm.sample_visible(key, run.params, hidden))(
             jax.random.split(key, run.aux.shape[0]), run.aux
-        )
+        ).reshape(8, -1, data.shape[1])
         found = likelihood.bracket(
             key, run.params, samples=samples, reference=reference, num_particles=scale.num_particles
         )
@@ -299,7 +300,7 @@ def main(smoke: bool = False, out: str = "out/rbm_likelihood") -> None:
         many.append(estimate(machine, scale, key, 0.3))
         few.append(many[-1] if smoke else estimate(machine, scale, key, 0.1))
     data, validation = (ising_data(scale, coupling, jax.random.key(seed)) for seed in (20, 21))
-    names = ("CD-1", "tempered") if smoke else tuple(COLOURS)
+    names = ("tempered",) if smoke else tuple(COLOURS)
     trained = {name: train(scale, data, validation, name) for name in names}
     seen = watch_large(scale, data, validation)
     entropy = exact_entropy(scale, coupling)

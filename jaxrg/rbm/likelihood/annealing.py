@@ -7,30 +7,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from jaxrg.base import Status
 from jaxrg.checks import as_count, as_floating, check_key, check_number, is_traced
-from jaxrg.rbm.energy import RBM, as_machine, as_units, hidden_field
-from jaxrg.rbm.gibbs import gibbs_step, sample_hidden, sample_visible
-from jaxrg.rbm.tempering.ladders import (
-    between,
-    change_of,
-    check_same_shape,
-    hamiltonian_change,
-    in_field,
-    independent_log_partition,
-    independent_units,
-    valid_units,
-)
-from jaxrg.samplers.resampling import systematic
+from jaxrg.rbm.energy import RBM, as_units
+from jaxrg.rbm.likelihood.ways import Way, Weights, anneal, as_stages, as_way, choose_stages, start
+from jaxrg.rbm.tempering.ladders import independent_log_partition
 from jaxrg.stats import GammaEstimate, gamma_method
-from jaxrg.sums import Double, add, double
+from jaxrg.sums import add
 
-MAX_STAGES = 4096
-NUM_PILOTS = 200  # particles that choose the stages
 MIN_PARTICLES = 16
-BISECTIONS = 24  # of the width of a stage: as many as a float32 has digits
 
 
 class AnnealedImportance(NamedTuple):
@@ -44,171 +31,6 @@ class AnnealedImportance(NamedTuple):
     inverse_temperatures: Array  # [max_stages] up to 1, which fills the stages that were not needed
     num_stages: Array  # [] int32
     status: Array  # [] uint32 `Status`
-
-
-class _Way(NamedTuple):
-    """From independent units to a machine, and how particles move in between."""
-
-    reference: RBM
-    machine: RBM
-    num_moves: np.ndarray | Array  # [] int32 Gibbs steps a stage
-
-
-def as_way(machine: RBM, reference: RBM | None, num_moves: int) -> _Way:
-    """A machine and where to start from, checked."""
-    machine = as_machine(machine)
-    if reference is None:
-        reference = independent_units(machine)
-    reference = as_machine(reference, name="reference")
-    check_same_shape(machine, reference)
-    check_independent("reference", reference.weights)
-    return _Way(reference, machine, np.int32(as_count("num_moves", num_moves)))
-
-
-def check_independent(name: str, weights: Array) -> None:
-    """Raise ValueError where weights can be seen and are not zero."""
-    if not is_traced(weights) and np.any(np.asarray(weights) != 0):
-        raise ValueError(
-            f"{name}: expected a machine without weights, whose ln Z is known, got some; see "
-            "rbm.tempering.independent_units"
-        )
-
-
-def _change(way: _Way) -> RBM:
-    return change_of(way.machine, way.reference)
-
-
-def start(way: _Way, key: Array, num_particles: int) -> Array:
-    """``[num_particles, num_visible]`` draws of the reference."""
-    hidden = valid_units(way.reference)[1]
-    draw = jax.vmap(lambda key: sample_visible(key, way.reference, hidden))
-    return draw(jax.random.split(key, num_particles))
-
-
-def _move(way: _Way, beta: Array, key: Array, visible: Array, num_moves: Array) -> Array:
-    """Block Gibbs at one temperature, which leaves its distribution invariant, of all particles."""
-    machine, step = between(way.reference, way.machine, beta), jax.vmap(gibbs_step, (0, None, 0))
-
-    def one(number: Array, visible: Array) -> Array:
-        keys = jax.random.split(jax.random.fold_in(key, number), visible.shape[0])
-        return step(keys, machine, visible)[0]
-
-    return lax.fori_loop(0, num_moves, one, visible)
-
-
-def _stage(way: _Way, key: Array, before: Array, after: Array, visible: Array) -> tuple[Array, Array]:
-    """ln of what a particle's weight is multiplied by, ``[num_particles]``, and the particles moved at the new one."""
-    first_key, hidden_key, key = jax.random.split(key, 3)
-    change, machine = _change(way), between(way.reference, way.machine, after)
-    step = jax.tree.map(lambda leaf: (after - before) * leaf, change)
-
-    def one(keys: Array, visible: Array) -> tuple[Array, Array]:
-        slope = hidden_field(change, visible)  # of the field on the hidden units, for both temperatures
-        field = way.reference.hidden_bias + before * slope
-        gain = -hamiltonian_change(way.reference, step, visible, field, (after - before) * slope)
-        hidden = sample_hidden(keys[0], in_field(machine, way.reference.hidden_bias + after * slope), visible[:1])
-        return gain, sample_visible(keys[1], machine, hidden)
-
-    num_particles = visible.shape[0]
-    keys = jnp.stack([jax.random.split(k, num_particles) for k in (hidden_key, first_key)], axis=1)
-    gains, visible = jax.vmap(one)(keys, visible)
-    return gains, _move(way, after, key, visible, way.num_moves - 1)
-
-
-class Weights(NamedTuple):
-    """ln of weights, as what is common to all and what is not."""
-
-    common: Double  # []
-    rest: Array  # [num_particles]
-
-
-def anneal(way: _Way, key: Array, betas: Array, num_stages: Array, visible: Array) -> tuple[Weights, Array]:
-    """Particles led through ``betas[0], betas[1], ..., betas[num_stages]``."""
-
-    def stage(index: Array, carry: tuple[Weights, Array]) -> tuple[Weights, Array]:
-        weights, visible = carry
-        gains, visible = _stage(way, jax.random.fold_in(key, index), betas[index], betas[index + 1], visible)
-        common = jnp.mean(gains)
-        return Weights(add(weights.common, common), weights.rest + (gains - common)), visible
-
-    nothing = Weights(double(jnp.zeros((), betas.dtype)), jnp.zeros(visible.shape[0], betas.dtype))
-    return lax.fori_loop(0, num_stages, stage, (nothing, visible))
-
-
-class _Pilot(NamedTuple):
-    """Particles that choose the stages."""
-
-    stage: Array  # [] int32
-    beta: Array  # []
-    visible: Array  # [NUM_PILOTS, num_visible]
-    betas: Array  # [MAX_STAGES]
-
-
-def _effective(log_weights: Array) -> Array:
-    """Effective share of the particles."""
-    once, twice = jax.nn.logsumexp(log_weights), jax.nn.logsumexp(2 * log_weights)
-    return jnp.exp(2 * once - twice) / log_weights.size
-
-
-def _widest(way: _Way, fraction: Array, beta: Array, visible: Array) -> tuple[Array, Array]:
-    """The next temperature, as far as this fraction of the particles stays effective, and their log-weights there."""
-    change = _change(way)
-    slopes = jax.vmap(hidden_field, (None, 0))(change, visible)
-    fields = way.reference.hidden_bias[None] + beta * slopes
-    gains = jax.vmap(hamiltonian_change, (None, None, 0, 0, 0))
-
-    def log_weights(width: Array) -> Array:
-        # At zero fields the first derivative vanishes, so a slope alone would not do.
-        return -gains(way.reference, jax.tree.map(lambda leaf: width * leaf, change), visible, fields, width * slopes)
-
-    def halve(_, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = ends
-        middle = (low + high) / 2
-        is_fine = _effective(log_weights(middle)) > fraction
-        return jnp.where(is_fine, middle, low), jnp.where(is_fine, high, middle)
-
-    left = 1 - beta
-    low, _ = lax.fori_loop(0, BISECTIONS, halve, (jnp.zeros_like(left), left))
-    is_last = _effective(log_weights(left)) > fraction
-    width = jnp.where(is_last, left, low)
-    return jnp.where(is_last, 1, beta + width), log_weights(width)
-
-
-def choose_stages(way: _Way, key: Array, fraction: Array) -> tuple[Array, Array]:
-    """``[MAX_STAGES]`` temperatures up to 1, and their number, so that this fraction of particles stays effective."""
-    start_key, key = jax.random.split(key)
-    dtype = way.machine.weights.dtype
-
-    def stage(pilot: _Pilot) -> _Pilot:
-        resample_key, move_key = jax.random.split(jax.random.fold_in(key, pilot.stage))
-        beta, log_weights = _widest(way, fraction.astype(dtype), pilot.beta, pilot.visible)
-        copied = systematic(resample_key, log_weights)
-        visible = _move(way, beta, move_key, pilot.visible[copied], way.num_moves)
-        return _Pilot(pilot.stage + 1, beta, visible, pilot.betas.at[pilot.stage].set(beta))
-
-    def is_on_its_way(pilot: _Pilot) -> Array:
-        return (pilot.beta < 1) & (pilot.stage < MAX_STAGES)
-
-    first = _Pilot(jnp.int32(0), jnp.zeros((), dtype), start(way, start_key, NUM_PILOTS), jnp.ones(MAX_STAGES, dtype))
-    pilot = lax.while_loop(is_on_its_way, stage, first)
-    return pilot.betas, pilot.stage
-
-
-def as_stages(name: str, inverse_temperatures: Array | Sequence[float], dtype) -> tuple[Array, Array]:
-    """Temperatures of one's own, or those of a result, and how many of them are needed.
-
-    Raises:
-        ValueError: no list that rises to 1.
-    """
-    betas = as_floating(name, inverse_temperatures)
-    if betas.ndim != 1 or not betas.size:
-        raise ValueError(f"{name}: expected a list of numbers, got shape {betas.shape}")
-    if not is_traced(betas):
-        host = np.asarray(betas)
-        steps = np.diff(host, prepend=0)
-        if not (np.all((steps > 0) | (host == 1)) and np.all(steps >= 0) and host[-1] == 1):
-            raise ValueError(f"{name}: expected numbers that rise from above 0 to 1, got {host.tolist()}")
-    return betas.astype(dtype), jnp.sum(betas < 1).astype(jnp.int32) + 1
 
 
 def annealed_importance(
@@ -273,7 +95,7 @@ def annealed_importance(
     return raised("annealed_importance", _forward(key, way, fraction, stages, num_particles=count))
 
 
-def _given(way: _Way, inverse_temperatures: Array | Sequence[float] | None) -> tuple[Array, Array] | None:
+def _given(way: Way, inverse_temperatures: Array | Sequence[float] | None) -> tuple[Array, Array] | None:
     if inverse_temperatures is None:
         return None
     return as_stages("inverse_temperatures", inverse_temperatures, way.machine.weights.dtype)
@@ -288,7 +110,7 @@ def raised(name: str, result: AnnealedImportance) -> AnnealedImportance:
 
 
 @functools.partial(jax.jit, static_argnames="num_particles")
-def _forward(key: Array, way: _Way, fraction: Array, stages, *, num_particles: int) -> AnnealedImportance:
+def _forward(key: Array, way: Way, fraction: Array, stages, *, num_particles: int) -> AnnealedImportance:
     pilot_key, start_key, key = jax.random.split(key, 3)
     betas, num_stages = choose_stages(way, pilot_key, fraction) if stages is None else stages
     whole = jnp.concatenate([jnp.zeros(1, betas.dtype), betas])
@@ -356,7 +178,7 @@ def reverse_annealed_importance(
 
 
 @jax.jit
-def _backward(key: Array, way: _Way, samples: Array, betas: Array, num_stages: Array) -> AnnealedImportance:
+def _backward(key: Array, way: Way, samples: Array, betas: Array, num_stages: Array) -> AnnealedImportance:
     flat = samples.reshape((-1, samples.shape[-1])).astype(jnp.int8)
     places = num_stages - 1 - jnp.arange(betas.size + 1)  # 1, ..., down to 0 behind the smallest
     backwards = jnp.where(places >= 0, betas[jnp.maximum(places, 0)], 0)
@@ -364,18 +186,21 @@ def _backward(key: Array, way: _Way, samples: Array, betas: Array, num_stages: A
     return _result(way, weights, visible.reshape(samples.shape), betas, num_stages, sign=-1)
 
 
-def _minus_log(mean: Array) -> Array:
-    return -jnp.log(mean)
+def _upwards(means: tuple[Array, Array]) -> tuple[Array, Array]:
+    return jnp.log(means[0]), means[1]
 
 
-def _result(way: _Way, weights: Weights, visible: Array, betas: Array, num_stages: Array, *, sign: int):
+def _downwards(means: tuple[Array, Array]) -> tuple[Array, Array]:
+    return -jnp.log(means[0]), -means[1]
+
+
+def _result(way: Way, weights: Weights, visible: Array, betas: Array, num_stages: Array, *, sign: int):
     """Of ln weights from the reference on, ``sign`` 1, or back to it, -1: those of -ln Z."""
     rest = weights.rest.reshape(visible.shape[:2])
     known = independent_log_partition(way.reference)
     largest = jnp.max(rest)
     # One e^(largest) is taken off, and what all have in common is added at the end.
-    mean = gamma_method(jnp.log if sign > 0 else _minus_log, jnp.exp(rest - largest))
-    bound = gamma_method(jnp.positive if sign > 0 else jnp.negative, rest)
+    mean, bound = gamma_method(_upwards if sign > 0 else _downwards, (jnp.exp(rest - largest), rest))
     common = sign * add(weights.common, sign * known).value
     once, twice = jax.nn.logsumexp(rest), jax.nn.logsumexp(2 * rest)
     is_finite = jnp.all(jnp.isfinite(rest)) & jnp.isfinite(common)

@@ -9,13 +9,9 @@ from jax import Array
 
 from jaxrg.checks import as_floating, check_key, check_number, kind_of
 from jaxrg.rbm.energy import RBM, as_machine, as_units, unchecked_visible_hamiltonian
-from jaxrg.rbm.likelihood.annealing import (
-    AnnealedImportance,
-    annealed_importance,
-    as_way,
-    reverse_annealed_importance,
-)
+from jaxrg.rbm.likelihood.annealing import AnnealedImportance, annealed_importance, reverse_annealed_importance
 from jaxrg.rbm.likelihood.tempered import tempered_log_partition
+from jaxrg.rbm.likelihood.ways import as_way
 from jaxrg.rbm.tempering import choose_machines, tempered
 from jaxrg.stats import GammaEstimate
 from jaxrg.stats.free_energies import bennett_acceptance_ratio

@@ -12,7 +12,7 @@ from jaxrg.base import PyTree
 from jaxrg.checks import as_count, check_key
 from jaxrg.rbm.energy import RBM
 from jaxrg.rbm.gibbs import sample_hidden
-from jaxrg.rbm.likelihood.annealing import check_independent
+from jaxrg.rbm.likelihood.ways import check_independent
 from jaxrg.rbm.tempering import TemperedState, tempered_gibbs_sampler
 from jaxrg.rbm.tempering.chains import starting_state
 from jaxrg.rbm.tempering.ladders import along, as_ladder, difference, independent_log_partition

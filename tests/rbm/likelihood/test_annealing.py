@@ -7,7 +7,7 @@ import pytest
 
 from jaxrg import rbm
 from jaxrg.rbm import likelihood, tempering
-from jaxrg.rbm.likelihood.annealing import anneal, as_way
+from jaxrg.rbm.likelihood.ways import anneal, as_way
 from jaxrg.rbm.tempering.ladders import between
 from jaxrg.tables import all_spins
 
