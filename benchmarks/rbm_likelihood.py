@@ -22,7 +22,7 @@ from jaxrg.rbm import likelihood, tempering
 SHAPES = (((4, 4), 20), ((6, 6), 12), ((8, 8), 16))  # lattice of the visible units, hidden units
 COUPLINGS = (0.95, 1.0, 1.05)  # over the critical one
 STRENGTHS = (1.5, 2.0, 2.5, 3.0, 3.5)  # of random weights, over what the first order appears at
-TRAINING = {"num_epochs": 30, "batch_size": 50}
+NUM_EPOCHS, BATCH_SIZE = 30, 50
 NUM_SAMPLES = 1500  # of the data
 ACCEPTANCES = (0.3, 0.1)  # least mean probability of a swap of neighbours on the ladders
 
@@ -61,7 +61,10 @@ def trained_machine(seed: int, shape: tuple[int, ...], num_hidden: int) -> rbm.R
     machine = rbm.init(keys[2], int(np.prod(shape)), num_hidden, scale=0.05)
     chains = rbm.persistent_chains(keys[3], machine, 50)
     data = spins.reshape(NUM_SAMPLES, -1)
-    return training.fit(keys[4], _persistent, _descent, machine, data, aux=chains, **TRAINING).params
+    run = training.fit(
+        keys[4], _persistent, _descent, machine, data, aux=chains, num_epochs=NUM_EPOCHS, batch_size=BATCH_SIZE
+    )
+    return run.params
 
 
 def exact_log_partition(machine: rbm.RBM) -> float:
@@ -113,7 +116,7 @@ def estimates_of(machine: rbm.RBM, key: Array, costs: Costs) -> dict[str, Found]
     """Every estimator on one machine."""
     truth, keys = exact_log_partition(machine), jax.random.split(key, 4)
     many = tempering.tempered(machine, tempering.independent_units(machine), jnp.linspace(0, 1, 128))
-    rows, chains = {}, None
+    rows, visible = {}, []
     for acceptance in ACCEPTANCES:
         ladder = tempering.choose_machines(keys[0], many, target_acceptance=acceptance).machines
         num_steps = 12_000 // ladder.weights.shape[0]  # the same cost on every ladder
@@ -125,8 +128,8 @@ def estimates_of(machine: rbm.RBM, key: Array, costs: Costs) -> dict[str, Found]
         rows[f"tempered {acceptance}"] = _found(found.log_partition, truth)
         for way, is_down in (("up", False), ("down", True)):
             rows[f"{way} {acceptance}"] = one_sided(found, truth, is_down=is_down)
-        chains = found.visible if chains is None else chains
-    samples = chains[:, 15::16]
+        visible.append(found.visible)
+    samples = visible[0][:, 15::16]
     both = costs.timed(
         "annealed",
         lambda: likelihood.bracket(keys[2], machine, samples=samples),

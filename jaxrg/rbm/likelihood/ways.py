@@ -1,7 +1,7 @@
 """The way from independent units to a machine: stages, weights and moves of particles on it."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ class Way(NamedTuple):
 
     reference: RBM
     machine: RBM
-    num_moves: np.ndarray | Array  # [] int32 Gibbs steps a stage
+    num_moves: Any  # [] int32 Gibbs steps a stage
 
 
 def as_way(machine: RBM, reference: RBM | None, num_moves: int) -> Way:
