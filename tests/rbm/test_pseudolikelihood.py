@@ -55,6 +55,7 @@ def test_large_fields_do_not_overflow():
     np.testing.assert_allclose(against, -240 - 2 * np.log(2), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_as_a_loss_it_learns_the_distribution():
     """All states of an Ising ring with their weights as data: the machine ends near in KL."""
     ring = models.Ising(lattice.hypercubic((6,)), jnp.float32(0.5))

@@ -223,6 +223,7 @@ def test_ladders_end_where_they_should(random_machine):
             np.testing.assert_allclose(found[index], (1 - share) * first + share * last, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_chosen_machines_reach_the_target_and_measure_as_the_sampler_does(random_machine):
     machine = random_machine(2, 12, 6, 0.6)
     many = tempering.tempered(machine, tempering.independent_units(machine), jnp.linspace(0, 1, 60))
@@ -245,6 +246,7 @@ def deep_machine(depth: float) -> rbm.RBM:
     return rbm.RBM(jnp.full((10, 4), depth, jnp.float32), jnp.zeros(10), jnp.zeros(4))
 
 
+@pytest.mark.slow
 def test_tempered_chains_tunnel_where_gibbs_does_not():
     machine = deep_machine(0.9)
     ladder = tempering.tempered(machine, tempering.independent_units(machine), jnp.linspace(0, 1, 8) ** 0.7)
@@ -292,6 +294,7 @@ def test_sampler_reports_what_is_not_finite(random_machine):
         assert broken.step(jax.random.key(1), state)[1].status.tolist() == [status]
 
 
+@pytest.mark.slow
 def test_tempered_gradient_is_that_of_the_likelihood(random_machine):
     """From chains in equilibrium: the mean of many ladders is the exact gradient."""
     machine = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), random_machine(4, 4, 3))
@@ -313,6 +316,7 @@ def test_tempered_gradient_is_that_of_the_likelihood(random_machine):
     assert int(chains.step[0]) == 40
 
 
+@pytest.mark.slow
 def test_training_keeps_its_ladders_and_lowers_the_loss():
     spins = samplers.run(
         jax.random.key(0),

@@ -58,6 +58,7 @@ def test_weights_are_unbiased_both_ways_for_any_stages(stages, random_machine):
     assert int(forward.num_stages) == int(np.sum(stages < 1)) + 1
 
 
+@pytest.mark.slow
 def test_finer_stages_close_the_gap(random_machine):
     machine = single(random_machine(2, 12, 8, 0.6))
     exact = float(rbm.log_partition(machine))
@@ -85,6 +86,7 @@ def test_stages_are_found_where_the_first_derivative_vanishes():
     assert abs(float(found.log_partition.value - exact)) < 4 * float(found.log_partition.error)
 
 
+@pytest.mark.slow
 def test_a_reference_near_the_data_needs_fewer_stages():
     """Strong fields: biases alone are most of the machine."""
     key = jax.random.key(0)
@@ -101,6 +103,7 @@ def test_a_reference_near_the_data_needs_fewer_stages():
     assert int(found[1].num_stages) < int(found[0].num_stages)
 
 
+@pytest.mark.slow
 def test_moves_per_stage_tighten_the_bound(random_machine):
     machine = single(random_machine(4, 12, 8, 0.9))
     stages = jnp.linspace(0.05, 1, 20)
@@ -113,6 +116,7 @@ def test_moves_per_stage_tighten_the_bound(random_machine):
     assert float(many.bound.value) > float(one.bound.value) + 3 * float(many.bound.error)
 
 
+@pytest.mark.slow
 def test_a_thousand_nats_keep_their_digits():
     """A hundred copies of a small machine are a large one with a hundred times its ln Z, about 1400."""
     copies = 100
