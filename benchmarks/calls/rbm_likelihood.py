@@ -46,8 +46,8 @@ CALLS = [
     Call(
         "rbm.likelihood.bracket",
         lambda seed: annealed(seed) | {"samples": spins(seed, 2, 8, 4)},
-        why="a program for either direction, one for both together, and what joins them",
-        most=(12, 0),
+        why="a program for the reference, for either direction and for both together",
+        most=(6, 0),
     ),
     Call("rbm.likelihood.interval", lambda seed: {"estimate": estimate(seed), "level": jnp.float32(0.9)}),
     Call(
@@ -77,7 +77,7 @@ CALLS = [
             "num_steps": 2,
         },
         why="chains through all machines, then acceptances from each chosen one; runs on the host",
-        most=(6, 0),
+        most=(8, 0),
     ),
     Call("rbm.tempering.independent_units", lambda seed: {"machine": machine(seed), "data": spins(seed, 6, 4)}),
     Call("rbm.tempering.tempered", tempered_machine),

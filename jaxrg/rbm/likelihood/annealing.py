@@ -1,6 +1,7 @@
 """Annealed importance sampling from independent units to a machine, and back from samples of the machine."""
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from jax import Array
 from jaxrg.base import Status
 from jaxrg.checks import as_count, as_floating, check_key, check_number, is_traced
 from jaxrg.rbm.energy import RBM, as_units
-from jaxrg.rbm.likelihood.ways import Way, Weights, anneal, as_stages, as_way, choose_stages, start
+from jaxrg.rbm.likelihood.ways import Way, Weights, anneal, as_stages, as_way, choose_stages, counted_stages, start
 from jaxrg.rbm.tempering.ladders import independent_log_partition
 from jaxrg.stats import GammaEstimate, gamma_method
 from jaxrg.sums import add
@@ -91,14 +92,8 @@ def annealed_importance(
     count = as_count("num_particles", num_particles, minimum=MIN_PARTICLES)
     check_number("effective_fraction", effective_fraction, above=0, below=1)
     fraction = as_floating("effective_fraction", effective_fraction)
-    stages = _given(way, inverse_temperatures)
+    stages = None if inverse_temperatures is None else as_stages("inverse_temperatures", inverse_temperatures)
     return raised("annealed_importance", _forward(key, way, fraction, stages, num_particles=count))
-
-
-def _given(way: Way, inverse_temperatures: Array | Sequence[float] | None) -> tuple[Array, Array] | None:
-    if inverse_temperatures is None:
-        return None
-    return as_stages("inverse_temperatures", inverse_temperatures, way.machine.weights.dtype)
 
 
 def raised(name: str, result: AnnealedImportance) -> AnnealedImportance:
@@ -110,9 +105,9 @@ def raised(name: str, result: AnnealedImportance) -> AnnealedImportance:
 
 
 @functools.partial(jax.jit, static_argnames="num_particles")
-def _forward(key: Array, way: Way, fraction: Array, stages, *, num_particles: int) -> AnnealedImportance:
+def _forward(key: Array, way: Way, fraction: Array, stages: Array | None, *, num_particles: int) -> AnnealedImportance:
     pilot_key, start_key, key = jax.random.split(key, 3)
-    betas, num_stages = choose_stages(way, pilot_key, fraction) if stages is None else stages
+    betas, num_stages = choose_stages(way, pilot_key, fraction) if stages is None else counted_stages(way, stages)
     whole = jnp.concatenate([jnp.zeros(1, betas.dtype), betas])
     weights, visible = anneal(way, key, whole, num_stages, start(way, start_key, num_particles))
     return _result(way, weights, visible[None], betas, num_stages, sign=1)
@@ -167,18 +162,19 @@ def reverse_annealed_importance(
     num_visible = way.machine.visible_bias.shape[0]
     ndim = getattr(samples, "ndim", None) or np.ndim(samples)
     array = as_units("samples", samples, (None,) * (2 if ndim == 3 else 1) + (num_visible,))
-    array = array if array.ndim == 3 else array[None]
-    if array.shape[0] * array.shape[1] < MIN_PARTICLES or array.shape[1] < 4:
+    if math.prod(array.shape[:-1]) < MIN_PARTICLES or array.shape[-2] < 4:
         raise ValueError(
             f"samples: expected [chains, samples, num_visible] with at least {MIN_PARTICLES} samples, 4 a chain, got "
             f"shape {array.shape}"
         )
-    stages = as_stages("inverse_temperatures", inverse_temperatures, way.machine.weights.dtype)
-    return raised("reverse_annealed_importance", _backward(key, way, array, *stages))
+    stages = as_stages("inverse_temperatures", inverse_temperatures)
+    return raised("reverse_annealed_importance", _backward(key, way, array, stages))
 
 
 @jax.jit
-def _backward(key: Array, way: Way, samples: Array, betas: Array, num_stages: Array) -> AnnealedImportance:
+def _backward(key: Array, way: Way, samples: Array, stages: Array) -> AnnealedImportance:
+    betas, num_stages = counted_stages(way, stages)
+    samples = samples.reshape((-1, *samples.shape[-2:]))
     flat = samples.reshape((-1, samples.shape[-1])).astype(jnp.int8)
     places = num_stages - 1 - jnp.arange(betas.size + 1)  # 1, ..., down to 0 behind the smallest
     backwards = jnp.where(places >= 0, betas[jnp.maximum(places, 0)], 0)

@@ -18,7 +18,7 @@ from jaxrg.stats.free_energies import bennett_acceptance_ratio
 from jaxrg.stats.student import student_quantile
 from jaxrg.sums import blocked_sum
 
-NUM_CANDIDATES = 128  # temperatures the ladder of the sampler is chosen from
+NUM_CANDIDATES = 64  # temperatures the ladder of the sampler is chosen from
 NUM_CHAINS = 8
 NUM_BURN_IN = 200
 
@@ -99,6 +99,11 @@ def bracket(
         way = as_way(machine, reference, num_moves)
         samples = _tempered_samples(ladder_key, chain_key, way.machine, way.reference, num_particles)
     reverse = reverse_annealed_importance(reverse_key, machine, samples, forward.inverse_temperatures, **options)
+    return _joined(forward, reverse)
+
+
+@jax.jit
+def _joined(forward: AnnealedImportance, reverse: AnnealedImportance) -> Bracket:
     # A number near both takes the digits of ln Z off the works.
     near = forward.bound.value
     free = bennett_acceptance_ratio(near - forward.log_weights, reverse.log_weights - near)

@@ -182,8 +182,8 @@ def choose_stages(way: Way, key: Array, fraction: Array) -> tuple[Array, Array]:
     return pilot.betas, jnp.where(pilot.beta == 1, pilot.stage, 0)
 
 
-def as_stages(name: str, inverse_temperatures: Array | Sequence[float], dtype) -> tuple[Array, Array]:
-    """Temperatures of one's own, or those of a result, and how many of them are needed.
+def as_stages(name: str, inverse_temperatures: Array | Sequence[float]) -> Array:
+    """Temperatures of one's own, or those of a result.
 
     Raises:
         ValueError: no list that rises to 1.
@@ -196,4 +196,9 @@ def as_stages(name: str, inverse_temperatures: Array | Sequence[float], dtype) -
         steps = np.diff(host, prepend=0)
         if not (np.all((steps > 0) | (host == 1)) and np.all(steps >= 0) and host[-1] == 1):
             raise ValueError(f"{name}: expected numbers that rise from above 0 to 1, got {host.tolist()}")
-    return betas.astype(dtype), jnp.sum(betas < 1).astype(jnp.int32) + 1
+    return betas
+
+
+def counted_stages(way: Way, betas: Array) -> tuple[Array, Array]:
+    """Given temperatures in the machine's precision, and how many of them are needed."""
+    return betas.astype(way.machine.weights.dtype), jnp.sum(betas < 1).astype(jnp.int32) + 1

@@ -9,7 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.checks import as_count, as_floating, as_parameter, check_key, check_number, is_traced, kind_of
+from jaxrg.checks import (
+    as_count,
+    as_floating,
+    as_floating_alike,
+    as_parameter,
+    check_key,
+    check_number,
+    is_traced,
+    kind_of,
+)
 from jaxrg.rbm.energy import (
     RBM,
     as_machine,
@@ -40,7 +49,8 @@ def as_ladder(name: str, machines: Any) -> RBM:
     """
     if isinstance(machines, RBM):
         # The leading axes are compared before `as_machine` sees one machine.
-        stacked = machines._replace(**{field: as_parameter(field, getattr(machines, field)) for field in _ARRAYS})
+        given = {field: as_parameter(field, getattr(machines, field)) for field in _ARRAYS}
+        stacked = machines._replace(**dict(zip(_ARRAYS, as_floating_alike(**given), strict=True)))
         if stacked.weights.ndim < 3 or stacked.weights.shape[0] < 2:
             raise ValueError(
                 f"{name}: expected at least two machines, weights of shape (num_machines, num_visible, num_hidden), "
@@ -342,5 +352,6 @@ def choose_machines(
         chosen.append(here + reach)
         acceptance.append(found[reach - 1])
     indices = np.asarray(chosen, np.int32)
-    kept = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[indices]), stacked)
-    return Ladder(kept, jnp.asarray(indices), jnp.asarray(np.asarray(acceptance)))
+    # On the host, since a program that cuts would be compiled for every number of machines.
+    kept = jax.tree.map(lambda leaf: np.asarray(leaf)[indices], stacked)
+    return jax.device_put(Ladder(kept, indices, np.asarray(acceptance)))
