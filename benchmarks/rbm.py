@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-PARTS = ("speed", "machines")
+PARTS = ("speed", "machines", "likelihood")
 
 Record = dict[str, Any]
 

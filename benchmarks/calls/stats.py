@@ -72,6 +72,11 @@ CALLS = [
         },
         sealed=("expected_probabilities",),  # rounded to integers they are none
     ),
+    Call(
+        "stats.free_energies.bennett_acceptance_ratio",
+        lambda seed: {"work": series(seed, 2, 32, 3), "reverse_work": series(seed + 7, 2, 32, 3)},
+    ),
+    Call("stats.free_energies.multistate_bennett", lambda seed: {"energies": series(seed, 2, 32, 3, 3)}),
     Call("stats.gamma_method", lambda seed: {"fn": function(seed), "x": series(seed)}),
     Call("stats.importance", lambda seed: {"log_weights": series(seed, 64)}),
     Call("stats.importance_from_target", lambda seed: {"log_weights": series(seed, 64)}),

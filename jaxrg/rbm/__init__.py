@@ -5,8 +5,8 @@ and samples ``data[num_samples, num_visible]`` of its units, spins ±1 unless it
 Arrays that do not fit together, units that are none and sizes out of their range are refused by a ValueError.
 """
 
-from jaxrg.rbm import couplings, units
-from jaxrg.rbm.belief import BeliefState, belief_sampler
+from jaxrg.rbm import couplings, likelihood, tempering, units
+from jaxrg.rbm.belief import belief_sampler
 from jaxrg.rbm.convolution import Filters, convolutional, through
 from jaxrg.rbm.energy import (
     RBM,
@@ -46,7 +46,6 @@ from jaxrg.rbm.stack import lift, reconstruct, train_stack
 
 __all__ = [
     "RBM",
-    "BeliefState",
     "Filters",
     "Locality",
     "align",
@@ -66,6 +65,7 @@ __all__ = [
     "init",
     "l1_penalty",
     "lift",
+    "likelihood",
     "likelihood_gradient",
     "locality",
     "log_likelihood",
@@ -80,6 +80,7 @@ __all__ = [
     "sample_visible",
     "soft_threshold",
     "standardized",
+    "tempering",
     "through",
     "to_binary",
     "train_stack",

@@ -4,6 +4,7 @@ Every series is ``[chains, samples, ...]``, as ``jaxrg.samplers.run`` gives it; 
 own. ``tau_int`` is ``1/2 + sum of rho`` throughout: independent samples have 1/2.
 """
 
+from jaxrg.stats import free_energies
 from jaxrg.stats.autocorrelation import GammaEstimate, Summary, autocorrelation_function, gamma_method, summary
 from jaxrg.stats.binning import BinningState, BinningSummary, bin_means, binning
 from jaxrg.stats.importance import (
@@ -55,6 +56,7 @@ __all__ = [
     "binning",
     "bootstrap",
     "chi_squared",
+    "free_energies",
     "gamma_method",
     "importance",
     "importance_from_target",

@@ -14,7 +14,7 @@ from jaxrg.samplers.derivatives import without_derivatives
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Gaussian(OneFeature):
     r"""Real units: φ(v) = v, :math:`u(v) = e^\lambda v^2 / 2`; a field f makes their mean :math:`f e^{-\lambda}`.
 
