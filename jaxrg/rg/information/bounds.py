@@ -2,8 +2,8 @@ r"""Mutual information from scores of pairs, the larger the likelier a pair belo
 
 Each takes ``scores [rows, columns]`` and ``joint [rows, columns]``, the weights with which pairs of a batch belong
 together, of sum one. For n pairs of samples, row i with column i, they are the identity over n. For states h of a
-coarse variable in the rows and samples in the columns they are :math:`p(h | v_j) / n`: the sum over h is then exact, and
-no row is missing. What trains the scores and what reports the information is the same function.
+coarse variable in the rows and samples in the columns they are :math:`p(h | v_j) / n`: the sum over h is then exact,
+and no row is missing. What trains the scores and what reports the information is the same function.
 """
 
 from typing import Any
@@ -34,7 +34,8 @@ def _as_scores(scores: Any, joint: Any) -> tuple[Array, Array]:
 def info_nce(scores: Any, joint: Any) -> Array:
     r"""The contrastive bound: how well the column of a row is told from the other columns of the batch.
 
-    .. math:: I \ge \sum_{ij} w_{ij} \Bigl(s_{ij} - \ln \frac1n \sum_k e^{s_{ik}}\Bigr), \qquad s^* = \ln \frac{p(y|x)}{p(y)}
+    .. math:: I \ge \sum_{ij} w_{ij} \Bigl(s_{ij} - \ln \frac1n \sum_k e^{s_{ik}}\Bigr), \qquad
+        s^* = \ln \frac{p(y|x)}{p(y)}
 
     in expectation over batches, whatever the scores. Of pairs of samples no batch gives more than ln n: informations
     near that need larger batches. The standard of the field.

@@ -59,6 +59,7 @@ def learn_filter(
     num_hidden: int,
     *,
     norm: Any = 2.0,
+    start: Any = None,
     net: nets.Net | None = None,
     bound: Callable[[Array, Array], Array] = conditional_bound,
     optimizer: optax.GradientTransformation | None = None,
@@ -79,6 +80,8 @@ def learn_filter(
             ones are held out.
         num_hidden: hidden units, at most 8.
         norm: of the weights of each unit, see `optimal_filter`.
+        start: ``[num_features, num_hidden]`` Λ to start from, as one learned at a smaller norm, where gradients are
+            larger; random by default.
         net: from environments to ``2**num_hidden`` scores; by default ``nets.mlp((64, 64, 2**num_hidden))``.
         bound: `conditional_bound`, `info_nce`, `smile_bound`, or another function of scores and weights of pairs.
         optimizer: of optax; by default Adam at 0.01, falling to zero along a cosine.
@@ -125,16 +128,19 @@ def learn_filter(
     blocks = blocks.reshape(len(blocks), -1)
     network = nets.mlp((*WIDTHS, 2**count)) if net is None else net
     filter_key, net_key, fit_key = jax.random.split(key, 3)
-    start = {
+    begin = jax.random.normal(filter_key, (blocks.shape[1], count)) if start is None else as_floating("start", start)
+    if begin.shape != (blocks.shape[1], count):
+        raise ValueError(f"start: expected weights of shape {(blocks.shape[1], count)}, got {begin.shape}")
+    params = {
         "critic": network.init(net_key, around[:2]),
-        "filter": on_sphere(jax.random.normal(filter_key, (blocks.shape[1], count)), jnp.float32(1)),
+        "filter": on_sphere(begin, jnp.ones((), begin.dtype)),
     }
     objective = Partial(_objective, as_partial(network.apply), as_partial(bound), as_floating("norm", norm))
     run = fit(
         fit_key,
         gradient_of(Partial(_loss, objective)),
         _optimizer(epochs * (num_trained // size)) if optimizer is None else optimizer,
-        start,
+        params,
         (blocks[:num_trained], around[:num_trained]),
         num_epochs=epochs,
         batch_size=size,
@@ -142,7 +148,7 @@ def learn_filter(
     )
     rest = [array[num_trained : num_trained + NUM_PARTS * part] for array in (blocks, around)]
     values = _values(objective, run.params, tuple(array.reshape(NUM_PARTS, part, *array.shape[1:]) for array in rest))
-    weights = upright(on_sphere(run.params["filter"], as_floating("norm", norm).astype(start["filter"].dtype)))
+    weights = upright(on_sphere(run.params["filter"], as_floating("norm", norm).astype(begin.dtype)))
     # Signs of units are turned in the filter alone: states of H are only renamed.
     return LearnedFilter(
         weights,

@@ -28,7 +28,8 @@ def as_joint(joint: Any) -> Array:
     if table.ndim != 2 or not table.size:
         raise ValueError(f"joint: expected weights [visible, environment], got shape {table.shape}")
     if not is_traced(table):
-        lowest, total = float(jnp.min(table)), float(jnp.sum(table))
+        host = np.asarray(table)
+        lowest, total = float(host.min()), float(host.sum())
         if lowest < 0 or total == 0 or np.isinf(total):  # NaN stays NaN
             raise ValueError(f"joint: expected weights >= 0 of a finite sum, got {lowest} and the sum {total}")
     return table
@@ -40,7 +41,8 @@ def as_features(features: Any, num_states: int) -> Array:
         num_spins = num_states.bit_length() - 1
         if num_states != 2**num_spins:
             raise ValueError(f"features: expected those of the {num_states} states of the block, no 2**n, got None")
-        return all_spins(num_spins, jnp.result_type(float))
+        bits = np.arange(num_states)[:, None] >> np.arange(num_spins) & 1
+        return as_floating("features", 2 * bits - 1)
     array = as_floating("features", features)
     if array.ndim != 2 or len(array) != num_states or not array.size:
         raise ValueError(f"features: expected ({num_states}, num_features) numbers, got shape {array.shape}")
@@ -138,7 +140,9 @@ def filter_information(joint: Any, coarse: Any = None) -> Array:
         rows = np.asarray(kernel)
         miss = np.abs(rows.sum(axis=1) - 1).max()
         if rows.min() < 0 or miss > 1e-2:  # half precision included; NaN stays NaN
-            raise ValueError(f"coarse: expected rows >= 0 that sum to one, got entries from {rows.min()}, off by {miss}")
+            raise ValueError(
+                f"coarse: expected rows >= 0 that sum to one, got entries from {rows.min()}, off by {miss}"
+            )
     table, kernel = as_floating_alike(joint=table, coarse=kernel)
     return _filter_information(table, kernel)
 
@@ -152,10 +156,12 @@ def information(joint: Array) -> Array:
     """Of a table of weights, by terms that are not negative; derivatives are finite where weights vanish."""
     joint = joint / jnp.sum(joint)
     product = jnp.sum(joint, axis=1)[:, None] * jnp.sum(joint, axis=0)[None, :]
-    is_there = joint > 0
-    excess = jnp.where(is_there, joint, 1) / jnp.where(is_there, product, 1) - 1
-    terms = jnp.where(is_there, (1 + excess) * jnp.log1p(excess) - excess, 1)
-    value = jnp.sum(product * terms)
+    ratio = joint / jnp.where(product > 0, product, 1)
+    is_rare, is_there = ratio < 0.5, ratio > 0
+    excess = jnp.where(is_rare, 0, ratio - 1)
+    rare = jnp.where(is_rare & is_there, ratio, 1)
+    terms = jnp.where(is_rare, jnp.where(is_there, rare * jnp.log(rare) - rare, 0) + 1, 0)
+    value = jnp.sum(product * (terms + (1 + excess) * jnp.log1p(excess) - excess))
     return jnp.where(jnp.isfinite(jnp.sum(joint)), value, jnp.nan)
 
 

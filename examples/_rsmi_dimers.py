@@ -1,0 +1,143 @@
+r"""Close-packed dimers on a square torus: a worm sampler, windows of bonds with noise between them, and the exact strip.
+
+Two parallel dimers on a plaquette have energy -1. A worm opens a dimer to two monomers, moves one of them by dimers that
+turn about their other end, and closes when they meet: a Metropolis walk in the space of coverings with at most two
+monomers, whose visits to coverings are distributed as those of the model.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+RIGHT, LEFT, DOWN, UP, MONOMER = 0, 1, 2, 3, 4  # where the partner of a site is; the other end says it ^ 1
+CHUNK = 256  # steps between looks at whether all chains are done
+
+
+class Worm(NamedTuple):
+    """A covering with at most two monomers."""
+
+    partners: Array  # [n * n] int32 direction of the partner
+    head: Array  # [] int32 site of the monomer that moves
+    tail: Array  # [] int32
+    is_open: Array  # [] bool
+    num_visits: Array  # [] int32 steps at whose end there were no monomers
+
+
+def neighbours(side: int) -> np.ndarray:
+    """``[4, sites]`` in every direction."""
+    sites = np.arange(side * side).reshape(side, side)
+    return np.stack([np.roll(sites, shift, axis).ravel() for axis, shift in ((1, -1), (1, 1), (0, -1), (0, 1))])
+
+
+def columnar(side: int) -> Array:
+    """All dimers along rows."""
+    return jnp.tile(jnp.array([RIGHT, LEFT], jnp.int32), side * side // 2)
+
+
+def _parallel(partners: Array, beside: Array, site: Array, direction: Array) -> Array:
+    """Dimers parallel to the bond of a site, on the two plaquettes that it is part of."""
+    across = jnp.where(direction < 2, 2, 0)
+    found = [partners[beside[across + side, site]] == direction for side in (0, 1)]
+    return found[0].astype(jnp.int32) + found[1].astype(jnp.int32)
+
+
+def _step(beside: Array, beta: Array, target: Array, worm: Worm, bits: Array) -> Worm:
+    """One move of one chain with two words of random bits; none once it has made its visits."""
+    partners = worm.partners
+    uniform = (bits[1] >> 8).astype(jnp.float32) / 2**24
+    # A covering opens at a random site; one with monomers moves its head in a random direction.
+    start = (bits[0] % jnp.uint32(len(partners))).astype(jnp.int32)
+    site = jnp.where(worm.is_open, worm.head, start)
+    direction = jnp.where(worm.is_open, (bits[0] >> 30).astype(jnp.int32), partners[site])
+    pivot = beside[direction, site]
+    closes = worm.is_open & (pivot == worm.tail)
+    turns = worm.is_open & ~closes
+    new = _parallel(partners, beside, site, direction)
+    old_direction = partners[pivot]
+    end = jnp.where(turns, beside[jnp.minimum(old_direction, 3), pivot], pivot)
+    old = _parallel(partners, beside, pivot, old_direction)
+    gain = jnp.where(turns, new - old, jnp.where(closes, new, -new))
+    is_accepted = (uniform < jnp.exp(beta * gain.astype(beta.dtype))) & (worm.num_visits < target)
+    opens = ~worm.is_open
+    # The last of the three writes to the end of a turning dimer; else end and pivot are one.
+    ends = jnp.stack([site, pivot, end])
+    values = jnp.stack(
+        [
+            jnp.where(opens, MONOMER, direction),
+            jnp.where(opens, MONOMER, direction ^ 1),
+            jnp.where(closes, direction ^ 1, MONOMER),
+        ]
+    )
+    moved = partners
+    for place, value in zip(ends, values, strict=True):
+        moved = moved.at[place].set(jnp.where(is_accepted, value, moved[place]))
+    is_open = jnp.where(is_accepted, ~closes, worm.is_open)
+    is_visit = (worm.num_visits < target) & ~is_open
+    return Worm(
+        moved,
+        jnp.where(is_accepted & ~closes, end, worm.head),
+        jnp.where(is_accepted & opens, site, worm.tail),
+        is_open,
+        worm.num_visits + is_visit,
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("side", "num_visits"))
+def sweep(key: Array, partners: Array, beta: Array, *, side: int, num_visits: int) -> Array:
+    """Coverings ``[chains, sites]`` after so many visits to coverings, of chains side by side."""
+    beside, target = jnp.asarray(neighbours(side), jnp.int32), jnp.int32(num_visits)
+    chains = len(partners)
+    zero = jnp.zeros(chains, jnp.int32)
+    step = jax.vmap(_step, (None, None, None, 0, 0))
+
+    def goes_on(carry: tuple[Worm, Array]) -> Array:
+        return jnp.any(carry[0].num_visits < target)
+
+    def advance(carry: tuple[Worm, Array]) -> tuple[Worm, Array]:
+        worm, number = carry
+        bits = jax.random.bits(jax.random.fold_in(key, number), (CHUNK, chains, 2))
+        worm, _ = jax.lax.scan(lambda worm, words: (step(beside, beta, target, worm, words), None), worm, bits)
+        return worm, number + 1
+
+    worm = Worm(partners, zero, zero, jnp.zeros(chains, bool), zero)
+    worm, _ = jax.lax.while_loop(goes_on, advance, (worm, jnp.int32(0)))
+    return worm.partners
+
+
+def coverings(
+    key: Array, side: int, beta: float, *, num_chains: int, num_samples: int, num_visits: int, num_burn: int
+) -> np.ndarray:
+    """``[num_samples, num_chains, side, side]`` int8 directions, so many visits apart."""
+    partners = jnp.tile(columnar(side)[None], (num_chains, 1))
+    burn_key, run_key = jax.random.split(key)
+    strength = jnp.float32(beta)
+    partners = sweep(burn_key, partners, strength, side=side, num_visits=num_burn)
+    found = []
+    for number in range(num_samples):
+        partners = sweep(jax.random.fold_in(run_key, number), partners, strength, side=side, num_visits=num_visits)
+        found.append(np.asarray(partners, np.int8).reshape(num_chains, side, side))
+    return np.stack(found)
+
+
+def energies(directions: np.ndarray) -> np.ndarray:
+    """Less the plaquettes with two parallel dimers."""
+    pairs = 0
+    for direction, axis in ((RIGHT, -2), (DOWN, -1)):
+        lies = directions == direction
+        pairs = pairs + (lies & np.roll(lies, -1, axis)).sum(axis=(-1, -2))
+    return -pairs
+
+
+def bond_picture(random: np.random.Generator, directions: np.ndarray) -> np.ndarray:
+    """``[..., 2 side, 2 side]`` 0/1: dimers on bonds, and noise that is alike on a site and the plaquette beside it."""
+    side = directions.shape[-1]
+    picture = np.zeros((*directions.shape[:-2], 2 * side, 2 * side), np.int8)
+    noise = random.integers(0, 2, directions.shape, np.int8)
+    picture[..., ::2, ::2] = picture[..., 1::2, 1::2] = noise
+    picture[..., ::2, 1::2] = directions == RIGHT
+    picture[..., 1::2, ::2] = directions == DOWN
+    return picture
