@@ -36,7 +36,7 @@ def dimer_sampler_claim() -> Claim:
     states, beta = all_coverings((4, 4)), 1.0
     weights = np.exp(-beta * energies(states))
     weights /= weights.sum()
-    drawn = coverings(jax.random.key(0), (4, 4), beta, num_chains=256, num_samples=100, num_visits=20, num_burn=100)
+    drawn = coverings(jax.random.key(0), (4, 4), beta, num_chains=256, num_samples=100, num_visits=20, num_burn=5)
     place = {state.tobytes(): number for number, state in enumerate(states)}
     counts = np.bincount([place[state.tobytes()] for state in drawn.reshape(-1, 4, 4)], minlength=len(states))
     expected = weights * counts.sum()
@@ -56,7 +56,7 @@ def dimer_strip_claim(scale: Scale) -> Claim:
         exactly, features = strip_table(4, BETA, 2, 1)
         optimum = information.optimal_filter(jax.random.key(0), exactly, 2, features=features, norm=NORM)
     drawn = coverings(
-        jax.random.key(3), (4, 64), BETA, num_chains=128, num_samples=scale.num_coverings, num_visits=20, num_burn=200
+        jax.random.key(3), (4, 64), BETA, num_chains=128, num_samples=scale.num_coverings, num_visits=20, num_burn=10
     ).reshape(-1, 4, 64)
     columns = np.moveaxis(drawn, 2, 1)  # [coverings, columns, width]
     starts = np.arange(0, 64, 4)[:, None]
@@ -91,7 +91,7 @@ def dimer_windows(scale: Scale) -> tuple[Windows, Windows]:
         num_chains=128,
         num_samples=scale.num_coverings,
         num_visits=40,
-        num_burn=500 if scale == FULL else 20,
+        num_burn=12 if scale == FULL else 1,
     ).reshape(-1, SIDE, SIDE)
     pictures = bond_picture(np.random.default_rng(0), drawn)
     shape = {"corner": CORNER, "block": BLOCK, "buffer": BUFFER, "environment": RING}
@@ -150,7 +150,7 @@ def dimer_claims(scale: Scale) -> tuple[list[Claim], Dimers]:
     found, control = dimer_filter(many, scale), dimer_filter(many, scale, is_shuffled=True)
     weights = np.asarray(found.weights)
     machine = machine_filter(single.visible, 2, scale)
-    large = machine_filter(single.visible, 16, scale)
+    large = machine_filter(single.visible, 16, scale) if scale == FULL else machine
     part = Windows(*(entry[: 4 * len(single.visible)] for entry in many))
     told = max((told_by(part, unit, scale) for unit in machine.T), key=lambda one: float(one.information))
     span = ((fields.T @ weights) ** 2).sum(axis=0) / (weights**2).sum(axis=0)

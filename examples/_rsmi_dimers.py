@@ -115,15 +115,13 @@ def sweep(key: Array, partners: Array, beta: Array, *, shape: Shape, num_visits:
 def coverings(
     key: Array, shape: Shape, beta: float, *, num_chains: int, num_samples: int, num_visits: int, num_burn: int
 ) -> np.ndarray:
-    """``[num_samples, num_chains, *shape]`` int8 directions, so many visits apart."""
+    """``[num_samples, num_chains, *shape]`` int8 directions, so many visits apart, after ``num_burn`` that are left."""
     partners = jnp.tile(columnar(shape)[None], (num_chains, 1))
-    burn_key, run_key = jax.random.split(key)
-    strength = jnp.float32(beta)
-    partners = sweep(burn_key, partners, strength, shape=shape, num_visits=num_burn)
-    found = []
-    for number in range(num_samples):
-        partners = sweep(jax.random.fold_in(run_key, number), partners, strength, shape=shape, num_visits=num_visits)
-        found.append(np.asarray(partners, np.int8).reshape(num_chains, *shape))
+    strength, found = jnp.float32(beta), []
+    for number in range(num_burn + num_samples):
+        partners = sweep(jax.random.fold_in(key, number), partners, strength, shape=shape, num_visits=num_visits)
+        if number >= num_burn:
+            found.append(np.asarray(partners, np.int8).reshape(num_chains, *shape))
     return np.stack(found)
 
 

@@ -21,7 +21,7 @@ from jaxrg.base import Progress, PyTree
 from jaxrg.checks import as_array, as_count, as_floating, check_function, check_key, check_number, kind_of
 from jaxrg.closures import as_partial
 from jaxrg.rg.information.bounds import conditional_bound
-from jaxrg.rg.information.optimal import on_sphere, upright
+from jaxrg.rg.information.optimal import on_sphere
 from jaxrg.rg.information.tables import MAX_HIDDEN, hidden_probabilities
 from jaxrg.training import fit, gradient_of
 
@@ -34,7 +34,7 @@ class LearnedFilter(NamedTuple):
     """A filter learned from samples, and what it keeps of the environment.
 
     Attributes:
-        weights: ``[num_features, num_hidden]`` Λ, each unit's of the given norm, its entry furthest from zero positive.
+        weights: ``[num_features, num_hidden]`` Λ, each unit's of the given norm and of either sign.
         information: scalar, the bound on samples held out, in nats.
         error: its standard error, from the scatter of 32 consecutive parts of these samples.
         cap: scalar, what no batch of the contrastive bounds exceeds: the logarithm of the number of states of H, or of
@@ -148,8 +148,7 @@ def learn_filter(
     )
     rest = [array[num_trained : num_trained + NUM_PARTS * part] for array in (blocks, around)]
     values = _values(objective, run.params, tuple(array.reshape(NUM_PARTS, part, *array.shape[1:]) for array in rest))
-    weights = upright(on_sphere(run.params["filter"], as_floating("norm", norm).astype(begin.dtype)))
-    # Signs of units are turned in the filter alone: states of H are only renamed.
+    weights = on_sphere(run.params["filter"], as_floating("norm", norm).astype(begin.dtype))
     return LearnedFilter(
         weights,
         jnp.mean(values),
