@@ -18,7 +18,7 @@ from _rsmi_dimers import (
     strip_table,
     windows,
 )
-from _rsmi_published import Published, gaussian_limit, published_training
+from _rsmi_published import LARGE, Published, gaussian_limit, published_training
 from _rsmi_scale import FULL, Scale
 from _study import Claim, mean_and_error, show
 
@@ -63,14 +63,19 @@ def dimer_strip_claim(scale: Scale) -> Claim:
     visible = bonds(columns[:, (starts + np.array([2, 3])) % 64]).reshape(len(starts) * len(columns), -1)
     outer = columns[:, (starts + np.array([0, 5])) % 64]
     around = (2 * (outer[..., None] == np.arange(4)) - 1).astype(np.int8).reshape(len(visible), -1)
-    found = information.learn_filter(
-        jax.random.key(1), visible, around, 2, norm=NORM, num_epochs=scale.num_epochs, batch_size=256
-    )
+    runs = [
+        information.learn_filter(
+            jax.random.key(seed), visible, around, 2, norm=NORM, num_epochs=scale.num_epochs // 2 + 1, batch_size=256
+        )
+        for seed in range(4 if scale == FULL else 1)
+    ]
+    found = max(runs, key=lambda run: float(run.training[-1]))  # there are several optima
+    ends = ", ".join(f"{float(run.information):.3f}" for run in runs)
     return Claim(
         f"dimers on a strip, W = 4, 2 units: nats, exact {float(optimum.information):.4f}",
         "no exact value",
         show(found.information, found.error, 4),
-        f"of the block {float(optimum.bound):.4f}",
+        f"ends of all starts {ends}; of the block {float(optimum.bound):.4f}",
     )
 
 
@@ -78,8 +83,7 @@ class Dimers(NamedTuple):
     """Filters of dimers with noise ``[entries, units]``, and what they tell."""
 
     learned: information.LearnedFilter
-    machine: np.ndarray
-    noise: np.ndarray  # [entries] which are noise
+    machine: np.ndarray  # the units of a Boltzmann machine that are most and least on noise
 
 
 def dimer_windows(scale: Scale) -> tuple[Windows, Windows]:
@@ -121,10 +125,10 @@ def machine_filter(blocks: np.ndarray, num_hidden: int, scale: Scale) -> np.ndar
     run = training.fit(
         jax.random.key(1),
         rbm.contrastive_divergence_gradient(num_steps=1),
-        optax.sgd(0.02),
+        optax.sgd(0.1),
         machine,
         jnp.asarray(blocks),
-        num_epochs=2 * scale.num_epochs,
+        num_epochs=4 * scale.num_epochs,
         batch_size=100,
     )
     return np.asarray(run.params.weights)
@@ -149,10 +153,11 @@ def dimer_claims(scale: Scale) -> tuple[list[Claim], Dimers]:
     noise, fields = is_noise(BLOCK), staggered_fields(BLOCK)
     found, control = dimer_filter(many, scale), dimer_filter(many, scale, is_shuffled=True)
     weights = np.asarray(found.weights)
-    machine = machine_filter(single.visible, 2, scale)
-    large = machine_filter(single.visible, 16, scale) if scale == FULL else machine
+    machine = machine_filter(single.visible, 16, scale)
+    noisy = share(machine, noise)
     part = Windows(*(entry[: 4 * len(single.visible)] for entry in many))
-    told = max((told_by(part, unit, scale) for unit in machine.T), key=lambda one: float(one.information))
+    some = np.argsort(noisy)[: 4 if scale == FULL else 1]  # units on noise alone tell nothing
+    told = max((told_by(part, unit, scale) for unit in machine.T[some]), key=lambda one: float(one.information))
     span = ((fields.T @ weights) ** 2).sum(axis=0) / (weights**2).sum(axis=0)
     ones = [(entry + 1) // 2 for entry in single]
     cut = 28_800 if scale == FULL else len(ones[0]) // 2
@@ -170,7 +175,7 @@ def dimer_claims(scale: Scale) -> tuple[list[Claim], Dimers]:
             "dimers with noise: squared weights on noise, of 0.5",
             "RSMI none, CD learns it",
             f"RSMI {share(weights, noise).max():.4f}",
-            f"CD, 2 units {share(machine, noise).min():.3f}; 16 units {share(large, noise).mean():.3f}",
+            f"CD {(machine[noise] ** 2).sum() / (machine**2).sum():.2f}, {(noisy > 0.99).sum()} of 16 units noise alone",
         ),
         Claim(
             "RSMI learns the electric fields: share of its weights",
@@ -185,9 +190,10 @@ def dimer_claims(scale: Scale) -> tuple[list[Claim], Dimers]:
             f"CD's best {show(told.information, told.error, 4)}; "
             f"shuffled {show(control.information, control.error, 4)}",
         ),
-        *published_claims(runs, found, many, fields),
+        *published_claims(runs, relaxed_training(found, many, scale), found, many, fields),
     ]
-    return claims, Dimers(found, machine, noise)
+    shown = np.stack([machine[:, np.argmax(noisy)], machine[:, np.argmin(noisy)]], axis=1)
+    return claims, Dimers(found, shown)
 
 
 def new_windows(many: Windows, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -195,28 +201,41 @@ def new_windows(many: Windows, count: int) -> tuple[np.ndarray, np.ndarray]:
     return (many.visible[-count:] + 1) // 2, (many.environment[-count:] + 1) // 2
 
 
+def relaxed_training(found: information.LearnedFilter, many: Windows, scale: Scale) -> Published:
+    """Relaxed units from the learned filter on, with many more samples and a larger network."""
+    num_epochs = 3 if scale == FULL else 1
+    cut = 3 * len(many.visible) // 4
+    optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, num_epochs * (cut // 500)))
+    return published_training(
+        jax.random.key(6),
+        (many.visible[:cut], many.environment[:cut]),
+        (many.visible[cut:], many.environment[cut:]),
+        num_epochs,
+        start=2 * np.asarray(found.weights),
+        critic=LARGE,
+        optimizer=optimizer,
+    )
+
+
 def published_claims(
-    runs: list[Published], found: information.LearnedFilter, seen: Windows, fields: np.ndarray
+    runs: list[Published], relaxed: Published, found: information.LearnedFilter, seen: Windows, fields: np.ndarray
 ) -> list[Claim]:
     some = slice(0, min(len(seen.visible), 400_000))
     real = seen.visible[some] @ fields.astype(np.float32)
-    noise = np.random.default_rng(2).logistic(size=real.shape).astype(np.float32)
-    entries = np.sqrt((BLOCK // 2) ** 2)  # a field of length one has entries 1 / 4
-    relaxed = 2.3 / 2 * entries * real + noise  # ±1 are twice 0 and 1
     trained = mean_and_error([run.trained for run in runs])
     held = mean_and_error([run.held_out for run in runs])
     return [
         Claim(
-            "interacting dimers, T = 15: InfoNCE of relaxed units, published training",
+            "interacting dimers, T = 15: InfoNCE of 2 relaxed units, trained as published",
             "0.2567, on its own samples",
             f"{show(*trained, 3)} on its own samples",
             f"the same networks on new ones: {show(*held, 3)}",
         ),
         Claim(
-            "the same by least squares: relaxed fields with weights 2.3",
+            f"the same from {3 * len(seen.visible) // 4:,} windows, on new ones: nats",
             "0.26(1)",
-            f"{gaussian_limit(relaxed, seen.environment[some]):.3f}",
-            f"fields without noise {gaussian_limit(real, seen.environment[some]):.3f}; "
-            f"hard units, learned {show(found.information, found.error, 3)}",
+            show(relaxed.held_out, relaxed.error, 3),
+            f"hard units {show(found.information, found.error, 3)}; fields themselves, by least squares "
+            f"{gaussian_limit(real, seen.environment[some]):.3f}",
         ),
     ]

@@ -13,9 +13,20 @@ from jaxrg import nets, training
 from jaxrg.rg import information
 
 NUM_HIDDEN, BATCH, RATE, SPAN = 2, 500, 9e-3, 20
+NUM_LOOKS = 200  # batches of new samples, at most
 HOT, COLD, COOLING = 0.75, 0.1, 1e-4  # temperature of the relaxed units and how fast it falls
-BLOCKS, RINGS = nets.mlp((32, 32, 32, 8)), nets.mlp((32, 32, 32, 8))
 OPTIMIZER = optax.adam(RATE)
+
+
+class Critic(NamedTuple):
+    """Networks of the units and of the ring, whose outputs are multiplied."""
+
+    units: nets.Net
+    rings: nets.Net
+
+
+SMALL = Critic(nets.mlp((32, 32, 32, 8)), nets.mlp((32, 32, 32, 8)))  # as published
+LARGE = Critic(nets.mlp((64, 64, 16)), nets.mlp((128, 128, 16)))
 
 
 class Published(NamedTuple):
@@ -26,40 +37,41 @@ class Published(NamedTuple):
     error: float
 
 
-def _bound(key: Array, params: dict, number: Array, batch: tuple[Array, Array]) -> Array:
+def _bound(critic: Critic, key: Array, params: dict, number: Array, batch: tuple[Array, Array]) -> Array:
     """InfoNCE of units 1 / (1 + exp(-(Λ v + noise) / T)), with noise of the logistic distribution."""
     blocks, rings = (part.astype(jnp.float32) for part in batch)
     fields = blocks @ params["filter"]
     temperature = jnp.maximum(COLD, HOT * jnp.exp(-COOLING * number))
     units = jax.nn.sigmoid((fields + jax.random.logistic(key, fields.shape)) / temperature)
-    scores = BLOCKS.apply(params["blocks"], units) @ RINGS.apply(params["rings"], rings).T
+    scores = critic.units.apply(params["units"], units) @ critic.rings.apply(params["rings"], rings).T
     return information.info_nce(scores, jnp.eye(len(units)) / len(units))
 
 
-def _loss(key: Array, params: dict, number: Array, batch: tuple[Array, Array]) -> tuple[Array, Array]:
-    return -_bound(key, params, number, batch), number + 1
-
-
-@jax.jit
-def _held_out(key: Array, params: dict, number: Array, parts: tuple[Array, Array]) -> Array:
-    keys = jax.random.split(key, len(parts[0]))
-    return jax.lax.map(lambda given: _bound(given[0], params, number, given[1:]), (keys, *parts))
-
-
 def published_training(
-    key: Array, learned: tuple[np.ndarray, np.ndarray], new: tuple[np.ndarray, np.ndarray], num_epochs: int
+    key: Array,
+    learned: tuple[np.ndarray, np.ndarray],
+    new: tuple[np.ndarray, np.ndarray],
+    num_epochs: int,
+    *,
+    start: np.ndarray | None = None,
+    critic: Critic = SMALL,
+    optimizer: optax.GradientTransformation = OPTIMIZER,
 ) -> Published:
-    """Train on blocks and rings of zeros and ones, and look at those held out."""
-    filter_key, blocks_key, rings_key, fit_key, look_key = jax.random.split(key, 5)
+    """Train on blocks and rings, and look at new ones; by default as published, which has zeros and ones."""
+    filter_key, units_key, rings_key, fit_key, look_key = jax.random.split(key, 5)
+    random = 0.05 * jax.random.normal(filter_key, (learned[0].shape[1], NUM_HIDDEN))
     params = {
-        "filter": 0.05 * jax.random.normal(filter_key, (learned[0].shape[1], NUM_HIDDEN)),
-        "blocks": BLOCKS.init(blocks_key, jnp.ones((2, NUM_HIDDEN))),
-        "rings": RINGS.init(rings_key, jnp.ones((2, learned[1].shape[1]))),
+        "filter": random if start is None else jnp.asarray(start),
+        "units": critic.units.init(units_key, jnp.ones((2, NUM_HIDDEN))),
+        "rings": critic.rings.init(rings_key, jnp.ones((2, learned[1].shape[1]))),
     }
+    bound = functools.partial(_bound, critic)
     run = training.fit(
         fit_key,
-        training.stateful_gradient_of(_loss),
-        OPTIMIZER,
+        training.stateful_gradient_of(
+            lambda key, params, number, batch: (-bound(key, params, number, batch), number + 1)
+        ),
+        optimizer,
         params,
         learned,
         aux=jnp.float32(0),
@@ -69,9 +81,14 @@ def published_training(
     decay = 1 - 2 / (SPAN + 1)
     weights = decay ** np.arange(num_epochs)[::-1]
     trained = -np.average(np.asarray(run.metrics["loss"]), weights=weights)
-    parts = tuple(part[: len(part) // BATCH * BATCH].reshape(-1, BATCH, part.shape[1]) for part in new)
-    values = np.asarray(_held_out(look_key, run.params, run.aux, parts))
-    return Published(float(trained), float(values.mean()), float(values.std() / np.sqrt(len(values) - 1)))
+    count = min(len(new[0]) // BATCH, NUM_LOOKS)
+    parts = tuple(part[: count * BATCH].reshape(-1, BATCH, part.shape[1]) for part in new)
+    keys = jax.random.split(look_key, count)
+    look = jax.jit(
+        lambda params, *given: jax.lax.map(lambda one: bound(one[0], params, run.aux, one[1:]), (keys, *given))
+    )
+    values = np.asarray(look(run.params, *parts))
+    return Published(float(trained), float(values.mean()), float(values.std() / np.sqrt(max(len(values) - 1, 1))))
 
 
 def gaussian_limit(fields: np.ndarray, rings: np.ndarray) -> float:

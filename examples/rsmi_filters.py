@@ -61,8 +61,8 @@ def strip_claims(scale: Scale) -> tuple[list[Claim], dict]:
         )
         found[case] = optimum, runs["conditional"]
     case = cases[0]
-    still = spins[case.width][jax.random.permutation(jax.random.key(9), len(spins[case.width]))]
-    seen = learned_noise(case, spins[case.width], still, scale)
+    others = spins[case.width][jax.random.permutation(jax.random.key(9), len(spins[case.width]))]
+    seen = learned_noise(case, spins[case.width], others, scale)
     claims.append(
         Claim("the environment of other configurations: nats", "0", show(seen.information, seen.error, 4), "control")
     )
@@ -180,8 +180,8 @@ def filter_figure(found: dict, dimers: Dimers) -> Figure:
     }
     for number, unit in enumerate(np.asarray(dimers.learned.weights).T):
         images[f"dimers with noise, RSMI {number + 1}"] = unit.reshape(BLOCK, BLOCK)
-    for number, unit in enumerate(dimers.machine.T):
-        images[f"dimers with noise, CD {number + 1}"] = unit.reshape(BLOCK, BLOCK)
+    for name, unit in zip(("most", "least"), dimers.machine.T, strict=True):
+        images[f"dimers with noise, CD, {name} on noise"] = unit.reshape(BLOCK, BLOCK)
     figure, axes = new_figure(2, 3, size=(9.0, 6.2))
     for place, (name, image) in zip(axes.ravel(), images.items(), strict=True):
         size = np.abs(image).max()
