@@ -18,7 +18,7 @@ from _rsmi_dimers import (
     strip_table,
     windows,
 )
-from _rsmi_published import LARGE, Published, gaussian_limit, published_training
+from _rsmi_published import LARGE, OPTIMIZER, SMALL, Published, gaussian_limit, published_training
 from _rsmi_scale import FULL, Scale
 from _study import Claim, mean_and_error, show
 
@@ -31,12 +31,13 @@ BLOCK, BUFFER, RING, CORNER = 8, 4, 4, 10  # entries of a picture
 NORM = 4.0  # of the units of dimers
 
 
-def dimer_sampler_claim() -> Claim:
+def dimer_sampler_claim(scale: Scale) -> Claim:
     """Every covering of a 4 x 4 torus, at a temperature that tells them apart."""
     states, beta = all_coverings((4, 4)), 1.0
     weights = np.exp(-beta * energies(states))
     weights /= weights.sum()
-    drawn = coverings(jax.random.key(0), (4, 4), beta, num_chains=256, num_samples=100, num_visits=20, num_burn=5)
+    number = 100 if scale == FULL else 20
+    drawn = coverings(jax.random.key(0), (4, 4), beta, num_chains=256, num_samples=number, num_visits=20, num_burn=5)
     place = {state.tobytes(): number for number, state in enumerate(states)}
     counts = np.bincount([place[state.tobytes()] for state in drawn.reshape(-1, 4, 4)], minlength=len(states))
     expected = weights * counts.sum()
@@ -175,7 +176,7 @@ def dimer_claims(scale: Scale) -> tuple[list[Claim], Dimers]:
             "dimers with noise: squared weights on noise, of 0.5",
             "RSMI none, CD learns it",
             f"RSMI {share(weights, noise).max():.4f}",
-            f"CD {(machine[noise] ** 2).sum() / (machine**2).sum():.2f}, {(noisy > 0.99).sum()} of 16 units noise alone",
+            f"CD {(machine[noise] ** 2).sum() / (machine**2).sum():.2f}; {(noisy > 0.99).sum()} of 16 units all noise",
         ),
         Claim(
             "RSMI learns the electric fields: share of its weights",
@@ -203,16 +204,16 @@ def new_windows(many: Windows, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def relaxed_training(found: information.LearnedFilter, many: Windows, scale: Scale) -> Published:
     """Relaxed units from the learned filter on, with many more samples and a larger network."""
-    num_epochs = 3 if scale == FULL else 1
+    num_epochs, critic = (3, LARGE) if scale == FULL else (1, SMALL)
     cut = 3 * len(many.visible) // 4
-    optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, num_epochs * (cut // 500)))
+    optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, num_epochs * (cut // 500))) if scale == FULL else OPTIMIZER
     return published_training(
         jax.random.key(6),
         (many.visible[:cut], many.environment[:cut]),
         (many.visible[cut:], many.environment[cut:]),
         num_epochs,
         start=2 * np.asarray(found.weights),
-        critic=LARGE,
+        critic=critic,
         optimizer=optimizer,
     )
 

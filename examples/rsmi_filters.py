@@ -133,7 +133,7 @@ def relevance_claims(scale: Scale) -> tuple[list[Claim], dict]:
                     f"correlation length - first: {abs(spin - expected):.0e}",
                 )
             )
-        width, buffers = scale.widths[min(1, len(scale.widths) - 1)], range(16 if scale == FULL else 4)
+        width, buffers = scale.widths[min(1, len(scale.widths) - 1)], range(16 if scale == FULL else 2)
         for name, sides, even in (("all", 2, False), ("even, one side", 1, True), ("even, both sides", 2, True)):
             curves[name] = informations(width, buffers, num_sides=sides, is_even=even)
         slopes = {name: decay(width, values)[-1] for name, values in curves.items()}
@@ -227,8 +227,8 @@ def main(smoke: bool = False, out: str | Path = "out/rsmi_filters") -> None:
             *uniform_claims(scale, found),
             *gaussian_claims(scale),
             *relevance,
-            dimer_sampler_claim(),
-            dimer_strip_claim(scale),
+            dimer_sampler_claim(scale),
+            *([dimer_strip_claim(scale)] if scale == FULL else []),
             *dimers,
         ]
     )
