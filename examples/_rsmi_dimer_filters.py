@@ -26,7 +26,7 @@ from jaxrg import nets, rbm, training
 from jaxrg.rg import information
 
 BETA = 1 / 15
-SIDE = 32  # sites; a picture with bonds and noise has twice as many entries a side
+SIDE = 32  # sites; a picture has twice as many entries a side, the published L = 64
 BLOCK, BUFFER, RING, CORNER = 8, 4, 4, 10  # entries of a picture
 NORM = 4.0  # of the units of dimers
 

@@ -108,7 +108,7 @@ def _optimal_filter(
     # optax relies on promotion of dtypes; users who forbid it in their own code can still use it.
     with jax.numpy_dtype_promotion("standard"):
         optimizer = optax.lbfgs(linesearch=optax.scale_by_zoom_linesearch(max_linesearch_steps=20))
-        value_and_grad = optax.value_and_grad_from_state(loss)
+        value_and_grad: Any = optax.value_and_grad_from_state(loss)
 
         def ascend(start: Array) -> tuple[Array, Array]:
             def goes_on(carry: tuple[Array, Any, Array, Array]) -> Array:
@@ -118,7 +118,8 @@ def _optimal_filter(
                 weights, state, _, number = carry
                 value, gradient = value_and_grad(weights, state=state)
                 updates, state = optimizer.update(gradient, state, weights, value=value, grad=gradient, value_fn=loss)
-                return optax.apply_updates(weights, updates), state, jnp.max(jnp.abs(gradient)), number + 1
+                moved: Any = optax.apply_updates(weights, updates)
+                return moved, state, jnp.max(jnp.abs(gradient)), number + 1
 
             first = start, optimizer.init(start), jnp.full((), jnp.inf, start.dtype), jnp.int32(0)
             weights, *_ = jax.lax.while_loop(goes_on, step, first)
