@@ -1,9 +1,9 @@
-"""Renormalisation in real space, by Monte Carlo and by tensor networks, beside published figures and plain NumPy."""
+"""Renormalisation in real space, by Monte Carlo, by tensor networks and by information, beside figures and peers."""
 
 import importlib
 from typing import Any
 
-PARTS = ("real_space", "monte_carlo", "tensor")
+PARTS = ("real_space", "monte_carlo", "tensor", "information")
 
 Record = dict[str, Any]
 

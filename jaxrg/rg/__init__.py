@@ -1,6 +1,6 @@
 """Renormalisation: block spins, couplings in one operator basis, and the exact map to Boltzmann machines."""
 
-from jaxrg.rg import monte_carlo, real_space, tensor
+from jaxrg.rg import information, monte_carlo, real_space, tensor
 from jaxrg.rg.blocking import block_means, decimate, kadanoff, majority
 from jaxrg.rg.couplings import (
     MeasuredCouplings,
@@ -43,6 +43,7 @@ __all__ = [
     "decimation_kernel",
     "fixed_point",
     "gaussian_kernel",
+    "information",
     "ising_couplings",
     "ising_to_lattice_gas",
     "kadanoff",
