@@ -82,5 +82,5 @@ def cost(*, quick: bool) -> list[Record]:
 
 
 def run(*, quick: bool) -> list[Record]:
-    """All records of this part."""
-    return [*strip_percent(quick=quick), *cost(quick=quick)]
+    """What informations cost; `strip_percent` is among the records of Boltzmann machines."""
+    return cost(quick=quick)
