@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from jaxrg.base import Status
-from jaxrg.checks import as_count, as_floating, check_key, check_number, is_traced
+from jaxrg.checks import as_array, as_count, as_floating, check_key, check_number, is_traced
 from jaxrg.rbm.energy import RBM, as_units
 from jaxrg.rbm.likelihood.ways import Way, Weights, anneal, as_stages, as_way, choose_stages, counted_stages, start
 from jaxrg.rbm.tempering.ladders import independent_log_partition
@@ -159,9 +158,9 @@ def reverse_annealed_importance(
     """
     check_key("key", key)
     way = as_way(machine, reference, num_moves)
-    ndim = getattr(samples, "ndim", None) or np.ndim(samples)
-    shape = (None,) * (2 if ndim == 3 else 1) + (way.machine.num_visible,)
-    array = as_units("samples", samples, shape, way.machine.visible_units)
+    array = as_array("samples", samples)
+    shape = (None,) * (2 if array.ndim == 3 else 1) + (way.machine.num_visible,)
+    array = as_units("samples", array, shape, way.machine.visible_units)
     if math.prod(array.shape[:-1]) < MIN_PARTICLES or array.shape[-2] < 4:
         raise ValueError(
             f"samples: expected [chains, samples, num_visible] with at least {MIN_PARTICLES} samples, 4 a chain, got "
