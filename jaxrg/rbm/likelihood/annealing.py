@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -158,16 +158,22 @@ def reverse_annealed_importance(
     """
     check_key("key", key)
     way = as_way(machine, reference, num_moves)
-    array = as_array("samples", samples)
-    shape = (None,) * (2 if array.ndim == 3 else 1) + (way.machine.num_visible,)
-    array = as_units("samples", array, shape, way.machine.visible_units)
-    if math.prod(array.shape[:-1]) < MIN_PARTICLES or array.shape[-2] < 4:
-        raise ValueError(
-            f"samples: expected [chains, samples, num_visible] with at least {MIN_PARTICLES} samples, 4 a chain, got "
-            f"shape {array.shape}"
-        )
+    array = as_samples("samples", samples, way.machine)
     stages = as_stages("inverse_temperatures", inverse_temperatures)
     return raised("reverse_annealed_importance", _backward(key, way, array, stages))
+
+
+def as_samples(name: str, value: Any, machine: RBM) -> Array:
+    """``[chains, samples, num_visible]`` or ``[samples, num_visible]`` of the visible layer, enough to start from."""
+    array = as_array(name, value)
+    shape = (None,) * (2 if array.ndim == 3 else 1) + (machine.num_visible,)
+    array = as_units(name, array, shape, machine.visible_units)
+    if math.prod(array.shape[:-1]) < MIN_PARTICLES or array.shape[-2] < 4:
+        raise ValueError(
+            f"{name}: expected [chains, samples, num_visible] with at least {MIN_PARTICLES} samples, 4 a chain, got "
+            f"shape {array.shape}"
+        )
+    return array
 
 
 @jax.jit

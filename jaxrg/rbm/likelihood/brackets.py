@@ -9,7 +9,12 @@ from jax import Array
 
 from jaxrg.checks import as_floating, check_key, check_number, kind_of
 from jaxrg.rbm.energy import RBM, as_machine, as_visible, unchecked_visible_hamiltonian
-from jaxrg.rbm.likelihood.annealing import AnnealedImportance, annealed_importance, reverse_annealed_importance
+from jaxrg.rbm.likelihood.annealing import (
+    AnnealedImportance,
+    annealed_importance,
+    as_samples,
+    reverse_annealed_importance,
+)
 from jaxrg.rbm.likelihood.tempered import tempered_log_partition
 from jaxrg.rbm.likelihood.ways import as_way
 from jaxrg.rbm.tempering import choose_machines, tempered
@@ -85,6 +90,8 @@ def bracket(
         Grosse, Ghahramani & Adams, arXiv:1511.02543; Crooks, Phys. Rev. E 61, 2361 (2000).
     """
     check_key("key", key)
+    way = as_way(machine, reference, num_moves)
+    samples = None if samples is None else as_samples("samples", samples, way.machine)
     forward_key, ladder_key, chain_key, reverse_key = jax.random.split(key, 4)
     options = {"reference": reference, "num_moves": num_moves}
     forward = annealed_importance(
@@ -96,7 +103,6 @@ def bracket(
         **options,
     )
     if samples is None:
-        way = as_way(machine, reference, num_moves)
         samples = _tempered_samples(ladder_key, chain_key, way.machine, way.reference, num_particles)
     reverse = reverse_annealed_importance(reverse_key, machine, samples, forward.inverse_temperatures, **options)
     return _joined(forward, reverse)
