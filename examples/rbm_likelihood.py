@@ -7,6 +7,7 @@
 # from one sign of the magnetisation to the other: what likelihood a gradient sees is no better than its chains.
 
 # %%
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -65,6 +66,12 @@ def tunnelling(key: Array, sampler: Any, num_steps: int) -> tuple[float, float]:
 
 
 # %%
+@functools.cache
+def falling_rate(scale: Scale) -> optax.GradientTransformation:
+    """At the critical point curvatures are large: from 0.02 to nothing."""
+    return optax.sgd(optax.cosine_decay_schedule(0.02, scale.num_epochs * (scale.num_samples // 50)))
+
+
 def train(scale: Scale, data: Array, validation: Array, name: str) -> Trained:
     """By one kind of gradient; the exact loss is the validation of `training.fit`."""
     machine = rbm.init(jax.random.key(1), data.shape[1], scale.num_hidden)
@@ -78,11 +85,11 @@ def train(scale: Scale, data: Array, validation: Array, name: str) -> Trained:
         "CD-1": lambda: (rbm.contrastive_divergence_gradient(), None),
         "PCD": lambda: (
             rbm.persistent_contrastive_divergence_gradient(),
-            rbm.persistent_chains(jax.random.key(2), machine, 50),
+            rbm.persistent_chains(jax.random.key(2), machine, 100),
         ),
         "tempered": lambda: (
             tempering.tempered_gradient(ladder),
-            tempering.tempered_chains(jax.random.key(2), ladder(machine), 50),
+            tempering.tempered_chains(jax.random.key(2), ladder(machine), 100),
         ),
     }[name]()
     path, rates = [], []
@@ -96,7 +103,7 @@ def train(scale: Scale, data: Array, validation: Array, name: str) -> Trained:
     run = training.fit(
         jax.random.key(4),
         gradient_fn,
-        optax.sgd(0.05),
+        falling_rate(scale),
         machine,
         data,
         aux=aux,
@@ -194,7 +201,7 @@ def watch_large(scale: Scale, data: Array, validation: Array) -> Watched:
     training.fit(
         jax.random.key(8),
         rbm.persistent_contrastive_divergence_gradient(),
-        optax.sgd(0.05),
+        falling_rate(scale),
         machine,
         data,
         aux=chains,
@@ -214,9 +221,11 @@ def exact_entropy(scale: Scale, coupling: float) -> float:
 
 
 def trajectory(run: Trained, key: Array) -> tempering.Ladder:
-    """The fewest machines of a training that still swap, behind one without weights."""
+    """The fewest machines of a training that still swap; temperatures lead to the first, an epoch after the start."""
     reference = tempering.independent_units(run.machines[0])
-    return tempering.choose_machines(key, [reference, *run.machines])
+    first = tempering.tempered(run.machines[0], reference, jnp.linspace(0, 1, 48))
+    later = jax.tree.map(lambda *leaves: jnp.stack(leaves), *run.machines[1:])
+    return tempering.choose_machines(key, jax.tree.map(lambda *leaves: jnp.concatenate(leaves), first, later))
 
 
 def half_bias(machine: rbm.RBM, data: Array) -> tuple[float, float]:

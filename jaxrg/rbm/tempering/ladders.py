@@ -354,4 +354,4 @@ def choose_machines(
     indices = np.asarray(chosen, np.int32)
     # On the host, since a program that cuts would be compiled for every number of machines.
     kept = jax.tree.map(lambda leaf: np.asarray(leaf)[indices], stacked)
-    return jax.device_put(Ladder(kept, indices, np.asarray(acceptance)))
+    return Ladder(*jax.device_put((kept, indices, np.asarray(acceptance))))
