@@ -36,11 +36,12 @@ class Scale(NamedTuple):
     num_machines: int  # random ones, whose intervals are counted
     num_steps: int  # Gibbs steps of all machines of a ladder
     num_particles: int
-    num_temperatures: int
+    num_temperatures: int  # of the ladders of training
+    are_chosen: bool  # ladders of the rest, by their swaps; else they have as many temperatures, equally spaced
 
 
-FULL = Scale(8, 16, 64, 4000, 60, 40, 24_000, 1000, 6)
-SMOKE = Scale(4, 6, 6, 200, 4, 1, 4000, 80, 4)
+FULL = Scale(8, 16, 64, 4000, 60, 40, 24_000, 1000, 6, True)
+SMOKE = Scale(4, 6, 6, 200, 4, 1, 4000, 80, 4, False)
 
 
 # %%
@@ -131,9 +132,11 @@ def exact_log_partition(machine: rbm.RBM) -> float:
         return float(rbm.log_partition(jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, np.float64)), machine)))
 
 
-def ladder_of(machine: rbm.RBM, acceptance: float, key: Array) -> rbm.RBM:
-    many = tempering.tempered(machine, tempering.independent_units(machine), jnp.linspace(0, 1, 96))
-    return tempering.choose_machines(key, many, target_acceptance=acceptance).machines
+def ladder_of(machine: rbm.RBM, scale: Scale, acceptance: float, key: Array) -> rbm.RBM:
+    """In temperature, from independent units."""
+    reference, count = tempering.independent_units(machine), 96 if scale.are_chosen else scale.num_temperatures
+    many = tempering.tempered(machine, reference, jnp.linspace(0, 1, count))
+    return tempering.choose_machines(key, many, target_acceptance=acceptance).machines if scale.are_chosen else many
 
 
 def products(means: Array) -> Array:
@@ -150,7 +153,7 @@ def one_sided(found: likelihood.TemperedLogPartition) -> stats.GammaEstimate:
 def estimate(machine: rbm.RBM, scale: Scale, key: Array, acceptance: float) -> Estimates:
     """Tempering on one ladder, annealing both ways, and what one end alone says, of the same chains and particles."""
     keys, truth = jax.random.split(key, 3), exact_log_partition(machine)
-    ladder = ladder_of(machine, acceptance, keys[0])
+    ladder = ladder_of(machine, scale, acceptance, keys[0])
     num_steps = scale.num_steps // ladder.weights.shape[0] // 8
     found = likelihood.tempered_log_partition(keys[1], ladder, num_steps=num_steps)
     count = scale.num_particles // 8
@@ -220,12 +223,15 @@ def exact_entropy(scale: Scale, coupling: float) -> float:
     return float(log_partition - coupling * slope)
 
 
-def trajectory(run: Trained, key: Array) -> tempering.Ladder:
+def trajectory(run: Trained, scale: Scale, key: Array) -> rbm.RBM:
     """The fewest machines of a training that still swap; temperatures lead to the first, an epoch after the start."""
     reference = tempering.independent_units(run.machines[0])
+    if not scale.are_chosen:
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), reference, *run.machines[1 : scale.num_temperatures])
     first = tempering.tempered(run.machines[0], reference, jnp.linspace(0, 1, 48))
     later = jax.tree.map(lambda *leaves: jnp.stack(leaves), *run.machines[1:])
-    return tempering.choose_machines(key, jax.tree.map(lambda *leaves: jnp.concatenate(leaves), first, later))
+    together = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), first, later)
+    return tempering.choose_machines(key, together).machines
 
 
 def half_bias(machine: rbm.RBM, data: Array) -> tuple[float, float]:
@@ -277,13 +283,16 @@ def training_claims(scale: Scale, trained: dict[str, Trained], data: Array, entr
             Claim(f"{name}: tunnelling a step, tempered", "> Gibbs", show(*better, 4), f"Gibbs {show(*gibbs, 4)}"),
         ]
     machine = trained["tempered"].machine
-    ladder = trajectory(trained["tempered"], jax.random.key(13))
-    found = likelihood.tempered_log_partition(jax.random.key(14), ladder.machines, num_steps=scale.num_steps // 16)
+    ladder = trajectory(trained["tempered"], scale, jax.random.key(13))
+    num_machines = ladder.weights.shape[0]
+    found = likelihood.tempered_log_partition(
+        jax.random.key(14), ladder, num_steps=scale.num_steps // num_machines // 8
+    )
     truth = exact_log_partition(machine)
     deviation = show(float(found.log_partition.value) - truth, found.log_partition.error, 3, "+")
     claims.append(
         Claim(
-            f"ln Z along the training, {ladder.indices.size} machines",
+            f"ln Z along the training, {num_machines} machines",
             "exact",
             f"exact {deviation}",
             f"least swaps {float(found.swap_acceptance.min()):.2f}",
