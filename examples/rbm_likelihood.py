@@ -189,7 +189,12 @@ def watch_large(scale: Scale, data: Array, validation: Array) -> Watched:
             jax.random.split(key, run.aux.shape[0]), run.aux
         ).reshape(8, -1, data.shape[1])
         found = likelihood.bracket(
-            key, run.params, samples=samples, reference=reference, num_particles=scale.num_particles
+            key,
+            run.params,
+            samples=samples,
+            reference=reference,
+            num_particles=scale.num_particles,
+            effective_fraction=0.999,
         )
         value = likelihood.log_likelihood(run.params, validation, found.log_partition)
         # A lower bound of ln Z is an upper one of the likelihood.
