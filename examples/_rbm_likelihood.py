@@ -73,7 +73,8 @@ def draw(
         )
     panel.axhline(0, color="k", lw=0.8)
     panel.set(title="ln Z minus the exact one, 2σ; grey: bracket", xlabel="random machine", ylabel="nats")
-    panel.legend(fontsize=8)
+    panel.set_ylim(top=2 * max(row.ends[1] for row in rows))
+    panel.legend(fontsize=8, loc="upper left", ncols=3)
 
     panel = axes[0, 1]
     for name, run in trained.items():
@@ -88,7 +89,9 @@ def draw(
     for name, run in trained.items():
         label = "tempered chains" if name == "tempered" else f"Gibbs chains of {name}"
         panel.plot(1 + np.arange(len(run.rates)), run.rates, color=COLOURS[name], label=label)
-    panel.set(title="tunnelling of m while training", xlabel="epoch", ylabel="changes of sign a step", yscale="log")
+    panel.set(title="tunnelling of m while training", xlabel="epoch", ylabel="changes of sign a step")
+    panel.set_yscale("symlog", linthresh=1e-3)
+    panel.set_ylim(bottom=0)
     panel.legend(fontsize=8)
 
     panel = axes[1, 1]

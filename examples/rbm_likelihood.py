@@ -7,6 +7,7 @@
 # from one sign of the magnetisation to the other: what likelihood a gradient sees is no better than its chains.
 
 # %%
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -35,11 +36,12 @@ class Scale(NamedTuple):
     num_machines: int  # random ones, whose intervals are counted
     num_steps: int  # Gibbs steps of all machines of a ladder
     num_particles: int
-    num_temperatures: int
+    num_temperatures: int  # of the ladders of training
+    are_chosen: bool  # ladders of the rest, by their swaps; else they have as many temperatures, equally spaced
 
 
-FULL = Scale(8, 16, 64, 4000, 60, 40, 24_000, 1000, 6)
-SMOKE = Scale(4, 6, 6, 200, 4, 1, 4000, 80, 4)
+FULL = Scale(8, 16, 64, 4000, 60, 40, 24_000, 1000, 6, True)
+SMOKE = Scale(4, 6, 6, 200, 4, 1, 4000, 80, 4, False)
 
 
 # %%
@@ -65,6 +67,12 @@ def tunnelling(key: Array, sampler: Any, num_steps: int) -> tuple[float, float]:
 
 
 # %%
+@functools.cache
+def falling_rate(scale: Scale) -> optax.GradientTransformation:
+    """At the critical point curvatures are large: from 0.02 to nothing."""
+    return optax.sgd(optax.cosine_decay_schedule(0.02, scale.num_epochs * (scale.num_samples // 50)))
+
+
 def train(scale: Scale, data: Array, validation: Array, name: str) -> Trained:
     """By one kind of gradient; the exact loss is the validation of `training.fit`."""
     machine = rbm.init(jax.random.key(1), data.shape[1], scale.num_hidden)
@@ -78,11 +86,11 @@ def train(scale: Scale, data: Array, validation: Array, name: str) -> Trained:
         "CD-1": lambda: (rbm.contrastive_divergence_gradient(), None),
         "PCD": lambda: (
             rbm.persistent_contrastive_divergence_gradient(),
-            rbm.persistent_chains(jax.random.key(2), machine, 50),
+            rbm.persistent_chains(jax.random.key(2), machine, 100),
         ),
         "tempered": lambda: (
             tempering.tempered_gradient(ladder),
-            tempering.tempered_chains(jax.random.key(2), ladder(machine), 50),
+            tempering.tempered_chains(jax.random.key(2), ladder(machine), 100),
         ),
     }[name]()
     path, rates = [], []
@@ -96,7 +104,7 @@ def train(scale: Scale, data: Array, validation: Array, name: str) -> Trained:
     run = training.fit(
         jax.random.key(4),
         gradient_fn,
-        optax.sgd(0.05),
+        falling_rate(scale),
         machine,
         data,
         aux=aux,
@@ -124,9 +132,11 @@ def exact_log_partition(machine: rbm.RBM) -> float:
         return float(rbm.log_partition(jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, np.float64)), machine)))
 
 
-def ladder_of(machine: rbm.RBM, acceptance: float, key: Array) -> rbm.RBM:
-    many = tempering.tempered(machine, tempering.independent_units(machine), jnp.linspace(0, 1, 96))
-    return tempering.choose_machines(key, many, target_acceptance=acceptance).machines
+def ladder_of(machine: rbm.RBM, scale: Scale, acceptance: float, key: Array) -> rbm.RBM:
+    """In temperature, from independent units."""
+    reference, count = tempering.independent_units(machine), 96 if scale.are_chosen else scale.num_temperatures
+    many = tempering.tempered(machine, reference, jnp.linspace(0, 1, count))
+    return tempering.choose_machines(key, many, target_acceptance=acceptance).machines if scale.are_chosen else many
 
 
 def products(means: Array) -> Array:
@@ -143,7 +153,7 @@ def one_sided(found: likelihood.TemperedLogPartition) -> stats.GammaEstimate:
 def estimate(machine: rbm.RBM, scale: Scale, key: Array, acceptance: float) -> Estimates:
     """Tempering on one ladder, annealing both ways, and what one end alone says, of the same chains and particles."""
     keys, truth = jax.random.split(key, 3), exact_log_partition(machine)
-    ladder = ladder_of(machine, acceptance, keys[0])
+    ladder = ladder_of(machine, scale, acceptance, keys[0])
     num_steps = scale.num_steps // ladder.weights.shape[0] // 8
     found = likelihood.tempered_log_partition(keys[1], ladder, num_steps=num_steps)
     count = scale.num_particles // 8
@@ -179,7 +189,12 @@ def watch_large(scale: Scale, data: Array, validation: Array) -> Watched:
             jax.random.split(key, run.aux.shape[0]), run.aux
         ).reshape(8, -1, data.shape[1])
         found = likelihood.bracket(
-            key, run.params, samples=samples, reference=reference, num_particles=scale.num_particles
+            key,
+            run.params,
+            samples=samples,
+            reference=reference,
+            num_particles=scale.num_particles,
+            effective_fraction=0.999,
         )
         value = likelihood.log_likelihood(run.params, validation, found.log_partition)
         # A lower bound of ln Z is an upper one of the likelihood.
@@ -194,7 +209,7 @@ def watch_large(scale: Scale, data: Array, validation: Array) -> Watched:
     training.fit(
         jax.random.key(8),
         rbm.persistent_contrastive_divergence_gradient(),
-        optax.sgd(0.05),
+        falling_rate(scale),
         machine,
         data,
         aux=chains,
@@ -213,10 +228,15 @@ def exact_entropy(scale: Scale, coupling: float) -> float:
     return float(log_partition - coupling * slope)
 
 
-def trajectory(run: Trained, key: Array) -> tempering.Ladder:
-    """The fewest machines of a training that still swap, behind one without weights."""
+def trajectory(run: Trained, scale: Scale, key: Array) -> rbm.RBM:
+    """The fewest machines of a training that still swap; temperatures lead to the first, an epoch after the start."""
     reference = tempering.independent_units(run.machines[0])
-    return tempering.choose_machines(key, [reference, *run.machines])
+    if not scale.are_chosen:
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), reference, *run.machines[1 : scale.num_temperatures])
+    first = tempering.tempered(run.machines[0], reference, jnp.linspace(0, 1, 48))
+    later = jax.tree.map(lambda *leaves: jnp.stack(leaves), *run.machines[1:])
+    together = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), first, later)
+    return tempering.choose_machines(key, together).machines
 
 
 def half_bias(machine: rbm.RBM, data: Array) -> tuple[float, float]:
@@ -268,13 +288,16 @@ def training_claims(scale: Scale, trained: dict[str, Trained], data: Array, entr
             Claim(f"{name}: tunnelling a step, tempered", "> Gibbs", show(*better, 4), f"Gibbs {show(*gibbs, 4)}"),
         ]
     machine = trained["tempered"].machine
-    ladder = trajectory(trained["tempered"], jax.random.key(13))
-    found = likelihood.tempered_log_partition(jax.random.key(14), ladder.machines, num_steps=scale.num_steps // 16)
+    ladder = trajectory(trained["tempered"], scale, jax.random.key(13))
+    num_machines = ladder.weights.shape[0]
+    found = likelihood.tempered_log_partition(
+        jax.random.key(14), ladder, num_steps=scale.num_steps // num_machines // 8
+    )
     truth = exact_log_partition(machine)
     deviation = show(float(found.log_partition.value) - truth, found.log_partition.error, 3, "+")
     claims.append(
         Claim(
-            f"ln Z along the training, {ladder.indices.size} machines",
+            f"ln Z along the training, {num_machines} machines",
             "exact",
             f"exact {deviation}",
             f"least swaps {float(found.swap_acceptance.min()):.2f}",

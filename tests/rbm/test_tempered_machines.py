@@ -271,6 +271,7 @@ def test_tempered_chains_tunnel_where_gibbs_does_not():
     assert rates["tempered"] > 0.01
 
 
+@pytest.mark.slow
 def test_sampler_resumes_and_does_not_recompile(random_machine):
     machines = machines_of(random_machine, 4, 2, 3)
     sampler = tempering.tempered_gibbs_sampler(machines)

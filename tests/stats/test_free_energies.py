@@ -47,6 +47,7 @@ def test_gaussians_have_their_free_energies():
     np.testing.assert_allclose(pairs.overlap, states.overlap, atol=0.01)
 
 
+@pytest.mark.slow
 def test_two_states_are_those_of_bennett():
     energies = energies_of(gaussian_samples(1, 4, 2_000))
     pair = bennett_acceptance_ratio(*(work[..., 0] for work in works_of(energies)))

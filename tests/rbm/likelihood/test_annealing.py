@@ -76,16 +76,6 @@ def test_finer_stages_close_the_gap(random_machine):
     assert numbers[0] < numbers[1] < numbers[2] < 100
 
 
-def test_stages_are_found_where_the_first_derivative_vanishes():
-    """Without biases the reference is flat, and -H does not change to first order in the temperature."""
-    machine = rbm.init(jax.random.key(0), 20, 10, scale=0.7)
-    found = likelihood.annealed_importance(jax.random.key(1), machine, num_particles=2000)
-    assert 10 < int(found.num_stages) < 200
-    assert float(found.inverse_temperatures[0]) < 0.5
-    exact = rbm.log_partition(machine)
-    assert abs(float(found.log_partition.value - exact)) < 4 * float(found.log_partition.error)
-
-
 @pytest.mark.slow
 def test_a_reference_near_the_data_needs_fewer_stages():
     """Strong fields: biases alone are most of the machine."""
@@ -138,6 +128,7 @@ def test_a_thousand_nats_keep_their_digits():
     np.testing.assert_allclose(found.bound.error, scatter, rtol=0.3)
 
 
+@pytest.mark.slow
 def test_it_runs_inside_a_program_and_compiles_once(random_machine):
     @jax.jit
     def validate(key, machine):
@@ -147,9 +138,10 @@ def test_it_runs_inside_a_program_and_compiles_once(random_machine):
     exact = [float(rbm.log_partition(random_machine(seed, 6, 4))) for seed in range(3)]
     np.testing.assert_allclose(values, exact, atol=0.5)
     assert validate._cache_size() == 1
-    assert np.isnan(
-        validate(jax.random.key(0), single(random_machine(0, 6, 4))._replace(hidden_bias=jnp.full(4, jnp.nan)))
-    )
+    broken = single(random_machine(0, 6, 4))._replace(hidden_bias=jnp.full(4, jnp.nan))
+    assert np.isnan(validate(jax.random.key(0), broken))
+    with pytest.raises(FloatingPointError, match="annealed_importance: expected particles that reach the other end"):
+        likelihood.annealed_importance(jax.random.key(0), broken, num_particles=100)
 
 
 def test_bad_input_is_refused(random_machine):
@@ -169,5 +161,3 @@ def test_bad_input_is_refused(random_machine):
         likelihood.reverse_annealed_importance(key, machine, jnp.ones((3, 4)), [1.0])
     with pytest.raises(ValueError, match="samples: expected shape"):
         likelihood.reverse_annealed_importance(key, machine, jnp.ones((30, 5)), [1.0])
-    with pytest.raises(FloatingPointError, match="annealed_importance: expected particles that reach the other end"):
-        likelihood.annealed_importance(key, machine._replace(hidden_bias=jnp.full(3, jnp.nan)))
