@@ -1,4 +1,4 @@
-"""Boltzmann machines: speed beside their matrix products and other packages, exact fits, samples, likelihoods, filters."""
+"""Boltzmann machines: speed beside matrix products and other packages, exact fits, samples, likelihoods, filters."""
 
 import importlib
 from typing import Any

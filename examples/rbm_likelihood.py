@@ -242,7 +242,9 @@ def trajectory(run: Trained, scale: Scale, key: Array) -> rbm.RBM:
 def half_bias(machine: rbm.RBM, data: Array) -> tuple[float, float]:
     """What a field that empties one phase does to the exact log-likelihood and to the pseudolikelihood, per sample."""
     biased = machine._replace(visible_bias=machine.visible_bias + 0.05)
-    changes = (fn(biased, data) - fn(machine, data) for fn in (rbm.log_likelihood, rbm.likelihood.pseudo_log_likelihood))
+    changes = (
+        fn(biased, data) - fn(machine, data) for fn in (rbm.log_likelihood, rbm.likelihood.pseudo_log_likelihood)
+    )
     first, second = (float(change) for change in changes)
     return first, second
 
