@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from jaxrg.base import Status
-from jaxrg.checks import as_count, as_floating, check_key, check_number, is_traced
+from jaxrg.checks import as_array, as_count, as_floating, check_key, check_number, is_traced
 from jaxrg.rbm.energy import RBM, as_units
 from jaxrg.rbm.likelihood.ways import Way, Weights, anneal, as_stages, as_way, choose_stages, counted_stages, start
 from jaxrg.rbm.tempering.ladders import independent_log_partition
@@ -160,7 +160,7 @@ def reverse_annealed_importance(
     check_key("key", key)
     way = as_way(machine, reference, num_moves)
     num_visible = way.machine.visible_bias.shape[0]
-    ndim = getattr(samples, "ndim", None) or np.ndim(samples)
+    ndim = as_array("samples", samples).ndim
     array = as_units("samples", samples, (None,) * (2 if ndim == 3 else 1) + (num_visible,))
     if math.prod(array.shape[:-1]) < MIN_PARTICLES or array.shape[-2] < 4:
         raise ValueError(
