@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from scipy import ndimage
 
 from jaxrg import lattice, models, rbm, samplers, stats
 
@@ -265,8 +266,7 @@ def likeness(hidden: np.ndarray, fields: Any, samples: np.ndarray) -> Likeness:
     signs, (rows, columns) = np.sign(own), centres(fields, side)
     found, away = [], []
     for size in SIDES:
-        means = np.mean([np.roll(spins, step, axis=1) for step in range(-(size // 2), size // 2 + 1)], axis=0)
-        means = np.mean([np.roll(means, step, axis=2) for step in range(-(size // 2), size // 2 + 1)], axis=0)
+        means = ndimage.uniform_filter(spins, (1, size, size), mode="wrap")
         found.append(over_units(signs * _correlation(hidden, means[:, rows, columns])))
         other = means[:, (rows + side // 2) % side, (columns + side // 2) % side]
         away.append(over_units(signs * _correlation(hidden, other)))
@@ -281,16 +281,19 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return (first * second).mean(axis=0)
 
 
-def energy_correlations(spins: np.ndarray, places: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of the energies of spins with their nearest neighbours, by distance between `EDGES`, with errors.
+def energy_correlations(
+    spins: np.ndarray, places: np.ndarray, side: int, nearest: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of the products of spins with their nearest neighbours, by distance between `EDGES`, with errors.
 
     Args:
         spins: ``[samples, units]``.
         places: ``[2, units]`` in lattice spacings.
+        nearest: how far away a neighbour is at least, so that units of one place are none.
     """
     apart = np.abs(places[:, :, None] - places[:, None, :])
-    distance = np.sqrt((np.minimum(apart, side - apart) ** 2).sum(axis=0)) + side * np.eye(places.shape[1])
-    partner = np.argmin(distance, axis=0)
+    distance = np.sqrt((np.minimum(apart, side - apart) ** 2).sum(axis=0))
+    partner = np.argmin(np.where(distance < nearest, side, distance), axis=0)
     energies = (spins * spins[:, partner]).astype(np.float32)
     units = np.arange(len(partner))
     is_shared = (

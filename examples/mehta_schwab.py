@@ -44,8 +44,9 @@ class Scale(NamedTuple):
     layers: tuple[int, ...] = (400, 100, 25)
     num_epochs: int = 200
     strong_epochs: int = 30
-    num_chains: int = 1000
-    num_samples: int = 20  # of a chain
+    num_chains: int = 1024
+    num_steps: int = 20  # samples of a chain
+    num_samples: int = 20_000  # that are learned
     between: int = 100  # sweeps
     small_side: int = 20
     small_layers: tuple[int, ...] = (100, 25)
@@ -60,7 +61,7 @@ class Scale(NamedTuple):
     dream_steps: int = 400
 
 
-SMOKE = Scale(8, (16, 4), 2, 1, 64, 4, 5, 8, (16, 4), 1, 8, (16, 4), 64, 4, 200, 50, 8, 40)
+SMOKE = Scale(8, (16, 4), 2, 1, 64, 4, 256, 5, 8, (16, 4), 1, 8, (16, 4), 64, 4, 200, 50, 8, 40)
 
 
 # %% [markdown]
@@ -85,25 +86,26 @@ def run_of(samples: np.ndarray, layers: tuple[int, ...], recipe: ms.Recipe) -> R
     return Run(title, side, stack, ms.levels_of(stack, side))
 
 
-def merged(chains: np.ndarray) -> np.ndarray:
-    return chains.reshape(-1, *chains.shape[2:])
+def merged(chains: np.ndarray, count: int) -> np.ndarray:
+    """So many samples ``[count, side, side]``, chain by chain."""
+    return chains.reshape(-1, *chains.shape[2:])[:count]
 
 
 def control_samples(scale: Scale) -> dict[str, np.ndarray]:
     """On the smaller lattice, each as many as the stack learns from."""
-    side, total = scale.small_side, scale.num_chains * scale.num_samples
-    given = scale.num_chains, scale.num_samples, scale.between
+    side, total = scale.small_side, scale.num_samples
+    given = scale.num_chains, scale.num_steps, scale.between
     keys = jax.random.split(jax.random.key(2), 5)
     near = {f"Ising, J = {coupling}": coupling for coupling in (0.3, 0.2)}
-    found = {"Ising": merged(ms.ising(keys[0], (side, side), COUPLING, *given))}
+    found = {"Ising": merged(ms.ising(keys[0], (side, side), COUPLING, *given), total)}
     for key, (name, coupling) in zip(keys[1:3], near.items(), strict=True):
-        found[name] = merged(ms.ising(key, (side, side), coupling, *given))
+        found[name] = merged(ms.ising(key, (side, side), coupling, *given), total)
     found["pairs and noise"] = ms.independent_pairs(side, total, PAIR_FLIPS)
     found["independent"] = np.random.default_rng(4).choice(np.array([-1, 1], np.int8), (total, side, side))
-    columns = merged(ms.ising(keys[3], (side, side // 2), COUPLING, *given))
+    columns = merged(ms.ising(keys[3], (side, side // 2), COUPLING, *given), total)
     found[DIMERS] = ms.with_dimers(columns, DIMER_FLIPS)
     long = ms.long_range(keys[4], scale.long_side, TOTAL_STRENGTH, scale.long_chains, scale.long_samples, 4)
-    found[LONG] = merged(long)
+    found[LONG] = merged(long, total)
     order = np.random.default_rng(3).permutation(side * side)
     found["Ising, sites shuffled"] = found["Ising"].reshape(total, -1)[:, order].reshape(total, side, side)
     return found
@@ -148,6 +150,11 @@ class Whole(NamedTuple):
     scrambled: ms.Level  # second level, learned from hidden spins that know nothing of each other
 
 
+def block_side(side: int, scale: Scale) -> int:
+    """Of a block for each unit of the first hidden layer."""
+    return round(side / scale.layers[0] ** 0.5)
+
+
 def whole_of(run: Run, samples: np.ndarray, scale: Scale, num_epochs: int) -> Whole:
     read = samples[: scale.num_read]
     hidden, fields = ms.hidden_samples(run.stack, read), rbm.receptive_fields(run.stack)
@@ -160,7 +167,7 @@ def whole_of(run: Run, samples: np.ndarray, scale: Scale, num_epochs: int) -> Wh
     return Whole(
         run,
         [ms.likeness(*pair, read) for pair in zip(hidden, fields, strict=True)],
-        ms.energy_correlations(hidden[0], places, run.side),
+        ms.energy_correlations(hidden[0], places, run.side, block_side(run.side, scale)),
         ms.from_top(run.stack, samples[: scale.num_back]),
         ms.dreams(rbm.belief_sampler(run.stack), *sizes),
         ms.dreams(rbm.gibbs_sampler(run.stack[0]), *sizes, start=samples),
@@ -233,12 +240,12 @@ def whole_claims(name: str, found: Whole, data: ms.Measured, samples: np.ndarray
 
 def energy_claim(name: str, found: Whole, samples: np.ndarray, scale: Scale) -> Claim:
     """Correlations of the energies of the first hidden layer beside those of as many block spins."""
-    size = round((found.run.side**2 / scale.layers[0]) ** 0.5)
+    size = block_side(found.run.side, scale)
     blocks = ms.block_spins(samples[: scale.num_read], size)
     places = np.indices(blocks.shape[1:]).reshape(2, -1) * size
-    theirs = ms.energy_correlations(blocks.reshape(len(blocks), -1), places, found.run.side)
+    theirs = ms.energy_correlations(blocks.reshape(len(blocks), -1), places, found.run.side, size)
     bins = "-".join(f"{edge:g}" for edge in ms.EDGES)
-    both = [by_level(list(zip(*each, strict=True)), 3) for each in (found.energies, theirs)]
+    both = [by_level(list(zip(*each, strict=True)), 4) for each in (found.energies, theirs)]
     return Claim(f"{name}: correlation of energies, at {bins} spacings", "-", both[0],
                  f"majority spins of {size} x {size} {both[1]}")  # fmt: skip
 
@@ -304,18 +311,18 @@ def fields_figure(run: Run) -> Figure:
 
 # %%
 def main(smoke: bool = False, out: str = "out/mehta_schwab") -> None:
-    scale, begin = SMOKE if smoke else Scale(), time.time()
+    scale = SMOKE if smoke else Scale()
 
     def done(what: str) -> None:
-        print(f"{time.time() - begin:4.0f} s: {what}", flush=True)
+        print(f"{time.process_time():5.0f} s of processor time: {what}", flush=True)
 
-    given = scale.num_chains, scale.num_samples, scale.between
+    given = scale.num_chains, scale.num_steps, scale.between
     chains = ms.ising(jax.random.key(0), (scale.side, scale.side), COUPLING, *given)
     data = ms.of_samples(chains)
     done(
         f"samples, tau_int of m² {data.tau_int[1]:.2f} (independent 0.5), energy {show(data.mean[0], data.error[0], 4)}"
     )
-    samples, wholes = merged(chains), {}
+    samples, wholes = merged(chains, scale.num_samples), {}
     recipes = {
         "strong L1": ms.Recipe(scale.strong_epochs, RATE, STRONG),
         "published": ms.Recipe(scale.num_epochs, RATE, PUBLISHED),
