@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import _exact_layers as layers
 import _neural_mcrg as neural
+import _rbm_flow as rbm_flow
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +17,7 @@ from _study import HEADER, Claim, print_claims, run_main, save
 from matplotlib.figure import Figure
 
 from jaxrg import exact, rbm, rg
+from jaxrg.plot import style
 
 HIDDEN = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
 
@@ -206,7 +208,7 @@ def filter_claims(scale: neural.Scale) -> list[Claim]:
 
 
 # %% [markdown]
-# ## Figures
+# ## Figures, and the flow of a machine that learned all temperatures (`_rbm_flow.py`)
 
 
 # %%
@@ -254,8 +256,11 @@ def main(smoke: bool = False, out: str = "out/do_rbms_renormalise") -> None:
         machine = layers.on_blocks(machine)
     print_rows(table)
     filters = filter_claims(neural.SMOKE if smoke else neural.Scale())
-    print_claims([HEADER, *claims(found, table), *filters])
-    save({"do_rbms_renormalise": draw(found, table, machine)}, out)
+    flows, drawn = rbm_flow.flow(smoke)
+    print_claims([HEADER, *claims(found, table), *filters, *flows])
+    flow_figure, grid = style.new_figure(1, 3, size=(15, 4.6))
+    rbm_flow.draw_flow(grid[0], drawn)
+    save({"do_rbms_renormalise": draw(found, table, machine), "rbm_flow": flow_figure}, out)
 
 
 # %%
