@@ -185,6 +185,7 @@ def filter_figure(found: dict, dimers: Dimers) -> Figure:
     figure, axes = new_figure(2, 3, size=(9.0, 6.2))
     for place, (name, image) in zip(axes.ravel(), images.items(), strict=True):
         size = np.abs(image).max()
+        image = image if image.sum() > 0 else -image  # the sign of a unit is nothing
         shown = place.imshow(image, cmap="RdBu_r", vmin=-size, vmax=size)
         place.set_title(name, fontsize=9)
         place.set(xticks=[], yticks=[])
