@@ -3,13 +3,13 @@
 # A stack of Boltzmann machines 1600-400-100-25 learns 40 x 40 Ising samples at J = 0.408 layer by layer, by contrastive
 # divergence with an L1 penalty. Its receptive fields were published as block spins, hence deep learning as
 # renormalisation. Published are the sizes, J, 20,000 samples, 200 epochs, L1 2e-4 and batches of 100. Chosen here are
-# what the paper does not give: plain momentum 0.9, a learning rate and initial weights of 0.01; two learning rates and
-# two more strengths of L1 stand beside. Their 2e-4 of 0/1 units is 8e-4 of spins ±1, whose weights are a quarter.
+# what the paper does not give: momentum 0.9, a learning rate of 0.001 and initial weights of 0.01; another rate and two
+# more strengths of L1 stand beside. Their 2e-4 of 0/1 units is 8e-4 of spins ±1, whose weights are a quarter.
 #
 # The controls are runs on a lattice of 20 x 20, shorter ones, as the table says. A permutation of the sites commutes
 # with training, so that the fields of shuffled samples are those fields moved to other sites; it is trained once, to
-# see it. J = 0.3 and 0.2 have correlation lengths of 1.6 and 0.8 spacings, where there is nothing to renormalise: blocks that
-# grow with depth there are those of layers with a quarter of the units each, hence four times as many sites for one.
+# see it. J = 0.3 and 0.2 have correlation lengths of 1.6 and 0.8 spacings, where there is nothing to renormalise:
+# blocks that grow with depth there are those of layers with a quarter of the units, each for four times the sites.
 
 # %%
 import sys
