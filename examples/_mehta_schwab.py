@@ -266,7 +266,8 @@ def likeness(hidden: np.ndarray, fields: Any, samples: np.ndarray) -> Likeness:
     signs, (rows, columns) = np.sign(own), centres(fields, side)
     found, away = [], []
     for size in SIDES:
-        means = ndimage.uniform_filter(spins, (1, size, size), mode="wrap")
+        means = ndimage.uniform_filter1d(spins, size, axis=1, mode="wrap")
+        means = ndimage.uniform_filter1d(means, size, axis=2, mode="wrap")
         found.append(over_units(signs * _correlation(hidden, means[:, rows, columns])))
         other = means[:, (rows + side // 2) % side, (columns + side // 2) % side]
         away.append(over_units(signs * _correlation(hidden, other)))
