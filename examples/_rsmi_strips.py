@@ -1,6 +1,6 @@
 """Windows of critical Ising strips, cut from configurations of the library's own cluster sampler."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -78,7 +78,7 @@ def best(case: Case, *, norm: float | None = None) -> information.OptimalFilter:
         return information.optimal_filter(jax.random.key(0), exactly, case.num_hidden, norm=size, num_starts=6)
 
 
-def learned(case: Case, spins: Array, **options: object) -> information.LearnedFilter:
+def learned(case: Case, spins: Array, **options: Any) -> information.LearnedFilter:
     """From windows of configurations, 32 columns apart."""
     seen = windows(spins, case.block, case.buffer, 32)
     return information.learn_filter(

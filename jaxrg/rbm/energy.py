@@ -40,8 +40,8 @@ class RBM(NamedTuple):
     weights: Array
     visible_bias: Array
     hidden_bias: Array
-    visible_units: Units = SPINS
-    hidden_units: Units = SPINS
+    visible_units: Any = SPINS  # `Units`, but a machine is a tree of arrays to optax's types
+    hidden_units: Any = SPINS
 
     @property
     def num_visible(self) -> int:
