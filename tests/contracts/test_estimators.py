@@ -147,6 +147,7 @@ ESTIMATORS = {
 WITHOUT_A_ROW = {
     "bin_means",
     "binder_cumulant",
+    "free_energies",  # a room, see test_free_energies
     "importance",  # this and the five below take weights or pairs of samples, see test_importance and test_information
     "importance_from_target",
     "mode_coverage",

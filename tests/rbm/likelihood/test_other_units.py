@@ -19,7 +19,12 @@ def random_machine(visible, hidden, seed: int = 0, scale: float = 0.5) -> rbm.RB
 
 @pytest.mark.parametrize(
     ("visible", "hidden"),
-    [(Binary(), Binary()), (Potts(3), Spins()), (GreyLevels(8), Spins()), (Gaussian(0.25), Spins())],
+    [
+        pytest.param(Binary(), Binary(), marks=pytest.mark.slow),
+        (Potts(3), Spins()),
+        pytest.param(GreyLevels(8), Spins(), marks=pytest.mark.slow),
+        (Gaussian(0.25), Spins()),
+    ],
 )
 def test_annealing_both_ways_covers_the_exact_value(visible, hidden):
     machine = random_machine(visible, hidden)
