@@ -178,7 +178,7 @@ def _record(name: str, value: float, unit: str, peer: str | None, peer_value: fl
 
 def likelihood_records(quick: bool) -> list[Record]:
     """Coverage against the stated 0.95, errors against those of one-sided averages, and costs."""
-    count = 6 if quick else 50
+    count = 2 if quick else 50
     table, costs = measure(count)
     covers = {
         "ais_coverage": "annealed both ways",

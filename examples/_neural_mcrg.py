@@ -28,9 +28,20 @@ class Scale(NamedTuple):
     num_sets: int = 2_048  # samples of each chain
     warmup: int = 8_000
     num_bins: int = 64
+    widths: tuple[int, ...] = (2, 4)  # of the filters that are learnt
 
 
-SMOKE = Scale(num_samples=256, num_epochs=2, side=8, num_levels=2, num_chains=32, num_sets=32, warmup=200, num_bins=16)
+SMOKE = Scale(
+    widths=(2,),
+    num_samples=256,
+    num_epochs=2,
+    side=8,
+    num_levels=2,
+    num_chains=32,
+    num_sets=32,
+    warmup=200,
+    num_bins=16,
+)
 
 
 def critical_samples(key: jax.Array, side: int, count: int) -> jax.Array:
@@ -102,7 +113,7 @@ def rules(scale: Scale) -> dict[str, tuple[jax.Array | None, Any]]:
     samples = critical_samples(jax.random.key(7), SIDE, scale.num_samples)
     filters = {
         f"learnt {width}x{width} filter": learnt_filter(width, samples, 11 + width, scale.num_epochs)
-        for width in (2, 4)
+        for width in scale.widths
     }
     by_hand: dict[str, tuple[jax.Array | None, Any]] = {
         "majority": (None, lambda key, spins: rg.majority(key, spins, 2)),

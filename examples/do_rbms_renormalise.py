@@ -70,7 +70,7 @@ class Row(NamedTuple):
         return values.mean(0), values.std(0) / np.sqrt(max(len(values) - 1, 1))
 
 
-def rows(model, num_seeds: int, num_steps: int) -> list[Row]:
+def rows(model, num_seeds: int, num_steps: int, *, has_stacks: bool) -> list[Row]:
     log_p = layers.log_probabilities(model)
 
     def seeds(build, shape):
@@ -84,7 +84,7 @@ def rows(model, num_seeds: int, num_steps: int) -> list[Row]:
         "Kadanoff, p = 0.766": rg.kadanoff_kernel(jnp.float64(0.765983), 2),
         "decimation": rg.decimation_kernel(2),
     }
-    stacks = [layers.stack_layer(model, seed, num_steps) for seed in range(num_seeds)]
+    stacks = [layers.stack_layer(model, seed, num_steps) for seed in range(num_seeds if has_stacks else 0)]
     exact_below = [layer for layer, lower_kl in stacks if lower_kl < 1e-6]
     upper = exact_below or [layer for layer, _ in stacks]  # those on an exact decimation, if any seed found it
     untrained = [
@@ -94,7 +94,7 @@ def rows(model, num_seeds: int, num_steps: int) -> list[Row]:
     return [
         *(Row(name, [layers.layer_of(kernel, model)]) for name, kernel in kernels.items()),
         Row("machine, 64 free weights", seeds(layers.symmetric, (16, 4))),
-        Row(f"stack 16-8-4, upper layer ({len(upper)} seeds)", upper),
+        *([Row(f"stack 16-8-4, upper layer ({len(upper)} seeds)", upper)] if upper else []),
         Row("machine, one 4x4 filter", seeds(layers.shared, (1, 4, 4))),
         Row("machine, one 2x2 filter", seeds(layers.shared, (1, 2, 2))),
         Row("untrained machine", untrained),
@@ -195,7 +195,7 @@ def filter_claims(scale: neural.Scale) -> list[Claim]:
         )
     ]
     for sector, name in (("even", "y_T, 1"), ("odd", "y_h, 1.875")):
-        for width in (2, 4):
+        for width in scale.widths:
             lines.append(
                 Claim(
                     f"{name} exactly, level by level: learnt {width}x{width} filter, L = {scale.side}",
@@ -251,7 +251,7 @@ def main(smoke: bool = False, out: str = "out/do_rbms_renormalise") -> None:
     with jax.enable_x64(True):
         model = layers.critical_model()
         found = sizes(model, hidden, num_seeds, num_steps)
-        table = rows(model, num_seeds, num_steps)
+        table = rows(model, num_seeds, num_steps, has_stacks=not smoke)
         machine, _ = layers.trained(layers.symmetric, (16, 4), 0, layers.log_probabilities(model), num_steps=num_steps)
         machine = layers.on_blocks(machine)
     print_rows(table)
