@@ -7,6 +7,7 @@ from jax import Array
 
 from jaxrg.checks import is_traced
 from jaxrg.rbm.energy import RBM, are_alike, as_machine, as_spin_machine, exchanged
+from jaxrg.rbm.gibbs import check_finite
 from jaxrg.rbm.units import Binary, Gaussian, Potts, Spins
 
 
@@ -149,7 +150,7 @@ def align(machine: RBM, reference: RBM) -> RBM:
         A machine with the same visible distribution.
 
     Raises:
-        ValueError: machines that do not correspond, or that are traced.
+        ValueError: machines that do not correspond, are traced, or have NaN or infinite parameters.
 
     Example:
         >>> reference = RBM(jnp.array([[2.0, 0.0], [0.0, 1.0]]), jnp.zeros(2), jnp.zeros(2))
@@ -168,6 +169,7 @@ def align(machine: RBM, reference: RBM) -> RBM:
             f"{machine.hidden_units}, got {reference.weights.shape} between {reference.visible_units} and "
             f"{reference.hidden_units}"
         )
+    machine, reference = check_finite(machine), check_finite(reference)
     from scipy.optimize import linear_sum_assignment  # a dependency of JAX, needed here alone
 
     size = machine.hidden_units.num_features

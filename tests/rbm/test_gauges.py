@@ -80,5 +80,9 @@ def test_machines_that_do_not_correspond_are_refused():
         rbm.align(machine, random_machine("binary"))
     with pytest.raises(ValueError, match="reference: expected weights"):
         rbm.align(machine, rbm.init(jax.random.key(0), 3, 5))
+    broken = machine._replace(weights=machine.weights.at[0, 0].set(jnp.nan))
+    for pair in ((broken, machine), (machine, broken)):
+        with pytest.raises(ValueError, match="weights: expected finite values"):
+            rbm.align(*pair)
     with pytest.raises(ValueError, match="expected arrays with values, got tracers"):
         jax.jit(rbm.align)(machine, machine)
