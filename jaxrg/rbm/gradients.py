@@ -61,8 +61,10 @@ def _reconstruct(key: Array, machine: RBM, field: Array, num_steps: int) -> tupl
     return carry
 
 
-def _dot(left: Array, right: Array) -> Array:
-    return jax.lax.dot_general(left, right, (((0, 1), (0, 1)), ((), ())))
+def _difference_of_means(left: Array, right: Array) -> Array:
+    if left.shape == right.shape:
+        return jnp.mean(left - right, axis=0)  # one pass
+    return jnp.mean(left, axis=0) - jnp.mean(right, axis=0)
 
 
 class _Sample(NamedTuple):
@@ -86,10 +88,14 @@ def _contrast(machine: RBM, data: _Sample, model: _Sample) -> RBM:
     units = machine.visible_units, machine.hidden_units
     if jax.tree.leaves(units):
         units = jax.grad(lambda units: mean_energy(units, data) - mean_energy(units, model))(units)
+    if num_data == num_model:  # then one factor, behind the products, where it costs no pass of its own
+        weights = (model.features.T @ model_means - data.features.T @ data_means) / num_data
+    else:
+        weights = model.features.T @ (model_means / num_model) - data.features.T @ (data_means / num_data)
     return RBM(
-        model.features.T @ (model_means / num_model) - data.features.T @ (data_means / num_data),
-        jnp.mean(model.features, axis=0) - jnp.mean(data.features, axis=0),
-        jnp.mean(model_means, axis=0) - jnp.mean(data_means, axis=0),
+        weights,
+        _difference_of_means(model.features, data.features),
+        _difference_of_means(model_means, data_means),
         *units,
     )
 
@@ -140,9 +146,7 @@ def _contrastive_divergence(key: Array, machine: RBM, batch: Array, num_steps: i
     data = _Sample(batch, features, _hidden_fields(machine, features))
     visible, field = _reconstruct(key, machine, data.field, num_steps)
     model = _Sample(visible, _visible_features(machine, visible), field)
-    # By products: an elementwise difference would be compiled together with the draws, which it then repeats.
-    products = _dot(features, features) + _dot(model.features, model.features) - 2 * _dot(features, model.features)
-    error = products / features.size
+    error = jnp.mean((model.features - features) ** 2)
     return _contrast(machine, data, model), {"reconstruction_error": error}
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrg import rbm
+from jaxrg import random, rbm
 from jaxrg.base import Status
 from jaxrg.checks import check_spins
 from jaxrg.rbm.units.spins import sample_spins
@@ -71,6 +71,28 @@ def test_sampled_spins_have_their_means_and_do_not_repeat():
     assert np.all(difference <= 5 * error)  # the ends exactly
     fair = np.asarray(sample(jax.random.key(4), jnp.zeros((40_000, 9))), float)[:, 0]
     assert abs(np.mean(fair[1:] * fair[:-1])) < 5 / np.sqrt(40_000)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (9,), (8, 3), (6, 5)])
+def test_a_spin_compares_its_own_word(shape):
+    num_rows = shape[0] if shape else 1
+    means = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    sites = jnp.arange(-(-num_rows // 4) * means.size // num_rows, dtype=jnp.uint32)
+    words = random.bits(jax.random.key(1), sites, 4, replicas=jnp.full_like(sites, 7))
+    own = np.stack([np.asarray(word, float) for word in words]).ravel()[: means.size].reshape(shape)
+    expected = np.where(own / 2**32 < (1 + means.astype(float)) / 2, 1, -1)
+    assert sample_spins(jax.random.key(1), jnp.asarray(means), 7).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("is_wide", [False, True])
+def test_spins_of_one_block_are_independent(is_wide):
+    with jax.enable_x64(is_wide):
+        means = jnp.full((4, 50_000), 0.5, jnp.float64 if is_wide else jnp.float32)
+        spins = np.asarray(sample_spins(jax.random.key(2), means.at[:, 0].set(jnp.nan)), float)
+    assert not spins[:, 0].any()
+    deviations = spins[:, 1:] - 0.5
+    covariance = deviations @ deviations.T / deviations.shape[1]
+    np.testing.assert_allclose(covariance, 0.75 * np.eye(4), atol=5 / np.sqrt(50_000))
 
 
 @pytest.mark.slow

@@ -96,9 +96,33 @@ def _log_two_cosh_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Ar
 def sample_spins(key: Array, mean: Array, draw: Array | int = 0, dtype: Any = jnp.int8) -> Array:
     """Independent ±1 spins with these means, of any shape; a NaN mean gives 0, which is no spin."""
     mean = without_derivatives(mean, NO_DERIVATIVE)
-    sites, draws = counters_of(mean, draw)
-    is_up = random.bernoulli(key, sites, 0.5 * (1 + mean), replicas=draws)
-    return jnp.where(jnp.isnan(mean), 0, jnp.where(is_up, 1, -1)).astype(dtype)
+    is_wide = mean.dtype == jnp.float64
+    num_spins = 2 if is_wide else 4  # that share a block of four words, from rows far apart
+    rows = jnp.atleast_1d(mean)
+    num_missing = -len(rows) % num_spins
+    padded = jnp.pad(rows, [(0, num_missing)] + [(0, 0)] * (rows.ndim - 1))
+    padded = padded.reshape(num_spins, -1, *rows.shape[1:])
+    sites, draws = counters_of(padded[0], draw)
+    words = random.bits(key, sites, 4, replicas=draws)
+    # All spins of a block go into one number: what came out as four arrays would compute the block four times. So would
+    # what reads it, but for a root at its end: XLA copies cheap operations into every kernel that uses their result.
+    squares = jnp.zeros(sites.shape, jnp.uint32)
+    for number in range(num_spins):
+        own = words[2 * number : 2 * number + 2] if is_wide else words[number : number + 1]
+        code = jnp.where(jnp.isnan(padded[number]), 0, jnp.where(_are_up(own, padded[number]), 3, 1))
+        squares |= code.astype(jnp.uint32) << (2 * number)
+    packed = jnp.round(jnp.sqrt((squares * squares).astype(jnp.float32))).astype(jnp.uint8)
+    shifts = jnp.arange(0, 2 * num_spins, 2, dtype=jnp.uint8).reshape(-1, *[1] * rows.ndim)
+    codes = ((packed[None] >> shifts) & 3).reshape(-1, *rows.shape[1:])[: len(rows)].reshape(mean.shape)
+    return jnp.where(codes == 0, 0, codes.astype(jnp.int8) - 2).astype(dtype)
+
+
+def _are_up(words: tuple[Array, ...], mean: Array) -> Array:
+    """Whether words are below the probability (1 + mean) / 2, exactly: floats below 1 are multiples of 2^-24."""
+    if len(words) == 1:
+        return (words[0] >> 7).astype(jnp.int32) < (jnp.float32(2**24) * (1 + mean)).astype(jnp.int32)
+    head, tail, certain = random.binary_expansion(0.5 * (1 + mean), num_planes=32)
+    return (words[0] < head) | ((words[0] == head) & (words[1] < tail)) | (certain != 0)
 
 
 def counters_of(values: Array, draw: Array | int) -> tuple[Array, Array]:
