@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from jaxrg.rbm.couplings.zero_sum import as_sets
-from jaxrg.rbm.energy import RBM, as_machine, unchecked_visible_hamiltonian
+from jaxrg.rbm.energy import RBM, as_machine, hidden_field
 from jaxrg.rbm.units.spins import Binary, Spins
 
 
@@ -48,14 +48,17 @@ def lattice_gas(machine: RBM, sets: Any) -> Array:
 @jax.jit
 def _lattice_gas(machine: RBM, sets: Array) -> Array:
     occupied = np.array(list(itertools.product([0, 1], repeat=sets.shape[1])), np.int8)
-    signs = (-1.0) ** (sets.shape[1] - occupied.sum(1))
+    signs = jnp.asarray((-1.0) ** (sets.shape[1] - occupied.sum(1)), machine.weights.dtype)
+    unit = 2 if isinstance(machine.visible_units, Spins) else 1  # by which an occupation changes φ
 
     def of_set(units: Array) -> Array:
-        def hamiltonian(present: Array) -> Array:
+        def hidden_terms(present: Array) -> Array:
             occupations = jnp.zeros(machine.num_visible, jnp.int8).at[units].set(present)
-            is_spin = isinstance(machine.visible_units, Spins)
-            return unchecked_visible_hamiltonian(machine, 2 * occupations - 1 if is_spin else occupations)
+            field = hidden_field(machine, unit * occupations - (unit - 1))
+            return machine.hidden_units.log_partition(field)
 
-        return -(jnp.asarray(signs, machine.weights.dtype) @ jax.vmap(hamiltonian)(jnp.asarray(occupied)))
+        # Hidden units one by one: in sums over all of them the digits of a coupling would be lost.
+        return jnp.sum(jnp.tensordot(signs, jax.vmap(hidden_terms)(jnp.asarray(occupied)), 1, precision="highest"))
 
-    return jax.lax.map(of_set, sets)
+    found = jax.lax.map(of_set, sets)
+    return found + unit * machine.visible_bias[sets[:, 0]] if sets.shape[1] == 1 else found
