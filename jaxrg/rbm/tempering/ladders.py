@@ -93,7 +93,7 @@ def _of_one_precision(name: str, machines: RBM) -> RBM:
         if is_traced(leaf):
             is_one = jnp.all(leaf == leaf[:1])
             machines = machines._replace(weights=jnp.where(is_one, machines.weights, jnp.nan))
-        elif np.any(np.asarray(leaf) != np.asarray(leaf)[:1]):
+        elif np.any(np.asarray(as_parameter("log_precision", leaf)) != np.asarray(leaf)[:1]):
             raise ValueError(f"{name}: expected real units of one log_precision in all machines, got several")
     return machines
 
