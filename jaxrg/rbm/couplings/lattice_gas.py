@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.rbm.couplings.zero_sum import as_sets
+from jaxrg.rbm.couplings.zero_sum import as_sets, of_known
 from jaxrg.rbm.energy import RBM, as_machine, hidden_field
 from jaxrg.rbm.units.spins import Binary, Spins
+from jaxrg.tables import MAX_BYTES, check_bytes
 
 
 def lattice_gas(machine: RBM, sets: Any) -> Array:
@@ -26,10 +27,10 @@ def lattice_gas(machine: RBM, sets: Any) -> Array:
         sets: ``[num_sets, k]`` indices of k different visible units each; the cost grows with 2^k.
 
     Returns:
-        ``[num_sets]`` J.
+        ``[num_sets]`` J; NaN where, inside a jit, a set is not of different units.
 
     Raises:
-        ValueError: sets that are not of different units, or other visible units.
+        ValueError: sets that are not of different units, or beyond the memory, or other visible units.
 
     Example:
         >>> machine = RBM(jnp.array([[1.0], [1.0]]), jnp.zeros(2), jnp.zeros(1), Binary(), Binary())
@@ -42,7 +43,10 @@ def lattice_gas(machine: RBM, sets: Any) -> Array:
     machine = as_machine(machine)
     if not isinstance(machine.visible_units, Binary | Spins):
         raise ValueError(f"machine: expected visible units Binary or Spins, got {machine.visible_units}")
-    return _lattice_gas(machine, as_sets(sets, machine))
+    sets = as_sets(sets, machine)
+    num_bytes = 2 ** sets.shape[1] * (machine.num_visible + machine.num_hidden) * machine.weights.dtype.itemsize
+    check_bytes("sets", num_bytes, MAX_BYTES, f"2**{sets.shape[1]} states of a set")
+    return _lattice_gas(machine, sets)
 
 
 @jax.jit
@@ -61,4 +65,5 @@ def _lattice_gas(machine: RBM, sets: Array) -> Array:
         return jnp.sum(jnp.tensordot(signs, jax.vmap(hidden_terms)(jnp.asarray(occupied)), 1, precision="highest"))
 
     found = jax.lax.map(of_set, sets)
-    return found + unit * machine.visible_bias[sets[:, 0]] if sets.shape[1] == 1 else found
+    found = found + unit * machine.visible_bias[sets[:, 0]] if sets.shape[1] == 1 else found
+    return of_known(found, sets, machine.num_visible)

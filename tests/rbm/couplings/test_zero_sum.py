@@ -145,6 +145,18 @@ def test_lattice_gas_couplings_of_large_layers_keep_their_digits(kind):
     np.testing.assert_allclose(np.concatenate(found), np.concatenate(expected), rtol=1e-4, atol=1e-5)
 
 
+def test_wrong_sets_are_nan_inside_a_jit():
+    machine = random_machine(units.Spins(), units.Spins(), jnp.float32, scale=0.5)
+    sets = jnp.array([[0, 1], [2, 2], [0, 6]])
+    for function in (couplings.of_sets, couplings.gaussian_approximation):
+        found = jax.jit(lambda sets, function=function: function(machine, sets, max_field=16))(sets)
+        assert np.isnan(found).tolist() == [False, True, True]
+    assert np.isnan(jax.jit(lambda sets: couplings.lattice_gas(machine, sets))(sets)).tolist() == [False, True, True]
+    many = random_machine(units.Spins(), units.Spins(), jnp.float32, num_visible=40)
+    with pytest.raises(ValueError, match=r"sets.*2\*\*40 states of a set"):
+        couplings.lattice_gas(many, [range(40)])
+
+
 def test_wrong_sets_and_machines_are_refused():
     machine = random_machine(units.Spins(), units.Spins(), jnp.float32)
     for sets, message in (
