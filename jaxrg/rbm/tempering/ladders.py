@@ -263,7 +263,7 @@ def between(reference: RBM, machine: RBM, beta: Array) -> RBM:
         share = beta.astype(last.dtype)
         return (1 - share) * first.astype(last.dtype) + share * last
 
-    return RBM(*map(one, reference[:3], machine[:3]), machine.visible_units, machine.hidden_units)
+    return machine._replace(**{name: one(getattr(reference, name), getattr(machine, name)) for name in _ARRAYS})
 
 
 @functools.partial(jax.jit, static_argnames=("num_chains", "num_steps"))
