@@ -61,7 +61,12 @@ def convolutional(filters: Filters, shape: Sequence[int], *, stride: int = 1) ->
     filters = Filters(*as_floating_alike(**filters._asdict()))
     shape, stride = as_sides("shape", shape), as_count("stride", stride)
     widths = filters.weights.shape[1:]
-    if len(widths) != len(shape) or not shape or any(w > side for w, side in zip(widths, shape, strict=True)):
+    if (
+        len(widths) != len(shape)
+        or not shape
+        or not filters.weights.size
+        or any(w > side for w, side in zip(widths, shape, strict=True))
+    ):
         raise ValueError(f"filters: expected weights [num_filters, *sides] inside {shape}, got {filters.weights.shape}")
     if any(side % stride for side in shape):
         raise ValueError(f"stride: expected a divisor of the sides {shape}, got {stride}")

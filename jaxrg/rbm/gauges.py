@@ -8,7 +8,9 @@ from jax import Array
 from jaxrg.checks import is_traced
 from jaxrg.rbm.energy import RBM, are_alike, as_machine, as_spin_machine, exchanged
 from jaxrg.rbm.gibbs import check_finite
-from jaxrg.rbm.units import Binary, Gaussian, Potts, Spins
+from jaxrg.rbm.units import Binary, Gaussian, GreyLevels, Potts, Spins
+
+SYMMETRIC = Spins, Gaussian, GreyLevels  # units that -φ is as likely of as φ, where there is no field
 
 
 def from_binary(machine: RBM) -> tuple[RBM, Array]:
@@ -70,10 +72,11 @@ def _to_binary(machine: RBM) -> tuple[RBM, Array]:
 def fix_gauge(machine: RBM) -> tuple[RBM, Array]:
     r"""The machine of this distribution in a form that does not depend on how it was reached.
 
-    Hidden units may be permuted, and hidden spins or Gaussian units flipped, :math:`h_a \to -h_a`, without a change of
-    what the visible layer does. Here the weight of largest magnitude of each such unit is positive, and units are
-    sorted by the norm of their weights, the largest first. Weights of Potts units sum to zero over the states of a
-    unit, in both layers, and what that takes goes into the biases, whose sums are zero too.
+    Hidden units may be permuted, and hidden spins, grey levels or Gaussian units flipped,
+    :math:`\phi(h_a) \to -\phi(h_a)`, without a change of what the visible layer does. Here the weight of largest
+    magnitude of each such unit is positive, and units are sorted by the norm of their weights, the largest first.
+    Weights of Potts units sum to zero over the states of a unit, in both layers, and what that takes goes into the
+    biases, whose sums are zero too.
 
     Args:
         machine: of any units.
@@ -95,7 +98,7 @@ def _fix_gauge(machine: RBM) -> tuple[RBM, Array]:
     mirrored, shift_of_hidden = _zero_sum(exchanged(machine))
     machine, shift = exchanged(mirrored), shift + shift_of_hidden
     size = machine.hidden_units.num_features
-    if not isinstance(machine.hidden_units, Spins | Gaussian):
+    if not isinstance(machine.hidden_units, SYMMETRIC):
         signs = jnp.ones_like(machine.hidden_bias)
     else:
         largest = jnp.argmax(jnp.abs(machine.weights), axis=0)
@@ -178,7 +181,7 @@ def align(machine: RBM, reference: RBM) -> RBM:
         for part in (machine, reference)
     )
     overlaps = wanted @ own.T
-    has_signs = isinstance(machine.hidden_units, Spins | Gaussian)
+    has_signs = isinstance(machine.hidden_units, SYMMETRIC)
     _, order = linear_sum_assignment(np.abs(overlaps) if has_signs else overlaps, maximize=True)
     signs = np.ones(machine.num_hidden * size, overlaps.dtype)
     if has_signs:

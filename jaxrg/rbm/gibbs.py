@@ -145,7 +145,10 @@ def _kernel(machine: RBM, key: Array, state: GibbsState) -> tuple[GibbsState, Sp
 
 def check_finite(machine: RBM) -> RBM:
     """The machine, if its parameters are finite where that shows."""
-    return machine._replace(**{name: as_parameter(name, getattr(machine, name)) for name in RBM._fields[:3]})
+    arrays = {name: as_parameter(name, getattr(machine, name)) for name in RBM._fields[:3]}
+    for leaf in jax.tree.leaves(machine[3:]):
+        as_parameter("log_precision", leaf)
+    return machine._replace(**arrays)
 
 
 def _measure_visible(fn: Callable, state: GibbsState):

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from jaxrg.checks import check_function
+from jaxrg.checks import check_function, check_shape
 from jaxrg.closures import as_partial
-from jaxrg.rbm.energy import RBM, as_units, field_on_hidden, visible_features
+from jaxrg.rbm.energy import RBM, as_machine, as_units, as_visible, check_units, field_on_hidden, visible_features
 from jaxrg.rbm.units.spins import SPINS, Units
 from jaxrg.training import GradientFn
 
@@ -89,6 +89,7 @@ def standardized(gradient_fn: GradientFn, data: Any, *, units: Units = SPINS) ->
 
 def _as_arguments(gradient_fn: Any, data: Any, units: Units) -> tuple[Partial, _Statistics]:
     check_function("gradient_fn", gradient_fn, of="(key, machine, aux, batch)")
+    check_units("units", units)
     data = as_units("data", data, (None, None), units)
     return as_partial(gradient_fn), _statistics(data, units)
 
@@ -99,8 +100,11 @@ def _statistics(data: Array, units: Units) -> _Statistics:
     return _Statistics(jnp.mean(features, axis=0), jnp.var(features, axis=0))
 
 
-def _hidden_statistics(machine: RBM, batch: Array) -> tuple[Array, Array]:
+def _hidden_statistics(statistics: _Statistics, machine: RBM, batch: Array) -> tuple[Array, Array]:
     """Mean and variance of every hidden feature over the batch, those of its conditional law included."""
+    machine = as_machine(machine)
+    check_shape("data, the features of one sample", statistics.mean, machine.visible_bias.shape)
+    batch = as_visible("batch", batch, machine, is_batch=True)
     fields = jax.vmap(field_on_hidden, (None, 0))(machine, visible_features(machine, batch))
     means = machine.hidden_units.mean(fields)
     mean = jnp.mean(means, axis=0)
@@ -122,14 +126,14 @@ def _moved(gradients: RBM, visible_mean: Array, hidden_mean: Array, of_visible: 
 
 def _centred(gradient_fn: Callable, statistics: _Statistics, key: Array, machine: RBM, aux: Any, batch: Array):
     gradients, aux, metrics = gradient_fn(key, machine, aux, batch)
-    hidden_mean, _ = _hidden_statistics(machine, batch)
+    hidden_mean, _ = _hidden_statistics(statistics, machine, batch)
     mean = statistics.mean.astype(hidden_mean.dtype)
     return _moved(gradients, mean, hidden_mean, jnp.ones_like(mean), jnp.ones_like(hidden_mean)), aux, metrics
 
 
 def _standardized(gradient_fn: Callable, statistics: _Statistics, key: Array, machine: RBM, aux: Any, batch: Array):
     gradients, aux, metrics = gradient_fn(key, machine, aux, batch)
-    hidden_mean, hidden_variance = _hidden_statistics(machine, batch)
+    hidden_mean, hidden_variance = _hidden_statistics(statistics, machine, batch)
     mean, variance = (part.astype(hidden_mean.dtype) for part in statistics)
     scales = (1 / jnp.maximum(part, LEAST_VARIANCE) for part in (variance, hidden_variance))
     return _moved(gradients, mean, hidden_mean, *scales), aux, metrics

@@ -79,6 +79,7 @@ def test_wrong_filters_are_refused():
         (filters, (4, 4), 3, "stride: expected a divisor"),
         (filters._replace(hidden_bias=jnp.zeros(3)), (4, 4), 1, "hidden_bias"),
         (filters.weights, (4, 4), 1, "expected Filters"),
+        (filters._replace(weights=jnp.zeros((2, 0, 2))), (4, 4), 1, "inside"),
     ):
         with pytest.raises(ValueError, match=message):
             rbm.convolutional(wrong, shape, stride=stride)

@@ -7,13 +7,14 @@ import pytest
 
 from jaxrg import rbm
 from jaxrg.rbm.exact import visible_energies
-from jaxrg.rbm.units import Binary, Gaussian, Potts, Spins
+from jaxrg.rbm.units import Binary, Gaussian, GreyLevels, Potts, Spins
 
 KINDS = {
     "spins": (Spins(), Spins()),
     "binary": (Binary(), Binary()),
     "potts": (Potts(3), Spins()),
     "hidden potts": (Spins(), Potts(3)),
+    "hidden grey levels": (Spins(), GreyLevels(5)),
     "hidden gaussian": (Spins(), Gaussian(jnp.array([0.1, -0.2, 0.3, 0.0]))),
 }
 
@@ -32,7 +33,7 @@ def shuffled(machine: rbm.RBM, seed: int) -> rbm.RBM:
     size = machine.hidden_units.num_features
     order = generator.permutation(machine.num_hidden)
     columns = (order[:, None] * size + np.arange(size)).ravel()
-    is_symmetric = isinstance(machine.hidden_units, Spins | Gaussian)
+    is_symmetric = isinstance(machine.hidden_units, Spins | Gaussian | GreyLevels)
     signs = generator.choice([-1, 1], size=len(columns)) if is_symmetric else np.ones(len(columns))
     signs = jnp.asarray(signs, jnp.float32)
     units = machine.hidden_units

@@ -73,7 +73,7 @@ def test_sampled_spins_have_their_means_and_do_not_repeat():
     assert abs(np.mean(fair[1:] * fair[:-1])) < 5 / np.sqrt(40_000)
 
 
-@pytest.mark.parametrize("shape", [(), (3,), (9,), (8, 3), (6, 5)])
+@pytest.mark.parametrize("shape", [(), (3,), (9,), (8, 3), (6, 5), (3, 0)])
 def test_a_spin_compares_its_own_word(shape):
     num_rows = shape[0] if shape else 1
     means = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)

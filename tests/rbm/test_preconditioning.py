@@ -81,3 +81,7 @@ def test_a_unit_that_never_changes_does_no_harm():
         rbm.centred(rbm.contrastive_divergence_gradient(), (data + 1) // 2)
     with pytest.raises(ValueError, match="gradient_fn: expected a function"):
         rbm.standardized(None, data)
+    with pytest.raises(ValueError, match="units: expected units such as"):
+        rbm.centred(rbm.contrastive_divergence_gradient(), data, units=Spins)
+    with pytest.raises(ValueError, match=r"data.*: expected shape \(3,\), got \(4,\)"):
+        gradient_fn(jax.random.key(1), rbm.init(jax.random.key(0), 3, 3), None, data[:, :3])

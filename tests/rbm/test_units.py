@@ -6,9 +6,10 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from jaxrg import rbm, samplers
+from jaxrg import rbm, samplers, training
 from jaxrg.rbm.units.grey_levels import _log_sinhc
 
 KINDS = {
@@ -259,3 +260,25 @@ def test_a_stack_learns_from_any_units():
     assert [machine.visible_units for machine in stack] == [rbm.units.Potts(3), rbm.units.Spins()]
     means = rbm.reconstruct(jax.random.key(2), stack, data[0])
     np.testing.assert_allclose(means.reshape(5, 3).sum(1), 1, rtol=1e-6)
+
+
+def test_a_gradient_of_real_units_may_be_nan():
+    machine = random_machine(rbm.units.Gaussian(0.5), rbm.units.Spins())
+    broken = jax.tree.map(lambda leaf: leaf * jnp.nan, machine)
+    assert np.isnan(broken.visible_units.log_precision)
+    for function in (rbm.gibbs_sampler, lambda machine: rbm.tempering.tempered_gibbs_sampler([machine, machine])):
+        with pytest.raises(ValueError, match="log_precision: expected finite values"):
+            function(machine._replace(visible_units=broken.visible_units))
+    axes = jax.tree.map(lambda _: 0, machine)
+    pair = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), machine)
+    assert jax.vmap(rbm.log_partition, (axes,))(pair).shape == (2,)
+    with pytest.raises(training.NonFiniteError):
+        training.fit(
+            jax.random.key(0),
+            rbm.contrastive_divergence_gradient(),
+            optax.sgd(1e30),
+            rbm.init(jax.random.key(1), 4, 3, visible_units=rbm.units.Gaussian(), scale=0.3),
+            jax.random.normal(jax.random.key(2), (64, 4)),
+            num_epochs=3,
+            batch_size=16,
+        )

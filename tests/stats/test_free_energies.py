@@ -122,6 +122,9 @@ def test_states_that_do_not_overlap_are_not_converged():
     found = bennett_acceptance_ratio(50 - 10 * x[0], 50 + 10 * x[1])
     assert float(found.overlap[0]) < 0.03
     assert not found.is_converged
+    # Fermi functions are zero in single precision; their logarithms still balance.
+    apart = np.random.default_rng(8).normal(500, 1, (1, 200)).astype(np.float32)
+    assert abs(float(bennett_acceptance_ratio(apart + 30, apart - 30).total.value) - 30) < 1e-3
 
 
 def test_student_quantiles_are_those_of_the_tables():

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.rbm.couplings.zero_sum import as_sets
-from jaxrg.rbm.energy import RBM, as_machine, unchecked_visible_hamiltonian
+from jaxrg.rbm.couplings.zero_sum import as_sets, of_known
+from jaxrg.rbm.energy import RBM, as_machine, hidden_field
 from jaxrg.rbm.units.spins import Binary, Spins
+from jaxrg.tables import MAX_BYTES, check_bytes
 
 
 def lattice_gas(machine: RBM, sets: Any) -> Array:
@@ -26,10 +27,10 @@ def lattice_gas(machine: RBM, sets: Any) -> Array:
         sets: ``[num_sets, k]`` indices of k different visible units each; the cost grows with 2^k.
 
     Returns:
-        ``[num_sets]`` J.
+        ``[num_sets]`` J; NaN where, inside a jit, a set is not of different units.
 
     Raises:
-        ValueError: sets that are not of different units, or other visible units.
+        ValueError: sets that are not of different units, or beyond the memory, or other visible units.
 
     Example:
         >>> machine = RBM(jnp.array([[1.0], [1.0]]), jnp.zeros(2), jnp.zeros(1), Binary(), Binary())
@@ -42,20 +43,27 @@ def lattice_gas(machine: RBM, sets: Any) -> Array:
     machine = as_machine(machine)
     if not isinstance(machine.visible_units, Binary | Spins):
         raise ValueError(f"machine: expected visible units Binary or Spins, got {machine.visible_units}")
-    return _lattice_gas(machine, as_sets(sets, machine))
+    sets = as_sets(sets, machine)
+    num_bytes = 2 ** sets.shape[1] * (machine.num_visible + machine.num_hidden) * machine.weights.dtype.itemsize
+    check_bytes("sets", num_bytes, MAX_BYTES, f"2**{sets.shape[1]} states of a set")
+    return _lattice_gas(machine, sets)
 
 
 @jax.jit
 def _lattice_gas(machine: RBM, sets: Array) -> Array:
     occupied = np.array(list(itertools.product([0, 1], repeat=sets.shape[1])), np.int8)
-    signs = (-1.0) ** (sets.shape[1] - occupied.sum(1))
+    signs = jnp.asarray((-1.0) ** (sets.shape[1] - occupied.sum(1)), machine.weights.dtype)
+    unit = 2 if isinstance(machine.visible_units, Spins) else 1  # by which an occupation changes φ
 
     def of_set(units: Array) -> Array:
-        def hamiltonian(present: Array) -> Array:
+        def hidden_terms(present: Array) -> Array:
             occupations = jnp.zeros(machine.num_visible, jnp.int8).at[units].set(present)
-            is_spin = isinstance(machine.visible_units, Spins)
-            return unchecked_visible_hamiltonian(machine, 2 * occupations - 1 if is_spin else occupations)
+            field = hidden_field(machine, unit * occupations - (unit - 1))
+            return machine.hidden_units.log_partition(field)
 
-        return -(jnp.asarray(signs, machine.weights.dtype) @ jax.vmap(hamiltonian)(jnp.asarray(occupied)))
+        # Hidden units one by one: in sums over all of them the digits of a coupling would be lost.
+        return jnp.sum(jnp.tensordot(signs, jax.vmap(hidden_terms)(jnp.asarray(occupied)), 1, precision="highest"))
 
-    return jax.lax.map(of_set, sets)
+    found = jax.lax.map(of_set, sets)
+    found = found + unit * machine.visible_bias[sets[:, 0]] if sets.shape[1] == 1 else found
+    return of_known(found, sets, machine.num_visible)

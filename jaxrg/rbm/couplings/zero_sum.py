@@ -49,7 +49,7 @@ def of_sets(machine: RBM, sets: Any, *, max_field: float | None = None) -> Array
     Returns:
         ``[num_sets]`` K of spins, or ``[num_sets, q, ..., q]`` of units of q states, whose couplings sum to zero over
         every axis. In float32 they are good to about 1e-6 of the largest weight. NaN where, inside a jit, ``max_field``
-        is exceeded.
+        is exceeded or a set is not of different units.
 
     Raises:
         ValueError: sets that are not of different units, units of other kinds, or no ``max_field`` inside a jit.
@@ -148,6 +148,14 @@ def as_sets(sets: Any, machine: RBM) -> Array:
         if np.any(is_wrong):
             raise ValueError(f"sets: expected different units in a set, got {np.asarray(sets)[is_wrong][0].tolist()}")
     return sets
+
+
+def of_known(values: Array, sets: Array, num_visible: int) -> Array:
+    """Couplings ``[num_sets, ...]``, NaN of sets that are none: inside a jit nobody can look at them."""
+    ordered = jnp.sort(sets, axis=1)
+    is_known = (ordered[:, 0] >= 0) & (ordered[:, -1] < num_visible)
+    is_known &= jnp.all(ordered[:, 1:] != ordered[:, :-1], axis=1)
+    return jnp.where(is_known.reshape(-1, *[1] * (values.ndim - 1)), values, jnp.nan)
 
 
 def _num_nodes(machine: RBM, bound: np.ndarray) -> int:
@@ -273,7 +281,7 @@ def _of_sets(machine: RBM, sets: Array, bound: Array, *, num_nodes: int) -> Arra
     if order == 1:
         bias = machine.visible_bias if is_spin else _centred(_by_state(machine, machine.visible_bias))
         total = total + bias[sets[:, 0]]
-    return jnp.where(_largest_field(machine) <= bound, total, jnp.nan)
+    return of_known(jnp.where(_largest_field(machine) <= bound, total, jnp.nan), sets, machine.num_visible)
 
 
 @functools.partial(jax.jit, static_argnames="num_nodes")
@@ -294,7 +302,7 @@ def _gaussian_approximation(machine: RBM, sets: Array, bound: Array, *, num_node
     total = _sum_of_nodes(add, jnp.zeros(num_sets, machine.weights.dtype), all_nodes, block)
     if order == 1:
         total = total + machine.visible_bias[sets[:, 0]]
-    return jnp.where(TAIL * _largest_field(machine) <= bound, total, jnp.nan)
+    return of_known(jnp.where(TAIL * _largest_field(machine) <= bound, total, jnp.nan), sets, machine.num_visible)
 
 
 def _of_gaussian_units(machine: RBM, sets: Array) -> Array | float:

@@ -206,6 +206,7 @@ def _result(way: Way, weights: Weights, visible: Array, betas: Array, num_stages
     common = sign * add(weights.common, sign * known).value
     once, twice = jax.nn.logsumexp(rest), jax.nn.logsumexp(2 * rest)
     is_finite = jnp.all(jnp.isfinite(rest)) & jnp.isfinite(common)
+    is_finite &= jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(way.machine)]))
     is_done = jnp.where(num_stages > 0, betas[jnp.maximum(num_stages - 1, 0)], 0) == 1
     status = Status.NOT_FINITE.when(~is_finite) | Status.NOT_CONVERGED.when(is_finite & ~is_done)
     result = AnnealedImportance(

@@ -121,12 +121,12 @@ def _tempered_samples(ladder_key: Array, chain_key: Array, machine: RBM, referen
     """``[chains, samples, num_visible]`` of tempered chains, several steps apart."""
     many = tempered(machine, reference, jnp.linspace(0, 1, NUM_CANDIDATES))
     ladder = choose_machines(ladder_key, many)
-    stride, num_samples = 4, -(-count // NUM_CHAINS)
+    stride, num_samples = 4, max(-(-count // NUM_CHAINS), 4)
     found = tempered_log_partition(
         chain_key,
         ladder.machines,
         num_chains=NUM_CHAINS,
-        num_steps=max(stride * num_samples, 4),
+        num_steps=stride * num_samples,
         num_burn_in=NUM_BURN_IN,
     )
     return found.visible[:, stride - 1 :: stride]

@@ -30,8 +30,8 @@ from jaxrg.rbm.energy import (
 from jaxrg.rbm.gibbs import gibbs_step
 from jaxrg.rbm.units import Gaussian, Potts, Units
 
-BISECTIONS = 40  # of a bias between -20 and 20, below a float32's step
-LARGEST_BIAS = 20.0
+BISECTIONS = 50  # of a bias between its largest values, below a float32's step
+LARGEST_BIAS = 20.0  # of two states; the means of more lie closer to one
 
 
 class Ladder(NamedTuple):
@@ -61,8 +61,7 @@ def as_ladder(name: str, machines: Any) -> RBM:
         if len(set(lengths.values())) > 1:
             raise ValueError(f"{name}: expected one number of machines in all parameters, got {lengths}")
         jax.eval_shape(jax.vmap(as_machine), stacked)
-        _check_precisions(name, stacked)
-        return stacked
+        return _of_one_precision(name, stacked)
     if not isinstance(machines, Sequence) or isinstance(machines, str) or len(machines) < 2:
         raise ValueError(
             f"{name}: expected a list of at least two machines or a stack of them, got {kind_of(machines)}"
@@ -88,11 +87,15 @@ def have_same_units(machine: RBM, other: RBM) -> bool:
     return are_alike(machine.visible_units, other.visible_units) and are_alike(machine.hidden_units, other.hidden_units)
 
 
-def _check_precisions(name: str, machines: RBM) -> None:
-    """Raise ValueError where real units of machines in a row differ in their precision, and it shows."""
+def _of_one_precision(name: str, machines: RBM) -> RBM:
+    """Machines in a row, if real units have one precision in all of them; with NaN weights where it does not show."""
     for leaf in jax.tree.leaves((machines.visible_units, machines.hidden_units)):
-        if not is_traced(leaf) and np.any(np.asarray(leaf) != np.asarray(leaf)[:1]):
+        if is_traced(leaf):
+            is_one = jnp.all(leaf == leaf[:1])
+            machines = machines._replace(weights=jnp.where(is_one, machines.weights, jnp.nan))
+        elif np.any(np.asarray(as_parameter("log_precision", leaf)) != np.asarray(leaf)[:1]):
             raise ValueError(f"{name}: expected real units of one log_precision in all machines, got several")
+    return machines
 
 
 @jax.jit
@@ -191,7 +194,8 @@ def _field_of(units: Units, means: Array) -> Array:
         is_low = units.mean(middle) < means
         return jnp.where(is_low, middle, low), jnp.where(is_low, high, middle)
 
-    ends = jnp.full_like(means, -LARGEST_BIAS), jnp.full_like(means, LARGEST_BIAS)
+    largest = LARGEST_BIAS * ((units.num_states or 2) - 1)
+    ends = jnp.full_like(means, -largest), jnp.full_like(means, largest)
     low, high = jax.lax.fori_loop(0, BISECTIONS, halve, ends)
     return (low + high) / 2
 
@@ -253,13 +257,13 @@ def _tempered(machine: RBM, reference: RBM, betas: Array) -> RBM:
 
 
 def between(reference: RBM, machine: RBM, beta: Array) -> RBM:
-    """The machine at one inverse temperature on the way."""
+    """The machine at one inverse temperature on the way, its units those of both ends."""
 
     def one(first: Array, last: Array) -> Array:
         share = beta.astype(last.dtype)
         return (1 - share) * first.astype(last.dtype) + share * last
 
-    return jax.tree.map(one, reference, machine)
+    return machine._replace(**{name: one(getattr(reference, name), getattr(machine, name)) for name in _ARRAYS})
 
 
 @functools.partial(jax.jit, static_argnames=("num_chains", "num_steps"))

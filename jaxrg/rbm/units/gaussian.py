@@ -13,7 +13,7 @@ from jaxrg.rbm.units.spins import NO_DERIVATIVE, OneFeature
 from jaxrg.samplers.derivatives import without_derivatives
 
 
-@jax.tree_util.register_dataclass
+@jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False)
 class Gaussian(OneFeature):
     r"""Real units: φ(v) = v, :math:`u(v) = e^\lambda v^2 / 2`; a field f makes their mean :math:`f e^{-\lambda}`.
@@ -30,6 +30,16 @@ class Gaussian(OneFeature):
 
     def __post_init__(self):
         object.__setattr__(self, "log_precision", as_parameter("log_precision", self.log_precision))
+
+    def tree_flatten_with_keys(self):
+        return ((jax.tree_util.GetAttrKey("log_precision"), self.log_precision),), None
+
+    @classmethod
+    def tree_unflatten(cls, _: None, leaves: Any) -> "Gaussian":
+        """Of any leaves, as of a gradient that is NaN: what is wrong with it is for those to say who use it."""
+        units = object.__new__(cls)
+        object.__setattr__(units, "log_precision", leaves[0])
+        return units
 
     def checked(self, name: str, value: Any) -> Array:
         units = as_floating(name, value)

@@ -101,7 +101,7 @@ def sample_spins(key: Array, mean: Array, draw: Array | int = 0, dtype: Any = jn
     rows = jnp.atleast_1d(mean)
     num_missing = -len(rows) % num_spins
     padded = jnp.pad(rows, [(0, num_missing)] + [(0, 0)] * (rows.ndim - 1))
-    padded = padded.reshape(num_spins, -1, *rows.shape[1:])
+    padded = padded.reshape(num_spins, len(padded) // num_spins, *rows.shape[1:])
     sites, draws = counters_of(padded[0], draw)
     words = random.bits(key, sites, 4, replicas=draws)
     # All spins of a block go into one number: what came out as four arrays would compute the block four times. So would
@@ -113,7 +113,11 @@ def sample_spins(key: Array, mean: Array, draw: Array | int = 0, dtype: Any = jn
         squares |= code.astype(jnp.uint32) << (2 * number)
     packed = jnp.round(jnp.sqrt((squares * squares).astype(jnp.float32))).astype(jnp.uint8)
     shifts = jnp.arange(0, 2 * num_spins, 2, dtype=jnp.uint8).reshape(-1, *[1] * rows.ndim)
-    codes = ((packed[None] >> shifts) & 3).reshape(-1, *rows.shape[1:])[: len(rows)].reshape(mean.shape)
+    codes = (
+        ((packed[None] >> shifts) & 3)
+        .reshape(len(rows) + num_missing, *rows.shape[1:])[: len(rows)]
+        .reshape(mean.shape)
+    )
     return jnp.where(codes == 0, 0, codes.astype(jnp.int8) - 2).astype(dtype)
 
 

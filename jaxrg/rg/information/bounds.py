@@ -31,6 +31,19 @@ def _as_scores(scores: Any, joint: Any) -> tuple[Array, Array]:
     return table, weights
 
 
+def _as_batch(scores: Any, joint: Any) -> tuple[Array, Array]:
+    """Scores and weights of samples in the columns, each of which weighs the same."""
+    table, weights = _as_scores(scores, joint)
+    if not is_traced(weights):
+        shares = np.sum(np.asarray(weights, np.float64), axis=0) * table.shape[1]
+        if np.max(np.abs(shares - 1)) > OFF:  # NaN stays NaN
+            raise ValueError(
+                f"joint: expected columns that are samples of one weight, got between {shares.min()} and "
+                f"{shares.max()} of it; a table of probabilities is for filter_information"
+            )
+    return table, weights
+
+
 def info_nce(scores: Any, joint: Any) -> Array:
     r"""The contrastive bound: how well the column of a row is told from the other columns of the batch.
 
@@ -44,8 +57,8 @@ def info_nce(scores: Any, joint: Any) -> Array:
         Scalar, in nats.
 
     Raises:
-        ValueError: scores and weights that do not fit together, fewer than two columns, or weights that do not sum to
-            one.
+        ValueError: scores and weights that do not fit together, fewer than two columns, weights that do not sum to
+            one, or columns of different weight.
 
     Example:
         >>> scores = 100 * jnp.eye(8)  # certain of all pairs
@@ -55,7 +68,7 @@ def info_nce(scores: Any, joint: Any) -> Array:
     Reference:
         van den Oord, Li & Vinyals, arXiv:1807.03748; Poole et al., arXiv:1905.06922.
     """
-    return _info_nce(*_as_scores(scores, joint))
+    return _info_nce(*_as_batch(scores, joint))
 
 
 @jax.jit
@@ -78,7 +91,7 @@ def conditional_bound(scores: Any, joint: Any) -> Array:
         Scalar, in nats.
 
     Raises:
-        ValueError: as `info_nce`.
+        ValueError: as `info_nce`, but columns may be of any weight.
 
     Example:
         >>> joint = jnp.array([[0.5, 0.0], [0.0, 0.5]])
@@ -130,7 +143,7 @@ def smile_bound(scores: Any, joint: Any, *, clip: Any = 5.0) -> Array:
         Song & Ermon, arXiv:1910.06222.
     """
     check_number("clip", clip, above=0)
-    return _smile_bound(*_as_scores(scores, joint), *as_floating_alike(clip=clip))
+    return _smile_bound(*_as_batch(scores, joint), *as_floating_alike(clip=clip))
 
 
 @jax.jit

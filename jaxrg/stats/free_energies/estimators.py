@@ -98,9 +98,10 @@ def solve_pair(forward: Array, reverse: Array) -> Array:
     def halve(_, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = ends
         middle = (low + high) / 2
-        excess = blocked_sum(jax.nn.sigmoid(middle - log_ratio - forward)) - blocked_sum(
-            jax.nn.sigmoid(log_ratio - middle - reverse)
-        )
+        # Every term over the largest of all: without overlap they would be zero.
+        logs = jax.nn.log_sigmoid(middle - log_ratio - forward), jax.nn.log_sigmoid(log_ratio - middle - reverse)
+        largest = jnp.maximum(jnp.max(logs[0]), jnp.max(logs[1]))
+        excess = blocked_sum(jnp.exp(logs[0] - largest)) - blocked_sum(jnp.exp(logs[1] - largest))
         return jnp.where(excess < 0, middle, low), jnp.where(excess < 0, high, middle)
 
     low, high = jax.lax.fori_loop(0, BISECTIONS, halve, (low, high))

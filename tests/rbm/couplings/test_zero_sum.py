@@ -131,6 +131,32 @@ def test_couplings_are_differentiable_and_traced_with_a_bound():
         couplings.of_sets(machine, sets, max_field=0.1)
 
 
+@pytest.mark.parametrize("kind", [units.Spins(), units.Binary()])
+def test_lattice_gas_couplings_of_large_layers_keep_their_digits(kind):
+    generator = np.random.default_rng(0)
+    arrays = 0.05 * generator.normal(size=(500, 400)), generator.normal(size=500), generator.normal(size=400)
+    found, expected = [], []
+    for sets in ([[0, 1], [2, 3]], [[4], [5]]):
+        machine = rbm.RBM(*(jnp.asarray(array, jnp.float32) for array in arrays), kind, kind)
+        found.append(couplings.lattice_gas(machine, sets))
+        with jax.enable_x64(True):
+            machine = rbm.RBM(*(jnp.asarray(array, jnp.float64) for array in arrays), kind, kind)
+            expected.append(couplings.lattice_gas(machine, sets))
+    np.testing.assert_allclose(np.concatenate(found), np.concatenate(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_wrong_sets_are_nan_inside_a_jit():
+    machine = random_machine(units.Spins(), units.Spins(), jnp.float32, scale=0.5)
+    sets = jnp.array([[0, 1], [2, 2], [0, 6]])
+    for function in (couplings.of_sets, couplings.gaussian_approximation):
+        found = jax.jit(lambda sets, function=function: function(machine, sets, max_field=16))(sets)
+        assert np.isnan(found).tolist() == [False, True, True]
+    assert np.isnan(jax.jit(lambda sets: couplings.lattice_gas(machine, sets))(sets)).tolist() == [False, True, True]
+    many = random_machine(units.Spins(), units.Spins(), jnp.float32, num_visible=40)
+    with pytest.raises(ValueError, match=r"sets.*2\*\*40 states of a set"):
+        couplings.lattice_gas(many, [range(40)])
+
+
 def test_wrong_sets_and_machines_are_refused():
     machine = random_machine(units.Spins(), units.Spins(), jnp.float32)
     for sets, message in (

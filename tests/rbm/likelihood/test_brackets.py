@@ -112,3 +112,10 @@ def test_ladders_without_a_known_start_are_refused(machine):
         likelihood.multistate_log_partition(jax.random.key(0), [reference, machine], num_steps=0)
     with pytest.raises(ValueError, match="num_burn_in"):
         likelihood.tempered_log_partition(jax.random.key(0), [reference, machine], num_burn_in=-1)
+
+
+def test_few_particles_make_a_bracket():
+    machine = rbm.init(jax.random.key(4), 5, 3, scale=0.3)
+    found = likelihood.bracket(jax.random.key(0), machine, num_particles=16)
+    assert found.reverse.visible.shape == (8, 4, 5)
+    assert jnp.isfinite(found.log_partition.value)

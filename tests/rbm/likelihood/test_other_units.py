@@ -65,3 +65,28 @@ def test_ladders_of_several_precisions_are_refused():
         tempering.tempered(machines[0], tempering.independent_units(machines[1]), [0.0, 1.0])
     with pytest.raises(ValueError, match="one shape and units"):
         tempering.tempered_gibbs_sampler([random_machine(Binary(), Spins()), random_machine(Spins(), Spins())])
+
+
+def test_a_ladder_keeps_the_precision_of_its_machine():
+    machine = random_machine(Gaussian(0.3), Spins(), scale=0.2)
+    ladder = tempering.tempered(machine, tempering.independent_units(machine), jnp.linspace(0, 1, 30))
+    assert jnp.all(ladder.visible_units.log_precision == machine.visible_units.log_precision)
+    tempering.tempered_gibbs_sampler(ladder)
+
+
+def test_ladders_of_several_precisions_are_nan_inside_a_jit():
+    machines = [random_machine(Gaussian(value), Spins(), scale=0.2) for value in (0.1, 0.1, 0.5)]
+
+    @jax.jit
+    def swaps(lower, upper):
+        sampler = tempering.tempered_gibbs_sampler([lower, upper])
+        return sampler.step(jax.random.key(1), sampler.init(jax.random.key(0)))[1].swap_acceptance
+
+    assert np.all(np.isfinite(swaps(*machines[:2])))
+    assert np.all(np.isnan(swaps(*machines[1:])))
+
+
+def test_biases_of_grey_levels_give_the_means_of_white_data():
+    machine = random_machine(GreyLevels(256), Spins())
+    found = tempering.independent_units(machine, jnp.full((1000, 5), 255))
+    np.testing.assert_allclose(found.visible_units.mean(found.visible_bias), 1000 / 1002, rtol=1e-5)

@@ -71,6 +71,12 @@ def test_refusals_of_scores():
         information.conditional_bound(jnp.ones((2, 2)), jnp.eye(2))
     with pytest.raises(ValueError, match="clip: expected"):
         information.smile_bound(jnp.ones((2, 2)), jnp.eye(2) / 2, clip=0.0)
+    table = jnp.array([[0.6, 0.0], [0.1, 0.3]])  # its columns are no samples: info_nce would give more than I(H; E)
+    for bound in (information.info_nce, information.smile_bound):
+        with pytest.raises(
+            ValueError, match=r"joint: expected columns that are samples of one weight, got between 0.6"
+        ):
+            bound(jnp.log(table / table.sum(1, keepdims=True) + 1e-9), table)
 
 
 NUM_DIMENSIONS, CORRELATION, BATCH = 20, 0.5, 64
