@@ -299,9 +299,9 @@ def draw(wholes: dict[str, Whole], controls: dict[str, Run], data: ms.Measured) 
         panel.yaxis.set_major_formatter(ticker.ScalarFormatter())
         panel.yaxis.set_minor_formatter(ticker.ScalarFormatter())
     axes[3].set(xlabel="side of the block / lattice spacings", ylabel="correlation of hidden spin and block mean")
-    axes[3].set_ylim(bottom=0)
     axes[2].legend(fontsize=7, handlelength=3)
-    axes[3].legend(fontsize=7)
+    axes[3].set_ylim(0, 1.25)
+    axes[3].legend(fontsize=7, ncols=2, loc="upper left")
     return figure
 
 
