@@ -80,7 +80,7 @@ def bracket(
     Example:
         >>> from jaxrg import rbm
         >>> machine = rbm.init(jax.random.key(0), 20, 10, scale=0.4)
-        >>> found = bracket(jax.random.key(1), machine, num_particles=400)
+        >>> found = bracket(jax.random.key(1), machine, num_particles=500)
         >>> exact = rbm.log_partition(machine)
         >>> low, high = interval(found.log_partition, 0.999)
         >>> bool(low < exact < high), bool(found.lower.value < found.upper.value)

@@ -21,6 +21,7 @@ def ladder(machine) -> tempering.Ladder:
     return tempering.choose_machines(jax.random.key(1), many, target_acceptance=0.3)
 
 
+@pytest.mark.slow
 def test_bracket_and_tempered_chains_agree_with_enumeration(machine, ladder):
     exact = float(rbm.log_partition(machine))
     found = likelihood.tempered_log_partition(jax.random.key(2), ladder.machines, num_steps=1000)

@@ -23,7 +23,7 @@ def random_machine(visible, hidden, seed: int = 0, scale: float = 0.5) -> rbm.RB
         pytest.param(Binary(), Binary(), marks=pytest.mark.slow),
         (Potts(3), Spins()),
         pytest.param(GreyLevels(8), Spins(), marks=pytest.mark.slow),
-        (Gaussian(0.25), Spins()),
+        pytest.param(Gaussian(0.25), Spins(), marks=pytest.mark.slow),
     ],
 )
 def test_annealing_both_ways_covers_the_exact_value(visible, hidden):
