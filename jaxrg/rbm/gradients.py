@@ -88,12 +88,10 @@ def _contrast(machine: RBM, data: _Sample, model: _Sample) -> RBM:
     units = machine.visible_units, machine.hidden_units
     if jax.tree.leaves(units):
         units = jax.grad(lambda units: mean_energy(units, data) - mean_energy(units, model))(units)
-    if num_data == num_model:  # then one factor, behind the products, where it costs no pass of its own
-        weights = (model.features.T @ model_means - data.features.T @ data_means) / num_data
-    else:
-        weights = model.features.T @ (model_means / num_model) - data.features.T @ (data_means / num_data)
+    # Divided behind the products, where it costs no pass of its own.
+    of_model, of_data = model.features.T @ model_means, data.features.T @ data_means
     return RBM(
-        weights,
+        of_model / num_model - of_data / num_data,
         _difference_of_means(model.features, data.features),
         _difference_of_means(model_means, data_means),
         *units,

@@ -113,18 +113,15 @@ def sample_spins(key: Array, mean: Array, draw: Array | int = 0, dtype: Any = jn
         squares |= code.astype(jnp.uint32) << (2 * number)
     packed = jnp.round(jnp.sqrt((squares * squares).astype(jnp.float32))).astype(jnp.uint8)
     shifts = jnp.arange(0, 2 * num_spins, 2, dtype=jnp.uint8).reshape(-1, *[1] * rows.ndim)
-    codes = (
-        ((packed[None] >> shifts) & 3)
-        .reshape(len(rows) + num_missing, *rows.shape[1:])[: len(rows)]
-        .reshape(mean.shape)
-    )
+    codes = ((packed[None] >> shifts) & 3).reshape(len(rows) + num_missing, *rows.shape[1:])
+    codes = codes[: len(rows)].reshape(mean.shape)
     return jnp.where(codes == 0, 0, codes.astype(jnp.int8) - 2).astype(dtype)
 
 
 def _are_up(words: tuple[Array, ...], mean: Array) -> Array:
-    """Whether words are below the probability (1 + mean) / 2, exactly: floats below 1 are multiples of 2^-24."""
+    """Whether words are below the probability (1 + mean) / 2, exactly: in float32, 1 + mean is a multiple of 2^-24."""
     if len(words) == 1:
-        return (words[0] >> 7).astype(jnp.int32) < (jnp.float32(2**24) * (1 + mean)).astype(jnp.int32)
+        return (words[0] >> 7).astype(jnp.int32) < (2.0**24 * (1 + mean.astype(jnp.float32))).astype(jnp.int32)
     head, tail, certain = random.binary_expansion(0.5 * (1 + mean), num_planes=32)
     return (words[0] < head) | ((words[0] == head) & (words[1] < tail)) | (certain != 0)
 
