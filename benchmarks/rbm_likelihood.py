@@ -83,13 +83,12 @@ def machines(count: int, shapes: Sequence[tuple[tuple[int, ...], int]] = SHAPES)
         yield make(number, *shapes[(number // 2) % len(shapes)])
 
 
-def _found(estimate: stats.GammaEstimate, truth: float, is_converged: Any = None) -> Found:
+def _found(estimate: stats.GammaEstimate, truth: float) -> Found:
     low, high = (float(end) for end in likelihood.interval(estimate))
     rounding = _rounding(truth)
     is_covered = low - rounding <= truth <= high + rounding
-    converged = estimate.is_converged if is_converged is None else is_converged
     error = math.hypot(float(estimate.error), rounding)
-    return Found(float(estimate.value) - truth, error, is_covered, bool(converged))
+    return Found(float(estimate.value) - truth, error, is_covered, bool(estimate.is_converged))
 
 
 def _rounding(truth: float) -> float:
