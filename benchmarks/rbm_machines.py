@@ -82,7 +82,7 @@ def trained_on_wolff(num_samples: int, num_epochs: int) -> rbm.RBM:
     run = training.fit(
         jax.random.key(12),
         rbm.through(rbm.persistent_contrastive_divergence_gradient(num_steps=5), _invariant),
-        optax.chain(optax.adam(rate), training.moving_average(0.999)),
+        optax.chain(optax.adam(rate), training.moving_average(0.9998)),
         start,
         data,
         aux=rbm.persistent_chains(jax.random.key(13), _invariant(start), 512),
@@ -108,7 +108,7 @@ def sampled(machine: rbm.RBM, num_steps: int) -> tuple[dict[str, stats.Summary],
 
 
 def _samples(quick: bool) -> list[Record]:
-    num_samples, num_epochs, num_steps = (1_024, 2, 200) if quick else (131_072, 40, 40_000)
+    num_samples, num_epochs, num_steps = (1_024, 2, 200) if quick else (131_072, 160, 40_000)
     machine = trained_on_wolff(num_samples, num_epochs)
     found, flips = sampled(machine, num_steps)
     wolff = {
