@@ -1,5 +1,6 @@
 """Energies of spins (Ising, glasses, operators, pairs on any graph) and of fields (phi^4, XY, the dual of Ising)."""
 
+from jaxrg.models.construction import pytree
 from jaxrg.models.fields import PhaseObservables, Reflection
 from jaxrg.models.general import OperatorModel
 from jaxrg.models.glass import Glass, gaussian_glass, plus_minus_glass
@@ -32,6 +33,7 @@ __all__ = [
     "largest_cluster",
     "magnetization",
     "plus_minus_glass",
+    "pytree",
     "site_energies",
     "sparse_pairs",
     "unlike_neighbours",

@@ -66,7 +66,7 @@ def check_members(model: Any, protocol: type) -> None:
     if jax.tree_util.all_leaves([model]):
         raise ValueError(
             f"model: expected a pytree with the couplings for leaves, got {type(model).__name__}; "
-            "see jax.tree_util.register_dataclass"
+            "see jaxrg.models.pytree"
         )
 
 

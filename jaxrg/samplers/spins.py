@@ -75,16 +75,10 @@ def check_model(model: Model, protocol: type = Model) -> None:
     """Raise ValueError unless this is a `Model` (or `PairModel`) whose members fit its shape."""
     check_members(model, protocol)
     check_shape("model.colours", model.colours, tuple(model.shape))
-    _check_result("model.local_field", jax.eval_shape(_local_field, model), tuple(model.shape))
-    _check_result("model.hamiltonian", jax.eval_shape(_hamiltonian, model), ())
-
-
-def _local_field(model: Model) -> Array:
-    return model.local_field(jnp.ones(model.shape, jnp.int8))
-
-
-def _hamiltonian(model: Model) -> Array:
-    return model.hamiltonian(jnp.ones(model.shape, jnp.int8))
+    spins = jax.ShapeDtypeStruct(tuple(model.shape), jnp.int8)
+    # New functions: before jax 0.12 a traced one may be taken from the cache for another class with as many fields.
+    _check_result("model.local_field", jax.eval_shape(lambda m, s: m.local_field(s), model, spins), spins.shape)
+    _check_result("model.hamiltonian", jax.eval_shape(lambda m, s: m.hamiltonian(s), model, spins), ())
 
 
 def _check_result(name: str, result: Any, shape: tuple[int, ...]) -> None:

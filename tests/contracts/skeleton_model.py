@@ -1,7 +1,6 @@
 """A ring of spins with a coupling of every three neighbours."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +8,10 @@ import numpy as np
 from jax import Array
 
 from jaxrg.checks import as_parameter, check_shape
-from jaxrg.models import Observables, magnetization
+from jaxrg.models import Observables, magnetization, pytree
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["coupling"], meta_fields=["num_sites"])
+@pytree(data_fields=("coupling",), meta_fields=("num_sites",))
 @dataclasses.dataclass(frozen=True)
 class TripletRing:
     r"""One line.
