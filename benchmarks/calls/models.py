@@ -56,3 +56,4 @@ CALLS = [
     Call("models.unlike_neighbours", lambda seed: {"lattice": SQUARE, "spins": spins(seed, *SQUARE.shape)}),
     Call("models.vortices", lambda seed: {"lattice": SQUARE, "angles": values(seed, *SQUARE.shape)}),
 ]
+NOT_CALLED = {"models.pytree": "a decorator of classes"}

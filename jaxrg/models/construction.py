@@ -1,5 +1,6 @@
 """How models are made: couplings checked when a user makes one, and taken as they are when JAX takes one apart."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -24,6 +25,9 @@ def pytree(*, data_fields: tuple[str, ...], meta_fields: tuple[str, ...]) -> Cal
         data_fields: names of the fields that hold arrays: couplings, which may change without compiling again.
         meta_fields: names of the static fields, hashable: shapes and choices.
 
+    Raises:
+        ValueError: a class that is no dataclass, or names that are not those of its fields.
+
     Example:
         >>> import dataclasses
         >>> @pytree(data_fields=("coupling",), meta_fields=("num_sites",))
@@ -36,6 +40,12 @@ def pytree(*, data_fields: tuple[str, ...], meta_fields: tuple[str, ...]) -> Cal
     """
 
     def decorate(cls: type[Model]) -> type[Model]:
+        found = [field.name for field in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
+        if sorted((*data_fields, *meta_fields)) != sorted(found):
+            raise ValueError(
+                f"pytree: expected every field of a dataclass once, in data_fields or in meta_fields, got "
+                f"{(*data_fields, *meta_fields)} for {cls.__name__} with {tuple(found)}"
+            )
         keys = [jax.tree_util.GetAttrKey(name) for name in data_fields]
 
         def flatten(model: Model) -> tuple[list, tuple]:
