@@ -145,7 +145,7 @@ def test_more_sites_than_an_int32_counts_do_not_overflow():
 @pytest.mark.parametrize("names", [("coupling",), ("coupling", "size", "size"), ("coupling", "sizes"), "coupling"])
 def test_a_pytree_wants_every_field_once(names):
     kind = dataclasses.make_dataclass("Ring", ["coupling", "size"])
-    with pytest.raises(ValueError, match="pytree: expected every field of a dataclass once, .* for Ring with"):
+    with pytest.raises(ValueError, match=r"pytree: expected every field of a dataclass once, .* for Ring with"):
         models.pytree(data_fields=names, meta_fields=())(kind)
     with pytest.raises(ValueError, match="pytree: expected every field of a dataclass once"):
         models.pytree(data_fields=("coupling",), meta_fields=())(object)
