@@ -54,6 +54,10 @@ class Glass(LatticePairs):
         """``[num_directions, *shape]`` K J of the bond from ``x`` to ``x + b``; zero beyond an open boundary."""
         return jnp.asarray(self.coupling) * self._masked_bonds()
 
+    def distinct_couplings(self) -> Array:
+        """``[num_directions, *shape]`` K J, as `bond_couplings`."""
+        return self.bond_couplings()
+
     @of_spins
     def hamiltonian(self, spins: Array) -> Array:
         """Reduced Hamiltonian H(s) of one configuration ``[*shape]``."""

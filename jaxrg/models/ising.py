@@ -54,10 +54,13 @@ class Ising(LatticePairs):
     def _direction_couplings(self) -> Array:
         return jnp.broadcast_to(jnp.asarray(self.coupling), (len(self.lattice.bonds),))
 
+    def distinct_couplings(self) -> Array:
+        """``[num_directions, 1, ..., 1]`` K of every bond of a direction."""
+        return self._direction_couplings().reshape((-1, *[1] * self.lattice.ndim))
+
     def bond_couplings(self) -> Array:
         """``[num_directions, *shape]`` coupling of the bond from ``x`` to ``x + b``; zero beyond an open boundary."""
-        couplings = self._direction_couplings().reshape((-1, *[1] * self.lattice.ndim))
-        return jnp.where(self.lattice.bonds_inside(), couplings, 0)
+        return jnp.where(self.lattice.bonds_inside(), self.distinct_couplings(), 0)
 
     @of_spins
     def hamiltonian(self, spins: Array) -> Array:

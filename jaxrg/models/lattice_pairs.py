@@ -47,6 +47,31 @@ class LatticePairs:
         there = jnp.stack([shift(self.lattice, values, bond) for bond in self.lattice.bonds])
         return jnp.broadcast_to(values, there.shape), there
 
+    @property
+    def num_bonds_of_site(self) -> int:
+        """Bonds that end at a site far from any open boundary."""
+        return self.lattice.coordination_number
+
+    def bond_of_site(self, site: Array, number: Array) -> tuple[Array, Array, Array]:
+        """Of a site and the number of one of its bonds, int32 scalars: the site at its other end, the site where the
+        bond starts, and its direction.
+
+        Bonds 2 d and 2 d + 1 are those of direction d that start and that end at the site. The site itself stands for
+        the other end of a bond that an open boundary lacks.
+        """
+        steps = np.stack([self.lattice.bonds, np.negative(self.lattice.bonds)], axis=1).reshape(-1, self.lattice.ndim)
+        there, is_inside, stride = jnp.int32(0), jnp.bool_(True), self.lattice.num_sites
+        for axis, side in enumerate(self.shape):
+            stride //= side
+            here = site // stride % side
+            moved = here + jnp.asarray(steps[:, axis] % side, jnp.int32)[number]
+            wrapped = jnp.where(moved >= side, moved - side, moved)
+            if not self.lattice.periodic[axis]:
+                is_inside &= here + jnp.asarray(steps[:, axis], jnp.int32)[number] == wrapped
+            there += wrapped * stride
+        there = jnp.where(is_inside, there, site)
+        return there, jnp.where(number % 2 == 0, site, there), number // 2
+
     def cluster_labels(self, active: Array) -> Array:
         """``[*shape]`` int32, the smallest site of each cluster of active bonds ``[num_directions, *shape]``."""
         return lattice_cluster_labels(self.lattice, active)

@@ -8,11 +8,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse.csgraph
-from jax import Array
+from jax import Array, lax
+from jax.custom_batching import custom_vmap
 
 from jaxrg import random
-from jaxrg.base import PairModel, Sampler, Status
+from jaxrg.base import PairModel, PyTree, Sampler, Status
 from jaxrg.checks import is_traced
+from jaxrg.random import BinaryExpansion
+from jaxrg.samplers.growth import (
+    BOUND,
+    GrowingModel,
+    bond_digits,
+    bond_probability,
+    bond_sign,
+    can_grow,
+    grow,
+    is_below,
+    settle,
+    sum_of_field,
+)
 from jaxrg.samplers.spins import SpinState, init_ordered, spin_sampler
 
 
@@ -34,18 +48,40 @@ class WolffInfo(NamedTuple):
     status: Array  # [] uint32 `Status`
 
 
-def bond_probability(coupling: Array, first: Array, second: Array) -> Array:
-    r"""Probability :math:`1 - e^{-2 \max(0, J s s')}` that a bond joins its spins: only satisfied bonds can."""
-    return -jnp.expm1(-2 * jnp.maximum(coupling * (first * second).astype(coupling.dtype), 0))
+def _draw_labels(model: PairModel, key: Array, spins: Array) -> Array:
+    """``[*shape]`` cluster labels."""
+    return model.cluster_labels(_lattice_bonds(model, key, spins) if can_grow(model) else _bonds(model, key, spins))
 
 
-def _draw_labels(model: PairModel, key: Array, spins: Array) -> tuple[Array, Array]:
-    """``[*shape]`` cluster labels, and a status word."""
+def _lattice_bonds(model: GrowingModel, key: Array, spins: Array) -> Array:
+    """``[num_directions, *shape]`` bool: the bonds that join their sites; the words of a site are for all its bonds."""
+    couplings = model.distinct_couplings()
+    signs, digits = bond_sign(couplings), bond_digits(couplings)
+    sites = jnp.arange(spins.size, dtype=jnp.uint32).reshape(spins.shape)
+    words = random.bits(key, sites, 2 * len(couplings))
+    active = []
+    for direction, (here, there) in enumerate(zip(*model.bond_ends(spins), strict=True)):
+        sign = jnp.broadcast_to(signs[direction], spins.shape)
+        threshold = BinaryExpansion(*(jnp.broadcast_to(part[direction], spins.shape) for part in digits))
+        is_drawn = is_below(words[2 * direction], words[2 * direction + 1], threshold)
+        active.append((here * there == sign) & (sign != 0) & is_drawn)
+    return jnp.stack(active)
+
+
+def _bonds(model: PairModel, key: Array, spins: Array) -> Array:
+    """``[*bonds]`` bool: the bonds that join their sites."""
     couplings = model.bond_couplings()
+    here, there = model.bond_ends(spins)
     counters = jnp.arange(couplings.size, dtype=jnp.uint32).reshape(couplings.shape)
-    active = random.bernoulli(key, counters, bond_probability(couplings, *model.bond_ends(spins)))
-    is_finite = jnp.all(jnp.isfinite(couplings)) & jnp.all(jnp.isfinite(model.field_array()))
-    return model.cluster_labels(active), Status.NOT_FINITE.when(~is_finite)
+    sign = bond_sign(couplings)
+    return (here * there == sign) & (sign != 0) & random.bernoulli(key, counters, bond_probability(couplings))
+
+
+def _status(model: PairModel) -> Array:
+    """Not finite where a coupling or a field is not: no leaf of a model may be."""
+    numbers = [leaf for leaf in jax.tree.leaves(model) if jnp.issubdtype(jnp.result_type(leaf), jnp.floating)]
+    is_finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in numbers]))
+    return Status.NOT_FINITE.when(~is_finite)
 
 
 def _sum_by_cluster(labels: Array, values: Array) -> Array:
@@ -65,19 +101,19 @@ def cluster_flip_probability(model: PairModel, labels: Array, spins: Array) -> A
     def without_field(_):
         return jnp.full(labels.shape, 0.5, field.dtype)
 
-    return jax.lax.cond(jnp.any(field != 0), in_field, without_field, None)
+    return lax.cond(jnp.any(field != 0), in_field, without_field, None)
 
 
 def swendsen_wang_step(model: PairModel, key: Array, state: SpinState):
     bond_key, flip_key = jax.random.split(key)
-    labels, status = _draw_labels(model, bond_key, state.spins)
+    labels = _draw_labels(model, bond_key, state.spins)
     probability = cluster_flip_probability(model, labels, state.spins)
     flips = random.bernoulli(flip_key, labels.astype(jnp.uint32), probability)
     sizes = _sum_by_cluster(labels, jnp.ones(labels.shape, jnp.int32))
     fractions = sizes.astype(jnp.float32) / np.float32(labels.size)
     square, fourth = jnp.sum(fractions**2), jnp.sum(fractions**4)
     info = SwendsenWangInfo(
-        jnp.sum(sizes > 0, dtype=jnp.int32), jnp.max(sizes), square, 3 * square**2 - 2 * fourth, status
+        jnp.sum(sizes > 0, dtype=jnp.int32), jnp.max(sizes), square, 3 * square**2 - 2 * fourth, _status(model)
     )
     return state._replace(spins=jnp.where(flips, -state.spins, state.spins)), info
 
@@ -85,19 +121,78 @@ def swendsen_wang_step(model: PairModel, key: Array, state: SpinState):
 def wolff_acceptance(model: PairModel, in_cluster: Array, spins: Array) -> Array:
     r"""Probability :math:`\min(1, e^{-2\sum_{x \in c} h_x s_x})` of flipping a cluster; 1 without field."""
     field = model.field_array()
-    aligned = jnp.sum(jnp.where(in_cluster, field * spins.astype(field.dtype), 0))
+    return _acceptance(jnp.sum(jnp.where(in_cluster, field * spins.astype(field.dtype), 0)))
+
+
+def _acceptance(aligned: Array) -> Array:
     return jnp.exp(-jnp.maximum(2 * aligned, 0))
 
 
+class _Flip(NamedTuple):
+    """What became of a cluster."""
+
+    spins: Array  # [*shape] int8
+    size: Array  # [] int32
+    is_accepted: Array  # [] bool
+
+
+# What a step draws once has the replica number 1, bonds have 0: a key for each would cost more than a small cluster.
+def _first_site(key: Array, num_sites: int) -> Array:
+    """[] int32 any of the sites: floor(num_sites u / 2^64) of 64 random bits u."""
+    high, low = random.bits(key, jnp.uint32(0), 2, replicas=jnp.uint32(1))
+    size = jnp.uint32(num_sites)
+    product = high * size
+    carry = product + lax.mulhi(low, size) < product
+    return (lax.mulhi(high, size) + carry.astype(jnp.uint32)).astype(jnp.int32)
+
+
+def _is_accepted(key: Array, probability: Array) -> Array:
+    return random.bernoulli(key, jnp.uint32(1), probability, replicas=jnp.uint32(1))
+
+
+def _by_labels(model: PairModel, key: Array, spins: Array) -> _Flip:
+    """The cluster among all clusters of the lattice."""
+    labels = _draw_labels(model, key, spins)
+    in_cluster = labels == labels.reshape(-1)[_first_site(key, spins.size)]
+    is_accepted = _is_accepted(key, wolff_acceptance(model, in_cluster, spins))
+    flipped = jnp.where(in_cluster & is_accepted, -spins, spins)
+    return _Flip(flipped, jnp.sum(in_cluster, dtype=jnp.int32), is_accepted)
+
+
+def _by_growth(model: GrowingModel, key: Array, spins: Array, *, bound: int = BOUND) -> _Flip:
+    """The cluster from its first site on, or by labels where it does not end before the bound."""
+    cluster = grow(model, key, spins, _first_site(key, spins.size), bound=min(bound, spins.size + 1))
+    is_whole = cluster.size < cluster.queue.size
+    is_accepted = _is_accepted(key, _acceptance(sum_of_field(model, cluster)))
+    settled = settle(cluster, is_accepted & is_whole).reshape(spins.shape)
+
+    def label(carry: tuple[Array, _Flip]) -> tuple[Array, _Flip]:
+        return jnp.bool_(True), _by_labels(model, key, carry[1].spins)
+
+    # A loop of one turn or none, which unlike a conditional leaves the spins where they are.
+    start = is_whole, _Flip(settled, cluster.size, is_accepted)
+    return lax.while_loop(lambda carry: ~carry[0], label, start)[1]
+
+
+@custom_vmap
+def _one_cluster(model: PairModel, key: Array, spins: Array) -> _Flip:
+    if not can_grow(model):
+        return _by_labels(model, key, spins)
+    # Elsewhere than on a CPU a turn of a loop costs more than to label thousands of sites.
+    return lax.platform_dependent(model, key, spins, cpu=_by_growth, default=_by_labels)
+
+
+@_one_cluster.def_vmap
+def _many_clusters(axis_size: int, in_batched: list, *args) -> tuple[_Flip, PyTree]:
+    axes = jax.tree.map(lambda is_batched: 0 if is_batched else None, in_batched)
+    flips = jax.vmap(_by_labels, axes, axis_size=axis_size)(*args)
+    return flips, jax.tree.map(lambda _: True, flips)
+
+
 def wolff_step(model: PairModel, key: Array, state: SpinState):
-    bond_key, seed_key, flip_key = jax.random.split(key, 3)
-    labels, status = _draw_labels(model, bond_key, state.spins)
-    seed = jax.random.randint(seed_key, (), 0, labels.size, dtype=jnp.int32)
-    in_cluster = labels == labels.reshape(-1)[seed]
-    probability = wolff_acceptance(model, in_cluster, state.spins)
-    accepted = random.bernoulli(flip_key, jnp.uint32(0), probability)
-    info = WolffInfo(jnp.sum(in_cluster, dtype=jnp.int32), accepted.astype(jnp.float32), status)
-    return state._replace(spins=jnp.where(in_cluster & accepted, -state.spins, state.spins)), info
+    flip = _one_cluster(model, key, state.spins)
+    info = WolffInfo(flip.size, flip.is_accepted.astype(jnp.float32), _status(model))
+    return state._replace(spins=flip.spins), info
 
 
 def _cluster_sampler(kernel: Callable, model: PairModel) -> Sampler:
@@ -112,7 +207,7 @@ def _cluster_sampler(kernel: Callable, model: PairModel) -> Sampler:
 
 
 @jax.jit
-def _bonds(model: PairModel) -> tuple[Array, Array, Array]:
+def _bonds_and_ends(model: PairModel) -> tuple[Array, Array, Array]:
     """Couplings of all bonds, and the sites at their ends."""
     sites = jnp.arange(int(np.prod(model.shape)), dtype=jnp.int32).reshape(model.shape)
     return model.bond_couplings(), *model.bond_ends(sites)
@@ -124,7 +219,7 @@ def _is_frustrated_antiferromagnet(model: PairModel) -> bool:
     if not any(np.any(leaf < 0) for leaf in numbers):
         return False
     with jax.ensure_compile_time_eval():
-        couplings, first, second = (np.ravel(part) for part in _bonds(model))
+        couplings, first, second = (np.ravel(part) for part in _bonds_and_ends(model))
     if np.any(couplings > 0):
         return False
     first, second = first[couplings != 0], second[couplings != 0]

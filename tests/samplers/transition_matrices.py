@@ -114,13 +114,15 @@ def _partitions(model):
     kept = second > 0  # a bond that would leave the lattice ends in nothing
     edges = np.stack([first[kept], second[kept]], axis=1) - 1
     table = states(num_sites)
-    first, second = jnp.asarray(table[:, edges[:, 0]]), jnp.asarray(table[:, edges[:, 1]])
-    joins = np.asarray(clusters.bond_probability(jnp.asarray(couplings.ravel()[kept])[None, :], first, second), float)
+    first, second = table[:, edges[:, 0]], table[:, edges[:, 1]]
+    couplings = couplings.ravel()[kept]
+    is_satisfied = couplings * first * second > 0
+    joins = is_satisfied * np.asarray(clusters.bond_probability(jnp.asarray(couplings)), float)
 
     active = np.asarray(all_spins(len(edges))) > 0
-    placed = np.zeros((len(active), couplings.size), bool)
+    placed = np.zeros((len(active), kept.size), bool)
     placed[:, kept] = active
-    labels = _map(Partial(_labels, model), jnp.asarray(placed.reshape(-1, *couplings.shape)))
+    labels = _map(Partial(_labels, model), jnp.asarray(placed.reshape(-1, *model.bond_couplings().shape)))
     partitions, member = np.unique(np.asarray(labels).reshape(len(active), -1), axis=0, return_inverse=True)
 
     probability = np.zeros((len(partitions), len(table)))

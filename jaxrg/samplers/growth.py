@@ -1,0 +1,169 @@
+"""Wolff's cluster grown site by site, at the price of its sites: what its bonds are does not depend on how it is found.
+
+The loop is written for XLA's CPU compiler, which runs it as one kernel and updates its arrays in place: a turn first
+writes what the turn before has decided and only then reads, and what it reads comes from the arrays just written.
+"""
+
+from typing import Any, NamedTuple, Protocol, TypeGuard
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxrg.base import PairModel
+from jaxrg.random import BinaryExpansion, binary_expansion, bits
+
+# Up to so many sites a cluster is grown: about where growing it has cost as much as labelling a lattice of 64 x 64.
+# Measured on two CPU cores at L = 512; a bound four times higher or lower changes the time of a step by less than 10 %.
+BOUND = 4096
+_FEW = 64  # couplings whose digits are worth computing before the growth
+
+
+class GrowingModel(PairModel, Protocol):
+    """A pair model on a lattice, which can say what the bonds of one site are."""
+
+    @property
+    def num_bonds_of_site(self) -> int:
+        """The largest number of bonds at a site, static; twice the number of directions."""
+        ...
+
+    def bond_of_site(self, site: Array, number: Array) -> tuple[Array, Array, Array]:
+        """The site at the other end of a bond, the site where it starts, and its direction, all int32 scalars."""
+        ...
+
+    def distinct_couplings(self) -> Array:
+        """``[num_directions, *shape]`` J, or with ones for sides where all bonds of a direction have the same."""
+        ...
+
+
+class Cluster(NamedTuple):
+    """A cluster as it was found."""
+
+    marked: Array  # [N] int8, the spins, those of the cluster doubled
+    queue: Array  # [bound] int32, its sites in the order in which they were found, 2 i + (s_i < 0)
+    size: Array  # [] int32; at least the bound where it is not whole
+
+
+class _Growth(NamedTuple):
+    """A cluster, and the bond that the next turn writes."""
+
+    marked: Array
+    queue: Array
+    size: Array
+    turn: Array  # [] int32, bonds looked at
+    there: Array  # [] int32, the site at the other end
+    spin: Array  # [] int8, its spin, doubled where it is in the cluster
+    is_joined: Array  # [] bool, whether it comes into the cluster by this bond
+
+
+def can_grow(model: Any) -> TypeGuard[GrowingModel]:
+    """Whether a model knows the bonds of a site."""
+    return hasattr(model, "bond_of_site")
+
+
+def grow(model: GrowingModel, bond_key: Array, spins: Array, seed: Array, *, bound: int) -> Cluster:
+    """The cluster of a site, whole if it has fewer sites than the bound.
+
+    Args:
+        model: a model that knows the bonds of a site.
+        bond_key: key of the bonds' random words, the same that labelling takes.
+        spins: ``[*shape]`` int8.
+        seed: [] int32, flat index of the first site.
+        bound: where to stop.
+    """
+    degree = model.num_bonds_of_site
+    couplings = model.distinct_couplings().reshape(degree // 2, -1)
+    num_places = couplings.shape[1]
+    digits = jax.tree.map(jnp.ravel, bond_digits(couplings)) if couplings.size <= _FEW else None
+    flat_couplings = couplings.reshape(-1)
+
+    def is_active(origin: Array, direction: Array, place: Array) -> Array:
+        words = bits(bond_key, origin.astype(jnp.uint32), degree)
+        first, second = (_chosen(words[word::2], direction) for word in (0, 1))
+        one = (
+            bond_digits(_get(flat_couplings, place))
+            if digits is None
+            else jax.tree.map(lambda d: _get(d, place), digits)
+        )
+        return is_below(first, second, one)
+
+    def look(marked: Array, queue: Array, turn: Array) -> tuple[Array, Array, Array]:
+        entry = _get(queue, turn // degree)
+        there, origin, direction = model.bond_of_site(entry >> 1, turn % degree)
+        place = direction * num_places + (origin if num_places > 1 else 0)
+        spin = _get(marked, there)
+        favoured = bond_sign(_get(flat_couplings, place)) * (1 - 2 * (entry & 1)).astype(jnp.int8)
+        return there, spin, (spin == favoured) & (favoured != 0) & is_active(origin, direction, place)
+
+    def is_growing(growth: _Growth) -> Array:
+        return (growth.turn < degree * growth.size) & (growth.size < bound)
+
+    def one_bond(growth: _Growth) -> _Growth:
+        marked = _put(growth.marked, growth.there, jnp.where(growth.is_joined, 2 * growth.spin, growth.spin))
+        queue = _put(growth.queue, growth.size, 2 * growth.there + (growth.spin < 0).astype(jnp.int32))
+        size, turn = growth.size + growth.is_joined.astype(jnp.int32), growth.turn + 1
+        return _Growth(marked, queue, size, turn, *look(marked, queue, turn))
+
+    flat = spins.reshape(-1)
+    marked = _put(flat, seed, 2 * _get(flat, seed))
+    queue = _put(jnp.zeros(bound, jnp.int32), jnp.int32(0), 2 * seed + (_get(marked, seed) < 0).astype(jnp.int32))
+    start = _Growth(marked, queue, jnp.int32(1), jnp.int32(0), *look(marked, queue, jnp.int32(0)))
+    found = lax.while_loop(is_growing, one_bond, start)
+    return Cluster(found.marked, found.queue, found.size)
+
+
+def sum_of_field(model: GrowingModel, cluster: Cluster) -> Array:
+    """The sum of h_x s_x over the sites that were found."""
+
+    def add(index: Array, total: Array) -> Array:
+        entry = _get(cluster.queue, index)
+        field = _get(model.field_array().reshape(-1), entry >> 1)
+        return total + jnp.where((entry & 1) == 1, -field, field)
+
+    return lax.fori_loop(0, cluster.size, add, jnp.zeros((), model.field_array().dtype))
+
+
+def settle(cluster: Cluster, is_flipped: Array) -> Array:
+    """``[N]`` int8 the spins without marks, those of the cluster turned over where they are to be."""
+
+    def one(index: Array, spins: Array) -> Array:
+        site = _get(cluster.queue, index) >> 1
+        spin = _get(spins, site) >> 1
+        return _put(spins, site, jnp.where(is_flipped, -spin, spin))
+
+    return lax.fori_loop(0, cluster.size, one, cluster.marked)
+
+
+def bond_sign(couplings: Array) -> Array:
+    """The product of spins that a bond favours, int8; 0 where it favours none."""
+    return jnp.sign(jnp.nan_to_num(couplings)).astype(jnp.int8)
+
+
+def bond_probability(couplings: Array) -> Array:
+    r"""Probability :math:`1 - e^{-2 |J|}` that a bond joins spins as it favours them."""
+    return -jnp.expm1(-2 * jnp.abs(couplings))
+
+
+def bond_digits(couplings: Array) -> BinaryExpansion:
+    """That probability, to be compared with 64 random bits."""
+    return binary_expansion(bond_probability(couplings), num_planes=32)
+
+
+def is_below(first: Array, second: Array, digits: BinaryExpansion) -> Array:
+    """Whether 64 random bits are less than a probability."""
+    return (first < digits.head) | ((first == digits.head) & (second < digits.tail)) | (digits.certain != 0)
+
+
+def _chosen(words: tuple[Array, ...], number: Array) -> Array:
+    chosen = words[0]
+    for other, word in enumerate(words[1:], 1):
+        chosen = jnp.where(number == other, word, chosen)
+    return chosen
+
+
+def _get(array: Array, index: Array) -> Array:
+    return lax.dynamic_slice(array, (index,), (1,), allow_negative_indices=False)[0]
+
+
+def _put(array: Array, index: Array, value: Array) -> Array:
+    return lax.dynamic_update_slice(array, value.reshape(1), (index,), allow_negative_indices=False)
