@@ -88,6 +88,7 @@ CALLS = [
     Call("exact.strip_log_partition", lambda seed: of_torus(seed) | {"field": jnp.float32(0.25)}),
     Call("exact.onsager_free_energy", of_plane),
     Call("exact.onsager_energy", of_plane),
+    Call("exact.onsager_correlation_length", of_plane),
     Call("exact.onsager_specific_heat", of_plane),
     Call("exact.yang_magnetization", of_plane),
 ]

@@ -80,8 +80,6 @@ CALLS = [
     Call("stats.gamma_method", lambda seed: {"fn": function(seed), "x": series(seed)}),
     Call("stats.importance", lambda seed: {"log_weights": series(seed, 64)}),
     Call("stats.importance_from_target", lambda seed: {"log_weights": series(seed, 64)}),
-    Call("stats.improved_estimators", lambda seed: {"labels": labels(seed), "spins": spins(seed)}),
-    Call("stats.improved_two_point_function", lambda seed: {"labels": labels(seed), "offsets": [(0, 1), (1, 1)]}),
     Call("stats.jackknife", lambda seed: {"fn": function(seed), "x": series(seed)}),
     Call("stats.merge_chains", lambda seed: {"accumulator": stats.streaming_moments(), "states": states(seed)}),
     Call(

@@ -11,6 +11,7 @@ from jaxrg.exact.kaufman import torus_energy, torus_log_partition, torus_specifi
 from jaxrg.exact.levels import torus_energy_distribution, torus_state_counts
 from jaxrg.exact.onsager import (
     critical_coupling,
+    onsager_correlation_length,
     onsager_energy,
     onsager_free_energy,
     onsager_specific_heat,
@@ -37,6 +38,7 @@ __all__ = [
     "energies",
     "expectation",
     "log_partition",
+    "onsager_correlation_length",
     "onsager_energy",
     "onsager_free_energy",
     "onsager_specific_heat",

@@ -1,5 +1,6 @@
 """Markov chains of spins and of fields, what makes samplers of samplers, and the driver that runs them."""
 
+from jaxrg.samplers import ensembles
 from jaxrg.samplers.clusters import SwendsenWangInfo, WolffInfo, swendsen_wang, wolff
 from jaxrg.samplers.combinators import AccumulatorState, MixtureInfo, accumulate, mixture, thin
 from jaxrg.samplers.driver import Run, run
@@ -41,6 +42,7 @@ __all__ = [
     "WeightedDraws",
     "WolffInfo",
     "accumulate",
+    "ensembles",
     "from_kernel",
     "heat_bath",
     "hmc",

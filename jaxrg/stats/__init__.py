@@ -4,7 +4,7 @@ Every series is ``[chains, samples, ...]``, as ``jaxrg.samplers.run`` gives it; 
 own. ``tau_int`` is ``1/2 + sum of rho`` throughout: independent samples have 1/2.
 """
 
-from jaxrg.stats import free_energies
+from jaxrg.stats import correlations, free_energies, scaling
 from jaxrg.stats.autocorrelation import GammaEstimate, Summary, autocorrelation_function, gamma_method, summary
 from jaxrg.stats.binning import BinningState, BinningSummary, bin_means, binning
 from jaxrg.stats.importance import (
@@ -16,7 +16,6 @@ from jaxrg.stats.importance import (
     mode_coverage,
     reweighted,
 )
-from jaxrg.stats.improved import ImprovedEstimators, improved_estimators, improved_two_point_function
 from jaxrg.stats.information import Information, mutual_information, pairwise_information
 from jaxrg.stats.jackknife import JackknifeEstimate, jackknife
 from jaxrg.stats.moments import Moments, merge_chains, streaming_moments
@@ -41,7 +40,6 @@ __all__ = [
     "Coverage",
     "GammaEstimate",
     "ImportanceEstimate",
-    "ImprovedEstimators",
     "Information",
     "JackknifeEstimate",
     "Moments",
@@ -56,12 +54,11 @@ __all__ = [
     "binning",
     "bootstrap",
     "chi_squared",
+    "correlations",
     "free_energies",
     "gamma_method",
     "importance",
     "importance_from_target",
-    "improved_estimators",
-    "improved_two_point_function",
     "jackknife",
     "merge_chains",
     "mode_coverage",
@@ -69,6 +66,7 @@ __all__ = [
     "pairwise_information",
     "permutation_null",
     "reweighted",
+    "scaling",
     "specific_heat",
     "streaming_moments",
     "summary",

@@ -107,9 +107,9 @@ ESTIMATORS = {
         {"mean": np.zeros(2), "is_converged": np.zeros(2)},
         smooth=("mean", "error"),
     ),
-    "improved_estimators": Estimator(stats.improved_estimators, labels, ONE_CLUSTER, {"m2": 1, "m4": 1}),
+    "improved_estimators": Estimator(stats.correlations.improved_estimators, labels, ONE_CLUSTER, {"m2": 1, "m4": 1}),
     "improved_two_point_function": Estimator(
-        functools.partial(stats.improved_two_point_function, offsets=((0, 1), (2, 1))),
+        functools.partial(stats.correlations.improved_two_point_function, offsets=((0, 1), (2, 1))),
         labels,
         ONE_CLUSTER,
         {"": np.ones(2)},

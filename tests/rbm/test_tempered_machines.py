@@ -11,8 +11,9 @@ import pytest
 from jaxrg import lattice, models, rbm, samplers, training
 from jaxrg.base import Status
 from jaxrg.rbm import tempering
-from jaxrg.rbm.tempering.chains import swap_places, swap_probability
+from jaxrg.rbm.tempering.chains import swap_probability
 from jaxrg.rbm.tempering.ladders import difference, independent_log_partition, neighbour_differences
+from jaxrg.samplers.walkers import swap_places
 from jaxrg.tables import all_spins
 
 SIZES = {"2+2 units, 2 machines": (2, 2, 2), "3+1 units, 2 machines": (3, 1, 2), "2+1 units, 3 machines": (2, 1, 3)}

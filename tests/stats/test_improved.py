@@ -18,7 +18,7 @@ LABELS = {
 }
 
 
-jitted_estimators = jax.jit(stats.improved_estimators)
+jitted_estimators = jax.jit(stats.correlations.improved_estimators)
 
 
 def signed_magnetizations(labels: np.ndarray, spins: np.ndarray) -> np.ndarray:
@@ -67,7 +67,7 @@ def test_two_point_function_is_the_average_over_all_signs() -> None:
         flipped = spins * np.array(signs)[np.searchsorted(names, labels)]
         exact += [(flipped * np.roll(flipped, (-a, -b), (0, 1))).mean() for a, b in offsets]
     exact /= 2 ** len(names)
-    function = jax.jit(lambda labels, spins: stats.improved_two_point_function(labels, offsets, spins))
+    function = jax.jit(lambda labels, spins: stats.correlations.improved_two_point_function(labels, offsets, spins))
     result = function(jnp.asarray(labels), jnp.asarray(spins))
     np.testing.assert_allclose(result, exact, atol=1e-7)
 
@@ -75,21 +75,21 @@ def test_two_point_function_is_the_average_over_all_signs() -> None:
 def test_two_point_functions_sum_to_the_second_moment() -> None:
     labels = jnp.asarray(np.random.default_rng(2).integers(0, 5, (2, 3)))
     everywhere = list(itertools.product(range(2), range(3)))
-    total = jax.jit(lambda labels: stats.improved_two_point_function(labels, everywhere))(labels).mean()
+    total = jax.jit(lambda labels: stats.correlations.improved_two_point_function(labels, everywhere))(labels).mean()
     np.testing.assert_allclose(total, jitted_estimators(labels).m2, rtol=1e-6)
 
 
 def test_labels_out_of_range_are_refused_or_nan() -> None:
     for labels in (jnp.array([0, 1, 3]), jnp.array([0, -1, 1])):
         with pytest.raises(ValueError, match=r"labels: expected integers from 0 to 2"):
-            stats.improved_estimators(labels)
+            stats.correlations.improved_estimators(labels)
         assert np.isnan(jitted_estimators(labels)).all()
     with pytest.raises(ValueError, match="labels: expected integers"):
-        stats.improved_estimators(jnp.zeros(3))
+        stats.correlations.improved_estimators(jnp.zeros(3))
     with pytest.raises(ValueError, match=r"spins: expected shape \(3,\)"):
-        stats.improved_estimators(jnp.zeros(3, jnp.int32), jnp.ones(4, jnp.int8))
+        stats.correlations.improved_estimators(jnp.zeros(3, jnp.int32), jnp.ones(4, jnp.int8))
     with pytest.raises(ValueError, match="offsets: expected displacements of 1 integers"):
-        stats.improved_two_point_function(jnp.zeros(3, jnp.int32), [(0, 1)])
+        stats.correlations.improved_two_point_function(jnp.zeros(3, jnp.int32), [(0, 1)])
 
 
 @pytest.mark.slow

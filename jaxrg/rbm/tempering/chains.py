@@ -16,6 +16,7 @@ from jaxrg.rbm.energy import RBM, as_units
 from jaxrg.rbm.gibbs import gibbs_sampler, sample_hidden, sample_visible
 from jaxrg.rbm.tempering.ladders import as_ladder, neighbour_differences
 from jaxrg.samplers import from_kernel
+from jaxrg.samplers.walkers import Walkers, at_home, swap_places, tried_pairs, walk
 
 
 class TemperedState(NamedTuple):
@@ -48,12 +49,6 @@ def swap_probability(work: Array, reverse_work: Array) -> Array:
     return jnp.exp(jnp.minimum(-work - reverse_work, 0))
 
 
-def swap_places(is_swapped: Array) -> Array:
-    """``[num_machines]`` from which machine each gets its layer, of disjoint pairs that swap."""
-    up, none = is_swapped.astype(jnp.int32), jnp.zeros(1, jnp.int32)
-    return jnp.arange(is_swapped.size + 1, dtype=jnp.int32) + jnp.append(up, none) - jnp.append(none, up)
-
-
 @functools.partial(jax.jit, inline=True)
 def step_ladder(machines: RBM, key: Array, state: TemperedState) -> tuple[TemperedState, TemperedInfo]:
     r"""v from p(v | h) everywhere, swaps of v by the marginals, then h from p(h | v).
@@ -67,18 +62,12 @@ def step_ladder(machines: RBM, key: Array, state: TemperedState) -> tuple[Temper
     below, above = neighbour_differences(machines, visible)
     probability = swap_probability(below, -above)
     pairs = jnp.arange(num_machines - 1, dtype=jnp.uint32)
-    # Even pairs and odd ones in turn: walkers go on in their direction where swaps are accepted.
-    is_tried = (pairs + state.step) % jnp.uint32(2) == 0
-    is_swapped = is_tried & random.bernoulli(swap_key, pairs, probability)
+    is_swapped = tried_pairs(num_machines, state.step) & random.bernoulli(swap_key, pairs, probability)
     places = swap_places(is_swapped)
     visible = visible[places]
     hidden = jax.vmap(sample_hidden)(jax.random.split(hidden_key, num_machines), machines, visible)
 
-    walkers = state.walkers[places]
-    first, last = walkers[0], walkers[-1]
-    ends = state.ends.at[last].set(jnp.where(state.ends[last] == 1, 2, state.ends[last]).astype(jnp.int8))
-    num_ended = (ends[first] == 2).astype(jnp.int32)
-    ends = ends.at[first].set(jnp.int8(1))
+    walkers, num_ended = walk(Walkers(state.walkers, state.ends), places)
     sign = sign_of(visible[-1])
     info = TemperedInfo(
         acceptance=jnp.mean(visible[-1] != state.visible[-1], dtype=jnp.float32),
@@ -93,8 +82,8 @@ def step_ladder(machines: RBM, key: Array, state: TemperedState) -> tuple[Temper
     state = TemperedState(
         visible=visible,
         hidden=hidden,
-        walkers=walkers,
-        ends=ends,
+        walkers=walkers.walker,
+        ends=walkers.ends,
         round_trips=state.round_trips + num_ended,
         sign=jnp.where(sign == 0, state.sign, sign),
         step=state.step,
@@ -168,12 +157,12 @@ def _start(machines: RBM, key: Array, spins: Array | None) -> TemperedState:
 
 def starting_state(visible: Array, hidden: Array) -> TemperedState:
     """A ladder with these layers, from which nobody has walked yet."""
-    num_machines = visible.shape[0]
+    walkers = at_home(visible.shape[0])
     return TemperedState(
         visible=visible,
         hidden=hidden,
-        walkers=jnp.arange(num_machines, dtype=jnp.int32),
-        ends=jnp.zeros(num_machines, jnp.int8).at[0].set(1),
+        walkers=walkers.walker,
+        ends=walkers.ends,
         round_trips=jnp.int32(0),
         sign=sign_of(visible[-1]),
         step=jnp.uint32(0),
