@@ -139,7 +139,7 @@ def onsager_correlation_length(coupling: Array) -> Array:
 
     Example:
         >>> round(float(onsager_correlation_length(0.4)), 4), round(float(onsager_correlation_length(0.5)), 4)
-        (5.9202, 2.1969)
+        (5.9624, 2.1924)
 
     Reference:
         McCoy & Wu, The Two-Dimensional Ising Model (Harvard, 1973), chapters XI and XII.
