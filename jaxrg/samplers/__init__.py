@@ -1,4 +1,4 @@
-"""Markov chains of spins and of fields, what makes samplers of samplers, the driver that runs them, and samples on disk."""
+"""Markov chains of spins and of fields, samplers made of samplers, the driver that runs them, and samples on disk."""
 
 from jaxrg.samplers.clusters import SwendsenWangInfo, WolffInfo, swendsen_wang, wolff
 from jaxrg.samplers.combinators import AccumulatorState, MixtureInfo, accumulate, mixture, thin

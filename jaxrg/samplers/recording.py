@@ -17,6 +17,7 @@ from jaxrg.samplers.driver import run
 from jaxrg.samplers.kernels import check_sampler
 from jaxrg.store import RunFolder, SampleStore, as_folder, describe, fingerprint, program_fingerprint, write_atomically
 from jaxrg.store.layout import BITS, Layout
+from jaxrg.store.records import damaged_error, damages_of_description
 from jaxrg.store.sample_writer import SampleWriter, locked
 from jaxrg.store.states import as_bytes, from_bytes
 
@@ -41,8 +42,16 @@ class Recording(NamedTuple):
         return step_of(self.start)
 
     def folder(self, folder: str | os.PathLike) -> RunFolder:
-        """The folder, refused if it holds anything else."""
-        return RunFolder(folder, self.description, programs=self.programs)
+        """The folder, refused if it holds anything else.
+
+        Raises:
+            FolderError: another chain, or no store.
+            DamagedError: its description is damaged.
+        """
+        place = as_folder("folder", folder)
+        if found := damages_of_description(place):
+            raise damaged_error(place, found)
+        return RunFolder(place, self.description, programs=self.programs)
 
     def advance(self, state: PyTree, num_samples: int, progress: Progress | None = None) -> tuple[PyTree, np.ndarray]:
         """The state after some samples, and what is stored of them, ``[num_chains, num_samples, ...]``."""
@@ -54,6 +63,11 @@ class Recording(NamedTuple):
         if not np.all(is_spin):
             raise ValueError("sampler: expected spins +1 and -1, got other values; give is_spins=False to store them")
         return after, np.asarray(words)
+
+
+def on_device(state: PyTree) -> PyTree:
+    """The arrays of NumPy as those of JAX, but for 64 bits where JAX holds 32 only: they would lose digits."""
+    return jax.tree.map(lambda leaf: leaf if jnp.result_type(leaf) != leaf.dtype else jnp.asarray(leaf), state)
 
 
 def step_of(state: PyTree) -> int:
@@ -165,7 +179,7 @@ def sample(
             writer.append(None, chain.start, chain.step)
         state = chain.start
         if 0 < writer.num_samples < num_samples:
-            state = SampleStore(place.folder).state()
+            state = on_device(SampleStore(place.folder).state())
         while (done := writer.num_samples) < num_samples:
 
             def within(part: int, total: int, text: str, done: int = done) -> None:
@@ -209,4 +223,4 @@ def load(file: str | os.PathLike) -> PyTree:
         OSError: there is none.
     """
     path = as_folder("file", file)
-    return jax.tree.map(jnp.asarray, from_bytes(path.read_bytes(), source=path))
+    return on_device(from_bytes(path.read_bytes(), source=path))

@@ -1,5 +1,6 @@
 """Samples of a store computed once more: compared bit for bit, or put in the place of those that are damaged."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -7,16 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from jaxrg.base import PyTree, Sampler
 from jaxrg.checks import as_count
-from jaxrg.samplers.recording import Recording, recording, step_of
+from jaxrg.samplers.recording import Recording, on_device, recording, step_of
 from jaxrg.store import Damage, DamagedError, SampleStore, as_folder, write_atomically
-from jaxrg.store.files import digest_of_file, json_text
+from jaxrg.store.files import as_json, digest_of_file, json_text
 from jaxrg.store.records import MARK_FILE, SAMPLES, STATES, Record, Scan, damages_of_files, mark_of, scan
 from jaxrg.store.run_folder import RUN_FILE, FolderError, run_content
 from jaxrg.store.sample_writer import SampleWriter, disk_errors, locked, write_commit
@@ -128,10 +127,12 @@ def repair(
     _check_is_store(place, found)
     with locked(place), disk_errors("repair", place):
         damages = SampleStore.damages(place)
-        if any(damage.path == RUN_FILE for damage in damages) or not (place / RUN_FILE).is_file():
-            _repair_description(chain, place, found)
-        chain.folder(place)
         damaged = {damage.path for damage in damages}
+        if found.records[0] is None:  # which would say what the description was
+            _repair_commit(chain, place, 0, found)
+        elif RUN_FILE in damaged:
+            _repair_description(chain, place, found.records[0].previous)
+        chain.folder(place)
         for number, record in enumerate(found.records):
             if record is None or damaged & set(record.files):
                 _repair_commit(chain, place, number, scan(place))
@@ -152,7 +153,7 @@ def _state_path(number: int) -> str:
 
 def _state(place: Path, number: int) -> PyTree:
     path = place / _state_path(number)
-    return jax.tree.map(jnp.asarray, from_bytes(path.read_bytes(), source=path))
+    return on_device(from_bytes(path.read_bytes(), source=path))
 
 
 def _stored(chain: Recording, place: Path, record: Record) -> np.ndarray:
@@ -182,14 +183,14 @@ def _length_on_disk(place: Path, number: int) -> int:
         ) from None
 
 
-def _repair_description(chain: Recording, place: Path, found: Scan) -> None:
-    content = json_text(run_content(chain.description, chain.programs)).encode()
-    scratch = place / SCRATCH / RUN_FILE
-    scratch.parent.mkdir(exist_ok=True)
-    scratch.write_bytes(content)
-    first = found.records[0]
-    if first is not None and digest_of_file(scratch) != first.previous:
-        shutil.rmtree(scratch.parent)
+def _description(chain: Recording) -> bytes:
+    """The file ``run.json``, as this release writes it."""
+    return json_text(run_content(as_json(chain.description), chain.programs)).encode()
+
+
+def _repair_description(chain: Recording, place: Path, digest: str) -> None:
+    content = _description(chain)
+    if hashlib.sha256(content).hexdigest() != digest:
         raise DamagedError(
             f"folder: expected the chain that {place} was written for, by the same releases of JAX and Python, got "
             f"another; its {RUN_FILE} is damaged and stays so"
@@ -204,13 +205,15 @@ def _repair_commit(chain: Recording, place: Path, number: int, found: Scan) -> N
     if stop is None:  # the next record is lost too; it tells in its turn whether this was right
         stop = start + _length_on_disk(place, number)
     after, values = _replayed(chain, _state(place, number - 1) if number else chain.start, stop - start)
-    previous = before.digest if before else digest_of_file(place / RUN_FILE)
+    # What the first record has before it may be damaged too: then it is what this release would write.
+    files = [digest_of_file(place / RUN_FILE)] if (place / RUN_FILE).is_file() else []
+    before_it = [before.digest] if before else [*files, hashlib.sha256(_description(chain)).hexdigest()]
     scratch = place / SCRATCH
-    new = write_commit(scratch, chain.layout, number, previous, start, values, after, step_of(after))
+    new = write_commit(scratch, chain.layout, number, before_it[0], start, values, after, step_of(after))
     if record is None:
         # The record says who made it; who made its neighbours has most likely made it too.
         makers = [new.environment] + [other.environment for other in found.records if other is not None]
-        candidates = [new._replace(environment=maker) for maker in makers]
+        candidates = [new._replace(environment=maker, previous=one) for one in before_it for maker in makers]
         matching = [one for one in candidates if found.digests[number] in (None, one.digest)]
         record = matching[0] if matching else None
     if record is None or record.files != new.files:
@@ -219,8 +222,9 @@ def _repair_commit(chain: Recording, place: Path, number: int, found: Scan) -> N
             f"folder: expected a replay of commit {number} to give what was written to {place}, got other bytes, as "
             "another release of JAX or another device may give; nothing was replaced"
         )
-    damaged = {damage.path for damage in damages_of_files(place, record)}
-    for path in damaged:
+    if number == 0 and files != [record.previous]:
+        _repair_description(chain, place, record.previous)
+    for path, _ in damages_of_files(place, record):
         (place / path).parent.mkdir(parents=True, exist_ok=True)
         os.replace(scratch / path, place / path)
     content = record.as_bytes()

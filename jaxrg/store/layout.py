@@ -1,4 +1,4 @@
-"""How configurations lie in a sample store: spins as one bit each in words, everything else as it is, as Zarr arrays."""
+"""How configurations lie in a sample store, as Zarr arrays: spins as one bit each, everything else as it is."""
 
 import math
 from pathlib import Path

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxrg.store.files import DamagedError, digest_of_file, json_text
+from jaxrg.store.files import DamagedError, digest_of_file
 from jaxrg.store.run_folder import RUN_FILE
 
 COMMITS, SAMPLES, STATES = "commits", "samples", "states"
@@ -30,7 +30,7 @@ class Record(NamedTuple):
         return f"{COMMITS}/{self.number:08d}.json"
 
     def as_bytes(self) -> bytes:
-        """The file: the same record gives the same bytes, and no other bytes pass for them."""
+        """The file: the same record gives the same bytes, and no changed bit of them goes unnoticed."""
         return _checked(self._asdict())
 
     @property
@@ -59,21 +59,34 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def _end(text: bytes) -> bytes:
+    """What follows a JSON object, less its last brace, in a file."""
+    return b', "check": "' + _sha256(text).encode() + b'"}'
+
+
 def _checked(content: dict[str, Any]) -> bytes:
     """JSON that ends in the SHA-256 of all before."""
-    return json_text(content | {"check": _sha256(json_text(content).encode())}).encode()
+    text = json.dumps(content).encode()
+    return text[:-1] + _end(text)
+
+
+def _unchecked(content: bytes) -> dict[str, Any] | None:
+    """What `_checked` was given, or None of other bytes."""
+    length = len(_end(b""))
+    text = content[:-length] + b"}"
+    return json.loads(text) if content[-length:] == _end(text) else None
 
 
 def _record_of(content: bytes) -> Record | None:
     """The record, or None of bytes that are none."""
-    try:
-        fields = json.loads(content)
-        fields.pop("check")
-        files = {path: (length, digest) for path, (length, digest) in fields["files"].items()}
-        record = Record(**fields | {"samples": tuple(fields["samples"]), "files": files})
-        return record if record.as_bytes() == content else None
-    except (ValueError, TypeError, KeyError, AttributeError):
+    fields = _unchecked(content)
+    if fields is None:
         return None
+    files = {path: (length, digest) for path, (length, digest) in fields["files"].items()}
+    return Record(**fields | {"samples": tuple(fields["samples"]), "files": files})
+
+
+GROUP = b'{"zarr_format": 3, "node_type": "group", "attributes": '
 
 
 def mark_of(records: list[Record]) -> bytes:
@@ -87,21 +100,12 @@ def mark_of(records: list[Record]) -> bytes:
         "num_samples": newest.samples[1] if newest else 0,
         "newest": newest.digest if newest else "",
     }
-    attributes["check"] = _sha256(json_text(attributes).encode())
-    return json_text({"zarr_format": 3, "node_type": "group", "attributes": attributes}).encode()
+    return GROUP + _checked(attributes) + b"}"
 
 
 def _marked(content: bytes) -> dict[str, Any] | None:
     """What a mark says, or None of bytes that are none."""
-    try:
-        group = json.loads(content)
-        attributes = group["attributes"]
-        check = attributes.pop("check")
-        is_whole = check == _sha256(json_text(attributes).encode())
-        group["attributes"] = attributes | {"check": check}
-        return attributes if is_whole and json_text(group).encode() == content else None
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
+    return _unchecked(content[len(GROUP) : -1]) if content.startswith(GROUP) and content.endswith(b"}") else None
 
 
 class Scan(NamedTuple):
@@ -124,7 +128,8 @@ def scan(folder: Path) -> Scan:
     length = max([int(name.group(1)) + 1 for name in names if name] + [num_marked])
     contents = [_read(folder / f"{COMMITS}/{number:08d}.json") for number in range(length)]
     records = [None if content is None else _record_of(content) for content in contents]
-    digests: list[str | None] = [None if record is None else record.digest for record in records]
+    found = zip(records, contents, strict=True)
+    digests = [None if record is None or content is None else _sha256(content) for record, content in found]
     ends = [None if record is None else record.samples[1] for record in records]
     # A record that is gone is known by its digest in the one after it, the last one by that in the mark.
     for number, after in enumerate(records[1:]):
@@ -146,9 +151,7 @@ def scan(folder: Path) -> Scan:
         damages.append(Damage(MARK_FILE, "no file"))
     elif mark and len(whole) == length and mark_content not in (mark_of(whole), mark_of(whole[:-1])):
         damages.append(Damage(MARK_FILE, "other bytes"))
-    if records and records[0] is not None:
-        damages += _compared(folder, RUN_FILE, None, records[0].previous)
-    return Scan(records, digests, ends, damages)
+    return Scan(records, digests, ends, damages + damages_of_description(folder))
 
 
 def _read(path: Path) -> bytes | None:
@@ -165,6 +168,13 @@ def _compared(folder: Path, path: str, length: int | None, digest: str | None) -
         yield Damage(path, "other bytes")
 
 
+def damages_of_description(folder: Path) -> list[Damage]:
+    """The file ``run.json``, if it is not the one that the first commit names."""
+    content = _read(folder / f"{COMMITS}/{0:08d}.json")
+    first = None if content is None else _record_of(content)
+    return [] if first is None else list(_compared(folder, RUN_FILE, None, first.previous))
+
+
 def damages_of_files(folder: Path, record: Record, *, is_quick: bool = False) -> list[Damage]:
     """Files of a commit that are not what was written; a quick look sees their lengths alone."""
     wanted = {path: (length, None if is_quick else digest) for path, (length, digest) in record.files.items()}
@@ -172,7 +182,7 @@ def damages_of_files(folder: Path, record: Record, *, is_quick: bool = False) ->
 
 
 def damages(folder: Path) -> list[Damage]:
-    """Every file of a sample store that is damaged or lost, by the SHA-256 of all its bytes; an empty list if it is whole.
+    """Every file of a sample store that is damaged or lost, by the SHA-256 of all its bytes.
 
     Example:
         >>> import pathlib, tempfile

@@ -26,7 +26,7 @@ from jaxrg.store.records import (
     mark_of,
     scan,
 )
-from jaxrg.store.run_folder import RUN_FILE, FolderError, RunFolder
+from jaxrg.store.run_folder import RUN_FILE, FolderError
 from jaxrg.store.states import as_bytes
 
 
@@ -65,7 +65,7 @@ def write_commit(
             sync(folder)
         paths = sorted(path for path in place.rglob("*") if path.is_file())
     path, content = root / STATES / f"{number:08d}.npz", as_bytes(state)
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda partial: partial.write_bytes(content))
     files = {path.relative_to(root).as_posix(): (path.stat().st_size, digest_of_file(path)) for path in [*paths, path]}
     stop = start + (0 if values is None else values.shape[1])
@@ -97,7 +97,7 @@ def disk_errors(task: str, folder: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         number = error_number(error)
-        if number is None or isinstance(error, FileExistsError):
+        if number is None or isinstance(error, FileExistsError | FileNotFoundError):
             raise
         message = f"folder: expected to {task} {folder}, got {os.strerror(number)!r}; what is committed is whole"
         raise OSError(number, message) from error

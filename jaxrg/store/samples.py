@@ -11,7 +11,6 @@ import numpy as np
 
 from jaxrg.base import PyTree
 from jaxrg.closures import as_partial
-from jaxrg.store.files import DamagedError
 from jaxrg.store.layout import Layout
 from jaxrg.store.records import SAMPLES, STATES, Damage, Record, damaged_error, damages, damages_of_files, scan
 from jaxrg.store.run_folder import RUN_FILE, FolderError, as_folder
