@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,7 +28,7 @@ def as_bytes(tree: PyTree) -> bytes:
     ]
     text = json.dumps({"leaves": described, "outline": outline_of(tree)})
     stream = io.BytesIO()
-    named = {f"leaf_{number:04d}": array for number, array in enumerate(arrays)}
+    named: dict[str, Any] = {f"leaf_{number:04d}": array for number, array in enumerate(arrays)}
     np.savez(stream, tree=np.frombuffer(text.encode(), np.uint8), **named)
     archive = stream.getvalue()
     return archive + hashlib.sha256(archive).hexdigest().encode()
