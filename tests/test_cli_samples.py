@@ -89,14 +89,14 @@ def test_until_an_error_is_reached(tmp_path, capsys):
 
 def test_damage_is_refused_told_and_repaired(sampled, copied, capsys):
     stream = copied / "T=4,seed=0"
-    content = bytearray((stream / "samples/00000001/c/0/0/0").read_bytes())
+    content = bytearray((stream / "samples/00000001/c.0.0.0").read_bytes())
     content[77] ^= 4
-    (stream / "samples/00000001/c/0/0/0").write_bytes(content)
+    (stream / "samples/00000001/c.0.0.0").write_bytes(content)
     (copied / "run.json").write_text("{}")
     assert command("sample", "--out", copied, *PLAN) == 2
     assert command("verify", copied) == 1
     printed = capsys.readouterr()
-    assert "T=4,seed=0/samples/00000001/c/0/0/0 (other bytes)" in printed.out
+    assert "T=4,seed=0/samples/00000001/c.0.0.0 (other bytes)" in printed.out
     assert "run.json (other bytes)" in printed.out
     assert "T=2.5,seed=0: whole; replayed commits 0, 1" in printed.out
     (stream / "run.json").unlink()

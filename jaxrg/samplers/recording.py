@@ -142,7 +142,7 @@ def sample(
         sampler: any whose configurations are one array, such as `wolff`, `replicas` or `multispin_heat_bath`.
         num_samples: of every chain, in all, those in the folder included.
         state: the start, in equilibrium if all samples are to be; by default a new one from the key.
-        samples_per_commit: by default as many as fill 4 MiB, but at most 4096. They take no part in the trajectory.
+        samples_per_commit: by default as many as fill 16 MiB, but at most 4096. They take no part in the trajectory.
         is_spins: whether configurations are spins +1 and -1, to be stored as bits; by default those of int8 are.
         notes: anything JSON can hold that tells this store from others.
         progress: called as ``progress(samples, num_samples, "")``, or True for a bar.

@@ -53,6 +53,12 @@ def _publish(path: Path, write: Callable[[Path], object], name: Callable[[Path, 
     sync(path.parent)
 
 
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file that nobody reads before something else says that it is whole; its name is for `sync`."""
+    path.write_bytes(content)
+    sync(path)
+
+
 def sync(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
     opened = os.open(path, os.O_RDONLY)

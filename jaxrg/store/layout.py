@@ -9,6 +9,8 @@ import numpy as np
 
 BITS = 32  # of a word
 CHUNK_BYTES = 2**22
+COMMIT_BYTES = 2**24  # waiting for the disk, of a dozen files and folders a commit, takes a small part of the time
+BLOCK = 2**18
 BIT_ORDER = "bit j of word w is site 32 w + j in row-major order, and a set bit is spin +1"
 
 
@@ -56,8 +58,8 @@ class Layout(NamedTuple):
 
     @property
     def samples_per_commit(self) -> int:
-        """As many samples as fill a chunk, and no more than are soon computed."""
-        return max(1, min(4096, CHUNK_BYTES // max(1, self.item_bytes * self.num_chains)))
+        """As many as are worth the files of a commit, and no more than are soon computed."""
+        return max(1, min(4096, COMMIT_BYTES // max(1, self.item_bytes * self.num_chains)))
 
     def metadata(self, num_samples: int) -> dict[str, Any]:
         """Of the Zarr array ``[num_chains, num_samples, *item_shape]`` of one commit."""
@@ -70,7 +72,7 @@ class Layout(NamedTuple):
             "shape": [self.num_chains, num_samples, *self.item_shape],
             "data_type": self.item_dtype,
             "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [chains, num_samples, *rest]}},
-            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
             "fill_value": [zero.real, zero.imag] if isinstance(zero, complex) else zero,
             "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
             "attributes": {"bits": BIT_ORDER} if self.is_packed else {},
@@ -102,12 +104,16 @@ class Layout(NamedTuple):
         """``[..., *shape]`` spins +1 and -1 of words ``[..., num_words]``, and anything else as it is."""
         if not self.is_packed:
             return words
-        octets = np.ascontiguousarray(words, "<u4").view(np.uint8)
-        bits = np.unpackbits(octets, axis=-1, count=math.prod(self.shape), bitorder="little")
-        signs = bits.view(np.int8)
-        signs *= 2
-        signs -= 1
-        return signs.reshape(*words.shape[:-1], *self.shape).astype(self.dtype, copy=False)
+        num_sites = math.prod(self.shape)
+        octets = np.ascontiguousarray(words, "<u4").view(np.uint8).reshape(-1, 4 * self.item_shape[0])
+        spins = np.empty((len(octets), num_sites), np.int8)
+        num_rows = max(1, BLOCK // max(1, num_sites))
+        for start in range(0, len(octets), num_rows):  # in pieces that stay in a cache
+            block = octets[start : start + num_rows]
+            bits = np.unpackbits(block, axis=-1, count=num_sites, bitorder="little").view(np.int8)
+            bits += bits
+            np.subtract(bits, 1, out=spins[start : start + num_rows])
+        return spins.reshape(*words.shape[:-1], *self.shape).astype(self.dtype, copy=False)
 
     def words(self, spins: np.ndarray) -> np.ndarray:
         """The inverse of ``spins``.
@@ -119,10 +125,22 @@ class Layout(NamedTuple):
             raise ValueError(f"values: expected shape {(self.num_chains, 'n', *self.shape)}, got {spins.shape}")
         if not self.is_packed:
             return spins
-        flat = spins.reshape(*spins.shape[:2], -1)
-        if not np.array_equal(np.abs(flat), np.ones_like(flat)):
-            raise ValueError("values: expected spins +1 and -1, got others")
-        room = np.zeros((*flat.shape[:2], 4 * self.item_shape[0]), np.uint8)
-        octets = np.packbits(flat > 0, axis=-1, bitorder="little")
-        room[..., : octets.shape[-1]] = octets
-        return room.view("<u4")
+        flat = spins.reshape(spins.shape[0] * spins.shape[1], -1)
+        room = np.zeros((len(flat), 4 * self.item_shape[0]), np.uint8)
+        num_rows = max(1, BLOCK // max(1, flat.shape[1]))
+        for start in range(0, len(flat), num_rows):  # in pieces that stay in a cache
+            block = flat[start : start + num_rows]
+            bits, are_spins = _bits_of(block)
+            if not are_spins:
+                raise ValueError("values: expected spins +1 and -1, got others")
+            octets = np.packbits(bits, axis=-1, bitorder="little")
+            room[start : start + num_rows, : octets.shape[1]] = octets
+        return room.view("<u4").reshape(*spins.shape[:2], -1)
+
+
+def _bits_of(spins: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Values that are 0 for the spin -1 only, and whether all are spins."""
+    if spins.dtype != np.int8:
+        return spins > 0, bool(np.all((spins == 1) | (spins == -1)))
+    bits = spins.view(np.uint8) + np.uint8(1)  # 2 and 0
+    return bits, not np.bitwise_or.reduce(bits, axis=None) & 0xFD

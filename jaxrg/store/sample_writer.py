@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxrg import __version__
 from jaxrg.base import PyTree
-from jaxrg.store.files import digest_of_file, error_number, json_text, sync, write_atomically, write_once
+from jaxrg.store.files import digest_of_file, error_number, json_text, sync, write_atomically, write_durably, write_once
 from jaxrg.store.layout import Layout
 from jaxrg.store.records import (
     COMMITS,
@@ -58,15 +58,14 @@ def write_commit(
         place = root / SAMPLES / f"{number:08d}"
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
-        metadata = json_text(layout.metadata(values.shape[1])).encode()
-        write_atomically(place / "zarr.json", lambda partial: partial.write_bytes(metadata))
-        layout.opened(place, values.shape[1]).write(values).result()
-        for folder in [place.parent, place, *(path for path in place.rglob("*") if path.is_dir())]:
-            sync(folder)
-        paths = sorted(path for path in place.rglob("*") if path.is_file())
+        write_durably(place / "zarr.json", json_text(layout.metadata(values.shape[1])).encode())
+        layout.opened(place, values.shape[1]).write(values).result()  # whose files and folder are on the disk then
+        sync(place.parent)
+        paths = sorted(place.iterdir())
     path, content = root / STATES / f"{number:08d}.npz", as_bytes(state)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda partial: partial.write_bytes(content))
+    write_durably(path, content)
+    sync(path.parent)
     files = {path.relative_to(root).as_posix(): (path.stat().st_size, digest_of_file(path)) for path in [*paths, path]}
     stop = start + (0 if values is None else values.shape[1])
     return Record(number, previous, (start, stop), step, files, environment())

@@ -59,7 +59,7 @@ def test_what_is_stored_is_the_trajectory_of_a_run(name, tmp_path):
     assert samplers.verify(tmp_path, KEY, sampler, state=start) == []
     num_sites = 24 if trace.dtype == np.int8 else 16 * 32
     chunk = 4 * -(-num_sites // 32) * PER_COMMIT * trace.shape[0]
-    assert (tmp_path / "samples/00000001/c/0/0/0").stat().st_size == chunk + 4 if name != "hmc" else True
+    assert (tmp_path / "samples/00000001/c.0.0.0").stat().st_size == chunk + 4 if name != "hmc" else True
 
 
 def test_the_same_call_again_does_nothing_and_fewer_samples_are_there_already(tmp_path, undisturbed):

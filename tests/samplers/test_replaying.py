@@ -76,12 +76,12 @@ def test_a_damaged_store_is_neither_read_nor_written(original, copied):
 
 
 SEVERAL = {
-    "everything of a commit": ["commits/00000002.json", "samples/00000002/c/0/0/0", "states/00000002.npz"],
+    "everything of a commit": ["commits/00000002.json", "samples/00000002/c.0.0.0", "states/00000002.npz"],
     "two records": ["commits/00000001.json", "commits/00000002.json"],
     "the last records": ["commits/00000002.json", "commits/00000003.json"],
     "the start": ["run.json", "commits/00000000.json", "states/00000000.npz"],
     "all states": [f"states/0000000{number}.npz" for number in range(NUM_COMMITS)],
-    "all samples": [f"samples/0000000{number}/c/0/0/0" for number in range(1, NUM_COMMITS)],
+    "all samples": [f"samples/0000000{number}/c.0.0.0" for number in range(1, NUM_COMMITS)],
     "mark and record": ["samples/zarr.json", "commits/00000001.json"],
 }
 

@@ -30,7 +30,7 @@ def test_plain_zarr_reads_the_words_and_any_flipped_bit_is_an_error(found):
     words = np.concatenate([array[:] for array in arrays], axis=1)
     bits = words[..., np.arange(24) // 32] >> (np.arange(24) % 32).astype(np.uint32) & 1
     np.testing.assert_array_equal(2 * bits.astype(np.int8).reshape(3, 11, 4, 6) - 1, found.read())
-    path = found.folder / "samples" / "00000002" / "c" / "0" / "0" / "0"
+    path = found.folder / "samples" / "00000002" / "c.0.0.0"
     content = path.read_bytes()
     path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
     try:
@@ -101,10 +101,10 @@ def test_every_layout_comes_back_whatever_its_chunks(name, chunk_bytes, tmp_path
     found = store.SampleStore(tmp_path)
     np.testing.assert_array_equal(found.read(), values, strict=True)
     np.testing.assert_array_equal(found.read(3, 5), values[:, 3:5], strict=True)
-    num_chunks = len(list((tmp_path / "samples/00000001/c").rglob("*"))) if chunk_bytes == 8 else 0
+    num_chunks = len(list((tmp_path / "samples/00000001").glob("c.*"))) if chunk_bytes == 8 else 0
     if name == "a ring of 33":  # two chains of two words
         assert (kind.item_shape, kind.chunk) == ((2,), [1, 2] if chunk_bytes == 8 else [2, 2])
-        assert num_chunks in (0, 2 + 2 + 2)
+        assert num_chunks in (0, 2)
 
 
 def test_what_is_no_spin_or_has_another_shape_is_refused():
