@@ -124,10 +124,9 @@ def killed(num_kills: int, folder: pathlib.Path) -> dict[str, int]:
                 break
             kills += 1
             found["operations"] += by_operation
-            survived += (
-                not place.exists()
-                or (not store.SampleStore.damages(place)
-                and all(expected[path] == (place / path).read_bytes() for path in committed(place)))
+            survived += not place.exists() or (
+                not store.SampleStore.damages(place)
+                and all(expected[path] == (place / path).read_bytes() for path in committed(place))
             )
             if found["kills"] + kills >= num_kills:
                 os.waitpid(_child(place, write, None), 0)

@@ -75,6 +75,7 @@ def test_a_dry_run_writes_nothing_and_says_what_it_takes(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_until_an_error_is_reached(tmp_path, capsys):
     plan = [*SIZE, "--temperatures", "5", "--num-samples", "20000", "--until", "0.06"]
     assert command("sample", "--out", tmp_path / "out", *plan) == 0
