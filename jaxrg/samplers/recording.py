@@ -60,14 +60,14 @@ class Recording(NamedTuple):
         if not self.layout.is_packed:
             return after, np.asarray(trace)
         words, is_spin = trace
-        if not np.all(is_spin):
+        if not np.all(np.asarray(is_spin)):
             raise ValueError("sampler: expected spins +1 and -1, got other values; give is_spins=False to store them")
         return after, np.asarray(words)
 
 
 def on_device(state: PyTree) -> PyTree:
     """The arrays of NumPy as those of JAX, but for 64 bits where JAX holds 32 only: they would lose digits."""
-    return jax.tree.map(lambda leaf: leaf if jnp.result_type(leaf) != leaf.dtype else jnp.asarray(leaf), state)
+    return jax.tree.map(lambda leaf: leaf if jnp.result_type(leaf) != leaf.dtype else jax.device_put(leaf), state)
 
 
 def step_of(state: PyTree) -> int:
@@ -87,6 +87,11 @@ def _as_it_is(configuration: Array) -> Array:
     return configuration
 
 
+@jax.jit
+def _start(sampler: Sampler, key: Array) -> PyTree:
+    return sampler.init(jax.random.fold_in(key, START))
+
+
 def recording(
     key: Array, sampler: Sampler, state: PyTree | None, is_spins: bool | None, notes: dict[str, Any] | None
 ) -> Recording:
@@ -97,7 +102,7 @@ def recording(
     """
     check_key("key", key)
     check_sampler("sampler", sampler)
-    start = sampler.init(jax.random.fold_in(key, START)) if state is None else state
+    start = _start(sampler, key) if state is None else state
     like = jax.eval_shape(lambda state: sampler.measure(_as_it_is, state), start)
     if not isinstance(like, jax.ShapeDtypeStruct):
         raise ValueError(f"sampler: expected configurations that are one array, got {jax.tree.structure(like)}")
