@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmarks.timing import medians, record
 from jaxrg import lattice, models, samplers, store
+from jaxrg.samplers.recording import Recording
 from jaxrg.store.layout import Layout
 from jaxrg.store.records import scan
 from jaxrg.store.sample_writer import SampleWriter
@@ -84,14 +85,14 @@ def _child(folder: pathlib.Path, ready: int, num_operations: int | None) -> int:
     try:
         if num_operations is not None:
             _dying(num_operations)
-        advance = samplers.recording.Recording.advance
+        advance = Recording.advance
 
         def started(self: Any, *arguments: Any) -> Any:
             result = advance(self, *arguments)
             os.write(ready, b".")
             return result
 
-        samplers.recording.Recording.advance = started  # type: ignore[method-assign]
+        Recording.advance = started  # type: ignore[method-assign]
         sampled(folder)
         os._exit(0)
     except BaseException as error:

@@ -11,7 +11,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from jaxrg.base import Progress, PyTree, Sampler
-from jaxrg.checks import as_count, check_key
+from jaxrg.checks import as_count, check_key, is_traced
 from jaxrg.progress import reporting
 from jaxrg.samplers.driver import run
 from jaxrg.samplers.kernels import check_sampler
@@ -102,6 +102,10 @@ def recording(
     """
     check_key("key", key)
     check_sampler("sampler", sampler)
+    if is_traced((key, sampler, state)):
+        raise ValueError(
+            "sampler, key, state: expected values, which go to a file, got traced ones; record outside of jit"
+        )
     start = _start(sampler, key) if state is None else state
     like = jax.eval_shape(lambda state: sampler.measure(_as_it_is, state), start)
     if not isinstance(like, jax.ShapeDtypeStruct):

@@ -126,6 +126,8 @@ def scan(folder: Path) -> Scan:
     num_marked = mark["num_commits"] if mark else 0
     names = [re.fullmatch(r"(\d{8})\.json", path.name) for path in (folder / COMMITS).glob("*.json")]
     length = max([int(name.group(1)) + 1 for name in names if name] + [num_marked])
+    if mark and _read(folder / MARK_FILE) != mark_content:
+        length = num_marked  # another process writes; what it has added since is left for the next time
     contents = [_read(folder / f"{COMMITS}/{number:08d}.json") for number in range(length)]
     records = [None if content is None else _record_of(content) for content in contents]
     found = zip(records, contents, strict=True)

@@ -1,6 +1,5 @@
 """Sample stores, written: chunks first, then the state, then the record that makes both a part of the store."""
 
-import fcntl
 import os
 import platform
 import shutil
@@ -10,6 +9,11 @@ from pathlib import Path
 
 import jax
 import numpy as np
+
+try:
+    import fcntl
+except ImportError:  # on Windows, where only the exclusive names of records keep two writers apart
+    fcntl = None
 
 from jaxrg import __version__
 from jaxrg.base import PyTree
@@ -81,7 +85,8 @@ def locked(folder: Path) -> Iterator[None]:
     lock = os.open(folder, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise FolderError(f"folder: expected one writer at a time, got {folder} in use by another") from None
         yield

@@ -15,7 +15,7 @@ import pytest
 import tensorstore
 
 from jaxrg import lattice, models, samplers, stats, store
-from jaxrg.store import files
+from jaxrg.store import files, records
 
 KEY = jax.random.key(3)
 ISING = models.Ising(lattice.hypercubic((4, 6)), 0.4)
@@ -30,7 +30,8 @@ NUM_SAMPLES, PER_COMMIT = 11, 4
 
 
 def record(folder, sampler=CHAINS["heat_bath"], num_samples=NUM_SAMPLES, key=KEY, **options):
-    return samplers.sample(folder, key, sampler, num_samples, samples_per_commit=PER_COMMIT, **options)
+    options = {"samples_per_commit": PER_COMMIT} | options
+    return samplers.sample(folder, key, sampler, num_samples, **options)
 
 
 def contents(folder) -> dict[str, bytes]:
@@ -199,6 +200,23 @@ def test_a_second_writer_is_refused_and_the_first_goes_on(tmp_path, undisturbed)
     assert contents(tmp_path) == undisturbed
 
 
+def test_what_is_added_while_a_store_is_read_is_no_damage(tmp_path, monkeypatch):
+    record(tmp_path, num_samples=4)
+    read, calls = records._read, []
+
+    def added_to(path):
+        content = read(path)
+        if path.name == "zarr.json" and not calls:
+            calls.append(path)
+            record(tmp_path, num_samples=NUM_SAMPLES)
+        return content
+
+    monkeypatch.setattr(records, "_read", added_to)
+    found = store.SampleStore(tmp_path)
+    assert found.num_samples == found.read().shape[1] == 4
+    assert store.SampleStore(tmp_path).num_samples == NUM_SAMPLES
+
+
 def test_a_commit_of_another_process_is_never_replaced(tmp_path):
     path = tmp_path / "00000001.json"
     files.write_once(path, b"first")
@@ -245,12 +263,18 @@ def test_what_is_no_spin_is_refused_and_can_be_stored_as_it_is(tmp_path):
         ({"num_samples": 0}, "num_samples: expected an integer >= 1"),
         ({"key": 3}, "key: expected a typed key"),
         ({"sampler": ISING}, "sampler: expected a Sampler"),
+        ({"samples_per_commit": 0}, "samples_per_commit: expected an integer >= 1"),
     ],
 )
 def test_bad_arguments_are_refused_before_anything_is_written(options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         record(tmp_path / "new", **options)
     assert not (tmp_path / "new").exists()
+
+
+def test_traced_chains_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="expected values, which go to a file, got traced ones"):
+        jax.jit(lambda key: record(tmp_path / "new", key=key).num_samples)(KEY)
 
 
 @pytest.mark.parametrize(
