@@ -15,7 +15,7 @@ from jaxrg.base import PyTree, Sampler
 from jaxrg.checks import as_count
 from jaxrg.samplers.recording import Recording, on_device, recording, step_of
 from jaxrg.store import Damage, DamagedError, SampleStore, as_folder, write_atomically
-from jaxrg.store.files import as_json, digest_of_file, json_text
+from jaxrg.store.files import as_json, digest_of_file, json_text, sync
 from jaxrg.store.records import MARK_FILE, SAMPLES, STATES, Record, Scan, damages_of_files, mark_of, scan
 from jaxrg.store.run_folder import RUN_FILE, FolderError, run_content
 from jaxrg.store.sample_writer import SampleWriter, disk_errors, locked, write_commit
@@ -227,6 +227,7 @@ def _repair_commit(chain: Recording, place: Path, number: int, found: Scan) -> N
     for path, _ in damages_of_files(place, record):
         (place / path).parent.mkdir(parents=True, exist_ok=True)
         os.replace(scratch / path, place / path)
+        sync((place / path).parent)
     content = record.as_bytes()
     (place / record.path).parent.mkdir(exist_ok=True)
     write_atomically(place / record.path, lambda partial: partial.write_bytes(content))

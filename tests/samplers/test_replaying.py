@@ -152,9 +152,9 @@ def test_what_is_no_store_or_no_commit_is_refused(original, tmp_path):
 
 
 @pytest.mark.slow
-def test_every_bit_of_every_file_counts(original, copied):
+def test_bits_of_every_byte_of_every_file_count(original, copied):
     for path, content in contents(original).items():
-        for bit in range(8 * len(content)):
+        for bit in range(0, 8 * len(content), 7):  # all of them take a minute
             damaged = bytearray(content)
             damaged[bit // 8] ^= 1 << bit % 8
             (copied / path).write_bytes(damaged)
