@@ -1,4 +1,4 @@
-"""Speed of the samplers: flips per nanosecond of checkerboards, nanoseconds per site of cluster sweeps."""
+"""Speed of the samplers: flips per nanosecond, per site of cluster sweeps; what sample stores survive."""
 
 import functools
 from collections.abc import Callable
@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import sample_store
 from benchmarks.timing import medians, record
 from jaxrg import exact, lattice, models, samplers
 
@@ -171,4 +172,4 @@ def clusters(quick: bool) -> list[dict[str, Any]]:
 
 def run(*, quick: bool) -> list[dict[str, Any]]:
     """Every record of this area."""
-    return checkerboards(quick) + clusters(quick)
+    return checkerboards(quick) + clusters(quick) + sample_store.run(quick=quick)

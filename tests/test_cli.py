@@ -259,7 +259,7 @@ def test_what_stops_a_run_is_a_line_of_words(error, status, words, tmp_path, qui
     def stop(*_, **__):
         raise error
 
-    quick.setattr("jaxrg.demo.run_demo", stop)
+    quick.setattr("jaxrg.demo.run.run_demo", stop)
     assert demo(tmp_path) == status
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 1
@@ -316,7 +316,7 @@ def test_ctrl_c_that_a_callback_swallows_comes_again(tmp_path, quick, capsys):
         gc.collect()
         time.sleep(30)
 
-    quick.setattr("jaxrg.demo.run_demo", interrupted)
+    quick.setattr("jaxrg.demo.run.run_demo", interrupted)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # workers of a test run ignore it
     try:
         assert demo(tmp_path) == 130

@@ -1,5 +1,9 @@
 """Samplers of a small lattice, and what takes samplers."""
 
+import itertools
+import pathlib
+import tempfile
+
 import jax
 import jax.numpy as jnp
 
@@ -103,6 +107,32 @@ def tempered(seed: int) -> dict:
     }
 
 
+FOLDER = tempfile.TemporaryDirectory()  # of what these calls write; it goes with the process
+names = (pathlib.Path(FOLDER.name, str(number)) for number in itertools.count())
+
+
+def recorded(seed: int) -> dict:
+    return chain(seed) | {"folder": next(names), "key": jax.random.key(seed), "num_samples": 3 + seed}
+
+
+def written(seed: int) -> dict:
+    arguments = recorded(seed)
+    samplers.sample(**arguments)
+    del arguments["num_samples"]
+    return arguments
+
+
+def saved(seed: int) -> dict:
+    state = samplers.SpinState(jnp.ones((4, 4), jnp.int8), jnp.uint32(seed))
+    return {"file": next(names), "state": state}
+
+
+def loaded(seed: int) -> dict:
+    arguments = saved(seed)
+    samplers.save(**arguments)
+    return {"file": arguments["file"]}
+
+
 CALLS = [
     Call("samplers.accumulate", summing),
     Call("samplers.from_kernel", lambda seed: {"init": start, "kernel": flip, "measure": see}),
@@ -116,18 +146,23 @@ CALLS = [
         lambda seed: {"key": jax.random.key(seed), "log_weights": jax.random.normal(jax.random.key(seed + 1), (20,))},
     ),
     Call("samplers.independence_metropolis", drawn, sealed=("density",)),
+    Call("samplers.load", loaded),
     Call("samplers.metropolis", model),
     Call("samplers.mixture", mixed),
     Call("samplers.multispin_heat_bath", packed),
     Call("samplers.multispin_metropolis", packed),
     Call("samplers.random_scan_metropolis", model),
+    Call("samplers.repair", written, sealed=("folder",)),
     Call("samplers.replicas", lambda seed: chain(seed) | {"num_chains": 3}),
     Call("samplers.run", running),
+    Call("samplers.sample", recorded, sealed=("folder",)),
+    Call("samplers.save", saved),
     Call("samplers.swendsen_wang", model),
     Call("samplers.swendsen_wang_embedding", lambda seed: {"model": phi4(seed)}),
     Call("samplers.tempered_smc", tempered),
     Call("samplers.thin", lambda seed: chain(seed) | {"num_steps": 5}),
     Call("samplers.tune_step_size", tuning, sealed=("state", "make")),
+    Call("samplers.verify", written, sealed=("folder",)),
     Call(
         "samplers.weighted_draws",
         lambda seed: drawn(seed) | {"key": jax.random.key(seed), "num_samples": 5 + seed, "batch_size": 4},

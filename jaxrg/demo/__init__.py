@@ -1,5 +1,3 @@
-"""The main job: sample, learn, map and renormalise the 2D Ising model, and write it up."""
+"""The main job: sample, learn, map and renormalise the 2D Ising model, and write it up; `run.run_demo` does it."""
 
-from jaxrg.demo.run import run_demo
-
-__all__ = ["run_demo"]
+__all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Markov chains of spins and of fields, what makes samplers of samplers, and the driver that runs them."""
+"""Markov chains of spins and of fields, samplers made of samplers, the driver that runs them, and samples on disk."""
 
 from jaxrg.samplers import ensembles
 from jaxrg.samplers.clusters import SwendsenWangInfo, WolffInfo, swendsen_wang, wolff
@@ -18,6 +18,8 @@ from jaxrg.samplers.independence import (
 )
 from jaxrg.samplers.kernels import from_kernel
 from jaxrg.samplers.multispin import PackedState, multispin_heat_bath, multispin_metropolis
+from jaxrg.samplers.recording import load, sample, save
+from jaxrg.samplers.replaying import repair, verify
 from jaxrg.samplers.replicas import replicas
 from jaxrg.samplers.single_spin import heat_bath, metropolis, random_scan_metropolis
 from jaxrg.samplers.spins import SpinInfo, SpinState
@@ -48,18 +50,23 @@ __all__ = [
     "hmc",
     "independence_chain",
     "independence_metropolis",
+    "load",
     "metropolis",
     "mixture",
     "multispin_heat_bath",
     "multispin_metropolis",
     "random_scan_metropolis",
+    "repair",
     "replicas",
     "run",
+    "sample",
+    "save",
     "swendsen_wang",
     "swendsen_wang_embedding",
     "tempered_smc",
     "thin",
     "tune_step_size",
+    "verify",
     "weighted_draws",
     "wolff",
     "wolff_embedding",

@@ -168,10 +168,9 @@ def run(
     ``jax.random.split(key, len(couplings))`` or ``jax.random.fold_in(key, index)``; many chains at one coupling are a
     sampler, `replicas`.
 
-    **Going on tomorrow.** A state is a tree of plain arrays: ``numpy.savez(file, *jax.tree.leaves(run.state))`` writes
-    it, ``jax.tree.unflatten(jax.tree.structure(sampler.init(key)), list(numpy.load(file).values()))`` reads it, and a
-    run with the key of the first one goes on as if it had not stopped. ``sampler.init(key, spins)`` is another chain,
-    of step 0: under the old run key it would draw its first random numbers once more.
+    **Going on tomorrow.** `save` writes a state, `load` reads it, and a run with the key of the first one goes on as if
+    it had not stopped; `sample` keeps the samples too. ``sampler.init(key, spins)`` is another chain, of step 0: under
+    the old run key it would draw its first random numbers once more.
 
     Spins are drawn, so nothing can be differentiated by the couplings of a sampler or by its state; that is an error,
     not a zero. Parameters that ``observe`` alone depends on have their derivative.

@@ -1,6 +1,5 @@
 """Checkpoints of pytrees by step, which a crash at any moment leaves whole, and which notice damage."""
 
-import hashlib
 import json
 import logging
 import os
@@ -12,21 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrg.base import PyTree
-from jaxrg.store.files import as_json, error_number, write_json
-from jaxrg.store.fingerprints import as_host, digest_of, fingerprint
-from jaxrg.store.outlines import filled, outline_of
+from jaxrg.store.files import DamagedError, as_json, digest_of_file, error_number, write_json
+from jaxrg.store.fingerprints import digest_of, fingerprint
+from jaxrg.store.outlines import arrays_of, filled, outline_of, with_key
 from jaxrg.store.run_folder import RunFolder
-
-KEY = " key"  # ends the kind of a leaf that is one
-
-
-class DamagedError(ValueError):
-    """The files of a checkpoint are not what was written."""
 
 
 class Checkpoint(NamedTuple):
@@ -161,18 +153,13 @@ def _named(leaves: list[Any]) -> Iterator[tuple[str, Any]]:
 def _write(folder: Path, step: int, tree: PyTree, notes: Any) -> None:
     import orbax.checkpoint as ocp  # half a second that only those who keep checkpoints wait for
 
-    named = jax.tree.leaves_with_path(tree)
-    kinds = [as_host(leaf)[0] for _, leaf in named]
-    leaves = [
-        jax.random.key_data(leaf) if kind.endswith(KEY) else leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
-        for kind, (_, leaf) in zip(kinds, named, strict=True)
-    ]
+    paths, kinds, leaves = arrays_of(tree)
     content = as_json(
         {
             "step": step,
             "leaves": [
-                {"path": jax.tree_util.keystr(path), "kind": kind, "dtype": str(leaf.dtype), "shape": leaf.shape}
-                for kind, (path, _), leaf in zip(kinds, named, leaves, strict=True)
+                {"path": path, "kind": kind, "dtype": str(leaf.dtype), "shape": leaf.shape}
+                for path, kind, leaf in zip(paths, kinds, leaves, strict=True)
             ],
             "outline": outline_of(tree),
             "notes": notes,
@@ -189,12 +176,7 @@ def _write(folder: Path, step: int, tree: PyTree, notes: Any) -> None:
 def _of_files(folder: Path) -> str:
     """Of all bytes below a folder: what is damaged must not reach the store, which can say much or nothing of it."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return digest_of(*(f"{path.relative_to(folder)} {_of_bytes(path)}" for path in files))
-
-
-def _of_bytes(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "blake2b").hexdigest()
+    return digest_of(*(f"{path.relative_to(folder)} {digest_of_file(path, 'blake2b')}" for path in files))
 
 
 def _of_values(content: Any, leaves: list[Any]) -> str:
@@ -225,8 +207,5 @@ def _read(folder: Path, step: int) -> Checkpoint:
     if not is_whole:
         raise DamagedError(damaged.format("something else"))
     paths, kinds = ([leaf[item] for leaf in content["leaves"]] for item in ("path", "kind"))
-    values = [
-        jax.random.wrap_key_data(leaf, impl=kind.removesuffix(KEY)) if kind.endswith(KEY) else leaf
-        for kind, leaf in zip(kinds, leaves, strict=True)
-    ]
+    values = list(map(with_key, kinds, leaves))
     return Checkpoint(step, list(zip(paths, values, strict=True)), content["outline"], content["notes"])

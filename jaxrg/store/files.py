@@ -1,6 +1,7 @@
 """Files that are there whole or not at all, and what goes wrong with them in words."""
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -11,6 +12,11 @@ from typing import Any
 
 import numpy as np
 
+
+class DamagedError(ValueError):
+    """The files of a checkpoint, of a state or of a sample store are not what was written."""
+
+
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # no other folder of this disk would help
 
 
@@ -20,14 +26,52 @@ def partial_path(path: Path) -> Path:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call ``write`` with another name in the same folder, then rename: a reader sees the old file or the new one."""
+    """Call ``write`` with another name in the same folder, then rename: a reader sees the old file or the new one.
+
+    Both the file and its name are on the disk when this returns.
+    """
+    _publish(path, write, os.replace)
+
+
+def write_once(path: Path, content: bytes) -> None:
+    """Write a file that must not be there yet, whole or not at all.
+
+    Raises:
+        FileExistsError: it is there; it stays as it was.
+    """
+    _publish(path, lambda partial: partial.write_bytes(content), os.link)
+
+
+def _publish(path: Path, write: Callable[[Path], object], name: Callable[[Path, Path], object]) -> None:
     partial = partial_path(path)
     try:
         write(partial)
-        os.replace(partial, path)
-    except BaseException:
+        sync(partial)
+        name(partial, path)
+    finally:
         partial.unlink(missing_ok=True)
-        raise
+    sync(path.parent)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file that nobody reads before something else says that it is whole; its name is for `sync`."""
+    path.write_bytes(content)
+    sync(path)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def digest_of_file(path: Path, kind: str = "sha256") -> str:
+    """Hexadecimal digits of all bytes of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, kind).hexdigest()
 
 
 def error_number(error: BaseException) -> int | None:
@@ -51,7 +95,12 @@ def as_json(value: Any) -> Any:
     return as_json(np.asarray(value).tolist())
 
 
+def json_text(value: Any) -> str:
+    """Dictionaries, sequences, arrays and numbers as the text of a JSON file; NaN becomes null."""
+    return json.dumps(as_json(value), indent=1, allow_nan=False) + "\n"
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file of dictionaries, sequences, arrays and numbers, whole or not at all; NaN becomes null."""
-    text = json.dumps(as_json(value), indent=1, allow_nan=False)
-    write_atomically(path, lambda partial: partial.write_text(text + "\n"))
+    text = json_text(value)
+    write_atomically(path, lambda partial: partial.write_text(text))

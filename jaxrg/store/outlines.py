@@ -8,10 +8,29 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxrg.base import PyTree
+from jaxrg.store.fingerprints import as_host
 
+KEY = " key"  # ends the kind of a leaf that is one
 IMPORTED = ("jaxrg", "optax")  # other modules are looked up only where the program has imported them itself
+
+
+def arrays_of(tree: PyTree) -> tuple[list[str], list[str], list[Any]]:
+    """Paths, kinds and arrays of the leaves of a pytree, where typed keys are their bits; see `with_key`."""
+    named = jax.tree.leaves_with_path(tree)
+    kinds = [as_host(leaf)[0] for _, leaf in named]
+    arrays = [
+        jax.random.key_data(leaf) if kind.endswith(KEY) else leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
+        for kind, (_, leaf) in zip(kinds, named, strict=True)
+    ]
+    return [jax.tree_util.keystr(path) for path, _ in named], kinds, arrays
+
+
+def with_key(kind: str, array: Any) -> Any:
+    """A leaf from its kind and its array: a typed key again, if it was one."""
+    return jax.random.wrap_key_data(array, impl=kind.removesuffix(KEY)) if kind.endswith(KEY) else array
 
 
 def outline_of(tree: PyTree) -> Any:

@@ -133,10 +133,9 @@ class RunFolder:
         """
         if not self._is_new:
             return
-        content = {"run": self.description, "programs": self._programs, "release": _release()}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(self._marker, content)
+            write_json(self._marker, run_content(self.description, self._programs))
         except OSError as error:
             if error.errno in OF_THE_DISK:
                 message = f"{self._name}: expected a disk with room for {self._marker}, got {error.strerror!r}"
@@ -152,6 +151,11 @@ class RunFolder:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+
+def run_content(description: dict[str, Any], programs: dict[str, str]) -> dict[str, Any]:
+    """What ``run.json`` holds."""
+    return {"run": description, "programs": programs, "release": _release()}
 
 
 def _release() -> str:
