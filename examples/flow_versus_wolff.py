@@ -168,7 +168,7 @@ def tempered(scale: Scale, target: Target) -> Bought:
     dual, repeats = target.dual, scale.num_repeats
 
     def populations(key: jax.Array) -> Any:
-        return samplers.tempered_smc(key, dual, scale.num_particles, num_repeats=repeats)
+        return samplers.ensembles.tempered_smc(key, dual, scale.num_particles, num_repeats=repeats)
 
     found, seconds, compilation = timed(populations)
     values = np.asarray(jax.jit(jax.vmap(jax.vmap(observables_of(dual))))(found.configurations), np.float64)

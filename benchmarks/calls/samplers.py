@@ -159,7 +159,7 @@ CALLS = [
     Call("samplers.save", saved),
     Call("samplers.swendsen_wang", model),
     Call("samplers.swendsen_wang_embedding", lambda seed: {"model": phi4(seed)}),
-    Call("samplers.tempered_smc", tempered),
+    Call("samplers.ensembles.tempered_smc", tempered),
     Call("samplers.thin", lambda seed: chain(seed) | {"num_steps": 5}),
     Call("samplers.tune_step_size", tuning, sealed=("state", "make")),
     Call("samplers.verify", written, sealed=("folder",)),

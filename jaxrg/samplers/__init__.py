@@ -23,7 +23,6 @@ from jaxrg.samplers.replaying import repair, verify
 from jaxrg.samplers.replicas import replicas
 from jaxrg.samplers.single_spin import heat_bath, metropolis, random_scan_metropolis
 from jaxrg.samplers.spins import SpinInfo, SpinState
-from jaxrg.samplers.tempering import TemperedSMC, tempered_smc
 
 __all__ = [
     "AccumulatorState",
@@ -39,7 +38,6 @@ __all__ = [
     "SpinInfo",
     "SpinState",
     "SwendsenWangInfo",
-    "TemperedSMC",
     "TunedStepSize",
     "WeightedDraws",
     "WolffInfo",
@@ -63,7 +61,6 @@ __all__ = [
     "save",
     "swendsen_wang",
     "swendsen_wang_embedding",
-    "tempered_smc",
     "thin",
     "tune_step_size",
     "verify",

@@ -10,7 +10,7 @@ import scipy.special
 
 from jaxrg import exact, lattice, models, samplers
 from jaxrg.base import Density
-from jaxrg.samplers import tempering
+from jaxrg.samplers.ensembles import populations as tempering
 from jaxrg.samplers.resampling import systematic
 
 KEY = jax.random.key(1)
@@ -60,7 +60,7 @@ def test_partition_functions_have_closed_forms_and_honest_errors(name):
     model, expected = CASES[name]
     pulls, scatter = [], []
     for seed in range(12):
-        found = samplers.tempered_smc(jax.random.key(seed), model, 128)
+        found = samplers.ensembles.tempered_smc(jax.random.key(seed), model, 128)
         pulls.append((float(found.log_partition) - expected) / float(found.error))
         scatter.append(float(found.log_partition) - expected)
     assert np.all(np.abs(pulls) < 8)  # of Student's t with seven degrees of freedom
@@ -73,14 +73,16 @@ def test_partition_functions_have_closed_forms_and_honest_errors(name):
     assert np.all(found.inverse_temperatures[used - 1 :] == 1)
     assert np.all(found.acceptance[:used] > 0.5)
     programs = tempering._tempered_smc._cache_size()
-    samplers.tempered_smc(KEY, jax.tree.map(lambda leaf: leaf * 1.01, model), 128, num_moves=3, num_leapfrog=4)
+    samplers.ensembles.tempered_smc(
+        KEY, jax.tree.map(lambda leaf: leaf * 1.01, model), 128, num_moves=3, num_leapfrog=4
+    )
     assert tempering._tempered_smc._cache_size() == programs
 
 
 @pytest.mark.slow
 def test_samples_have_the_moments_of_the_quadrature():
     model = CASES["phi4"][0]
-    found = samplers.tempered_smc(KEY, model, 512, num_repeats=16)
+    found = samplers.ensembles.tempered_smc(KEY, model, 512, num_repeats=16)
     squares = np.mean(found.configurations**2, axis=(1, 2))
     step = 1e-4
     ends = [phi4_log_partition(-2.0 + shift, 0.8, 4) for shift in (step, -step)]
@@ -91,7 +93,7 @@ def test_samples_have_the_moments_of_the_quadrature():
 @pytest.mark.slow
 def test_the_dual_of_ising_is_integrated_at_its_critical_point():
     model = models.IsingDual(lattice.hypercubic((4, 4)), exact.critical_coupling)
-    found = samplers.tempered_smc(KEY, model, 512, num_moves=4)
+    found = samplers.ensembles.tempered_smc(KEY, model, 512, num_moves=4)
     assert abs(float(found.log_partition) - 37.376732) < 5 * float(found.error)
     assert float(found.error) < 0.08
 
@@ -110,7 +112,7 @@ def test_a_schedule_and_a_reference_of_ones_own_for_a_bare_action():
     model, expected = CASES["phi4"]
     reference = Density(lambda key: jnp.float32(0.8), wide_sample, wide_log_prob)
     schedule = np.linspace(0.1, 1, 10)
-    found = samplers.tempered_smc(
+    found = samplers.ensembles.tempered_smc(
         KEY, model.action, 256, reference=reference, params=jnp.float32(0.8), inverse_temperatures=schedule
     )
     np.testing.assert_allclose(found.inverse_temperatures, schedule, rtol=1e-6)
@@ -132,14 +134,14 @@ def test_failures_are_told():
     broken = models.Phi4(RING, 1.0, 1.0)
     object.__setattr__(broken, "quartic", jnp.float32(jnp.nan))
     with pytest.raises(FloatingPointError, match="tempered_smc: expected populations that reach the model, got a NaN"):
-        samplers.tempered_smc(KEY, broken, 128)
+        samplers.ensembles.tempered_smc(KEY, broken, 128)
 
 
 @pytest.mark.slow
 def test_failures_under_a_transformation_are_nan():
     broken = models.Phi4(RING, 1.0, 1.0)
     object.__setattr__(broken, "quartic", jnp.float32(jnp.nan))
-    mapped = jax.jit(lambda model: samplers.tempered_smc(KEY, model, 128).log_partition)(broken)
+    mapped = jax.jit(lambda model: samplers.ensembles.tempered_smc(KEY, model, 128).log_partition)(broken)
     assert np.isnan(mapped)
 
 
@@ -162,4 +164,4 @@ REFUSED = [
 def test_what_cannot_be_tempered_is_refused(options, message):
     given = {"key": KEY, "model": CASES["phi4"][0], "num_particles": 16} | options
     with pytest.raises(ValueError, match=message):
-        samplers.tempered_smc(**given)
+        samplers.ensembles.tempered_smc(**given)

@@ -1,6 +1,6 @@
-"""Ensembles: many configurations that help each other, of couplings along a ladder.
+"""Ensembles: many configurations that help each other, at the couplings of a ladder or as a population that anneals.
 
-A ladder is sampled by `parallel_tempering`, whose couplings `tempering_ladder` chooses.
+A ladder is sampled by `parallel_tempering`, whose couplings `tempering_ladder` chooses; `tempered_smc` gives ln Z.
 """
 
 from jaxrg.samplers.ensembles.ladders import (
@@ -10,5 +10,14 @@ from jaxrg.samplers.ensembles.ladders import (
     parallel_tempering,
     tempering_ladder,
 )
+from jaxrg.samplers.ensembles.populations import TemperedSMC, tempered_smc
 
-__all__ = ["TemperingInfo", "TemperingState", "equal_acceptance", "parallel_tempering", "tempering_ladder"]
+__all__ = [
+    "TemperedSMC",
+    "TemperingInfo",
+    "TemperingState",
+    "equal_acceptance",
+    "parallel_tempering",
+    "tempered_smc",
+    "tempering_ladder",
+]
