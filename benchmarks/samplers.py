@@ -1,45 +1,17 @@
 """Speed of the samplers: flips per nanosecond, per site of cluster sweeps; what sample stores survive."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from benchmarks import sample_store
+from benchmarks import sample_store, sampler_clusters
+from benchmarks.chains import Chain, observed
 from benchmarks.timing import medians, record
 from jaxrg import exact, lattice, models, samplers
 
 CRITICAL_3D = 0.221654626
-
-
-class Chain:
-    """A sampler that goes on from where it was; a call is ``num_steps`` steps and waits for them."""
-
-    def __init__(self, sampler, num_steps: int, *, relax: int = 0):
-        self.sampler, self.num_steps = sampler, num_steps
-        self.state = sampler.init(jax.random.key(0))
-        if relax:
-            self.state = samplers.run(jax.random.key(1), sampler, self.state, relax).state
-
-    def __call__(self) -> None:
-        self.state = jax.block_until_ready(self._advance(self.sampler, self.state, self.num_steps))
-
-    @staticmethod
-    @functools.partial(jax.jit, static_argnums=2)
-    def _advance(sampler, state, num_steps):
-        # No observables and no infos leave the scan: this is the price of the steps alone.
-        return samplers.run(jax.random.key(2), sampler, state, num_steps).state
-
-
-def observed(chain: Chain, observe: Callable) -> Callable[[], Any]:
-    """The same steps, every one of them observed; the infos are dropped here too."""
-    trace = jax.jit(
-        lambda sampler, state: samplers.run(jax.random.key(2), sampler, state, chain.num_steps, observe=observe).trace
-    )
-    return lambda: jax.block_until_ready(trace(chain.sampler, chain.state))
 
 
 def naive_jax(side: int, coupling: float, num_sweeps: int) -> Callable[[], None]:
@@ -118,58 +90,6 @@ def checkerboards(quick: bool) -> list[dict[str, Any]]:
     ]
 
 
-def clusters(quick: bool) -> list[dict[str, Any]]:
-    """Whole Swendsen-Wang sweeps at the critical point against peapods, in nanoseconds per site and sweep."""
-    import peapods
-
-    side, sweeps, repeats = (128, 5, 5) if quick else (512, 10, 9)
-    square = models.Ising(lattice.hypercubic((side, side)), exact.critical_coupling)
-    chain = Chain(samplers.swendsen_wang(square), sweeps, relax=50 if quick else 200)
-    wolff = Chain(samplers.wolff(square), sweeps, relax=50 if quick else 200)
-
-    def with_infos() -> None:
-        jax.block_until_ready(
-            samplers.run(jax.random.key(2), chain.sampler, chain.state, sweeps, observe=square.observables)
-        )
-
-    rival = peapods.Ising((side, side), temperatures=np.array([1 / exact.critical_coupling]))
-    rival.sample(50 if quick else 200, cluster_update_interval=1, cluster_mode="sw", warmup_ratio=0.0)
-    times = medians(
-        {
-            "jaxrg": chain,
-            "wolff": wolff,
-            "infos": with_infos,
-            "no_infos": observed(chain, square.observables),
-            # peapods adds cluster updates to single-spin sweeps; the difference of the two is the cluster update.
-            "with": lambda: rival.sample(sweeps, cluster_update_interval=1, cluster_mode="sw", warmup_ratio=0.0),
-            "without": lambda: rival.sample(sweeps, warmup_ratio=0.0),
-        },
-        repeats=repeats,
-    )
-    scale = 1e9 / (sweeps * side**2)
-    # A difference of medians: on a noisy machine it can come out negative, and is then no measurement.
-    ours, theirs = times["jaxrg"] * scale, max(times["with"] - times["without"], 0.0) * scale
-    return [
-        record(
-            "swendsen_wang_vs_peapods",
-            ours,
-            "ns/site/sweep",
-            peer="peapods Swendsen-Wang",
-            peer_value=theirs,
-            ratio=theirs / ours,
-        ),
-        record(
-            "swendsen_wang_infos",
-            times["infos"] * scale,
-            "ns/site/sweep",
-            peer="the same observed run, infos dropped",
-            peer_value=times["no_infos"] * scale,
-            ratio=times["no_infos"] / times["infos"],
-        ),
-        record("wolff_cluster", times["wolff"] * scale, "ns/site/cluster"),
-    ]
-
-
 def run(*, quick: bool) -> list[dict[str, Any]]:
     """Every record of this area."""
-    return checkerboards(quick) + clusters(quick) + sample_store.run(quick=quick)
+    return checkerboards(quick) + sampler_clusters.run(quick=quick) + sample_store.run(quick=quick)

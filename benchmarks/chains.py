@@ -1,0 +1,36 @@
+"""Chains as contestants: steps that are timed without what a user would observe of them, or with it."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from jaxrg import samplers
+
+
+class Chain:
+    """A sampler that goes on from where it was; a call is ``num_steps`` steps and waits for them."""
+
+    def __init__(self, sampler, num_steps: int, *, relax: int = 0):
+        self.sampler, self.num_steps = sampler, num_steps
+        self.state = sampler.init(jax.random.key(0))
+        if relax:
+            self.state = samplers.run(jax.random.key(1), sampler, self.state, relax).state
+
+    def __call__(self) -> None:
+        self.state = jax.block_until_ready(self._advance(self.sampler, self.state, self.num_steps))
+
+    @staticmethod
+    @functools.partial(jax.jit, static_argnums=2)
+    def _advance(sampler, state, num_steps):
+        # No observables and no infos leave the scan: this is the price of the steps alone.
+        return samplers.run(jax.random.key(2), sampler, state, num_steps).state
+
+
+def observed(chain: Chain, observe: Callable) -> Callable[[], Any]:
+    """The same steps, every one of them observed; the infos are dropped here too."""
+    trace = jax.jit(
+        lambda sampler, state: samplers.run(jax.random.key(2), sampler, state, chain.num_steps, observe=observe).trace
+    )
+    return lambda: jax.block_until_ready(trace(chain.sampler, chain.state))
