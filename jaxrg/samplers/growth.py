@@ -13,8 +13,8 @@ from jax import Array, lax
 from jaxrg.base import PairModel
 from jaxrg.random import BinaryExpansion, binary_expansion, bits
 
-# Up to so many sites a cluster is grown. Measured on two CPU cores at the critical point, L = 128 and 512: all bounds from
-# 256 to 65,536 are within 6 %, as a long growth costs about what it saves; far from it clusters end long before.
+# Up to so many sites a cluster is grown. Measured on two CPU cores at the critical point, L = 128 and 512: all bounds
+# from 256 to 65,536 are within 6 %, as a long growth costs about what it saves; far from it clusters end long before.
 BOUND = 4096
 _FEW = 64  # couplings whose digits are worth computing before the growth
 
