@@ -25,8 +25,73 @@ Progress: TypeAlias = Callable[[int, int, str], None]
 """``progress(done, total, text)``, called on the host between jitted chunks of `samplers.run` or `training.fit`."""
 
 
+class SiteSpace(Protocol):
+    r"""What the values at a site of a model are; static and hashable.
+
+    Given everything else, a value s has a law proportional to :math:`\exp(f\cdot u(s))` with the local field f of its
+    site. Functions act on all values of some sites at once, components of a value first: ``values`` are
+    ``[*value_shape, *sites]``, local fields ``[*field_shape, *sites]``, and ``sites`` uint32 indices, the counters of
+    the random bits of a ``key``. `jaxrg.models.sites` has signs, q states, angles and unit vectors.
+    """
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether values are int8, of a `SpinState`, and not floats, of a `FieldState`."""
+        ...
+
+    @property
+    def value_shape(self) -> tuple[int, ...]:
+        """Shape of the value of one site, whose axes are the last ones of a configuration."""
+        ...
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """Shape of the local field of one site, whose axes are the first ones of ``model.local_field``."""
+        ...
+
+    def checked(self, name: str, values: Any, shape: tuple[int, ...]) -> Array:
+        """A configuration ``[*shape]`` as an array, or ValueError."""
+        ...
+
+    def draw(self, key: Array, sites: Array, field: Array) -> tuple[Array, Array]:
+        """Values drawn from their law, and a uint32 `Status`."""
+        ...
+
+    def propose(self, key: Array, sites: Array, values: Array) -> Array:
+        """Other values, each as likely from the first as the first from it, by the third and later words of a site."""
+        ...
+
+    def log_ratio(self, values: Array, proposed: Array, field: Array) -> Array:
+        """``[*sites]`` log-weight of what is proposed less that of the values."""
+        ...
+
+
+class IntegerSites(SiteSpace, Protocol):
+    """Sites whose values are int8, with what a `SpinState` starts from."""
+
+    @property
+    def ordered(self) -> int:
+        """The value of all sites where cluster samplers start."""
+        ...
+
+    def random(self, key: Array, shape: tuple[int, ...]) -> Array:
+        """``[*shape]`` independent values, each as likely as the others."""
+        ...
+
+
+class MirroredSites(SiteSpace, Protocol):
+    """Sites whose values have a mirror image in the direction of their field, for over-relaxation."""
+
+    def mirror(self, values: Array, field: Array) -> Array:
+        """Values of the same weight, of which the values are the image."""
+        ...
+
+
 class Model(Protocol):
-    """Spins ±1 with a reduced Hamiltonian: what every sampler asks for. A pytree whose leaves are the couplings."""
+    """Spins with a reduced Hamiltonian: what every sampler asks for. A pytree whose leaves are the couplings.
+
+    Spins are ±1 unless the model has ``sites``, a `SiteSpace`, which then says what they are.
+    """
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -48,7 +113,7 @@ class Model(Protocol):
         ...
 
     def local_field(self, spins: Array) -> Array:
-        """``[*shape]`` -dH/ds_x, so that P(s_x = +1 | rest) = 1 / (1 + exp(-2 f_x))."""
+        """``[*shape]`` -dH/ds_x, so that P(s_x = +1 | rest) = 1 / (1 + exp(-2 f_x)); of other sites what they say."""
         ...
 
     def observables(self, spins: Array) -> PyTree:

@@ -1,6 +1,6 @@
 """Markov chains of spins and of fields, what makes samplers of samplers, and the driver that runs them."""
 
-from jaxrg.samplers.clusters import SwendsenWangInfo, WolffInfo, swendsen_wang, wolff
+from jaxrg.samplers.clusters import swendsen_wang, wolff
 from jaxrg.samplers.combinators import AccumulatorState, MixtureInfo, accumulate, mixture, thin
 from jaxrg.samplers.driver import Run, run
 from jaxrg.samplers.embedding import ReflectionModel, swendsen_wang_embedding, wolff_embedding
@@ -18,8 +18,8 @@ from jaxrg.samplers.independence import (
 from jaxrg.samplers.kernels import from_kernel
 from jaxrg.samplers.multispin import PackedState, multispin_heat_bath, multispin_metropolis
 from jaxrg.samplers.replicas import replicas
-from jaxrg.samplers.single_spin import heat_bath, metropolis, random_scan_metropolis
-from jaxrg.samplers.spins import SpinInfo, SpinState
+from jaxrg.samplers.single_spin import heat_bath, metropolis, over_relaxation, random_scan_metropolis
+from jaxrg.samplers.spins import SpinInfo, SpinState, SwendsenWangInfo, WolffInfo
 from jaxrg.samplers.tempering import TemperedSMC, tempered_smc
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "mixture",
     "multispin_heat_bath",
     "multispin_metropolis",
+    "over_relaxation",
     "random_scan_metropolis",
     "replicas",
     "run",
