@@ -1,7 +1,9 @@
-"""Angles to vectors and back by polynomials, which XLA vectorises; its own are a library call a number on a CPU."""
+"""Angles to vectors and back, by polynomials where XLA calls a library for every number; uniform numbers of words."""
 
 import math
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -59,3 +61,19 @@ def wrap_angles(angles: Array) -> Array:
     r"""Angles modulo 2 pi, in :math:`[-\pi, \pi)`."""
     wrapped = jnp.mod(angles + math.pi, 2 * math.pi) - math.pi
     return jnp.where(wrapped >= math.pi, -math.pi, wrapped)  # which rounding can give
+
+
+def wrap_near(angles: Array) -> Array:
+    """The same of angles within some turns, without a remainder, which XLA does not vectorise."""
+    wrapped = angles - 2 * math.pi * jnp.round(angles * (0.5 / math.pi))
+    return jnp.where((wrapped >= math.pi) | (wrapped < -math.pi), -math.pi, wrapped)
+
+
+def uniform_of(first: Array, second: Array, dtype: Any) -> Array:
+    """A uniform number in (0, 1] of 64 bits, as fine around zero as floats are."""
+    return (first.astype(dtype) + (second.astype(dtype) + 0.5) * 2.0**-32) * 2.0**-32
+
+
+def signed_of(word: Array, dtype: Any) -> Array:
+    """A uniform number in (-1, 1) of 32 bits, fine around zero."""
+    return (jax.lax.bitcast_convert_type(word, jnp.int32).astype(dtype) + 0.5) * 2.0**-31

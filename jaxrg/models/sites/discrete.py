@@ -12,9 +12,7 @@ from jax import Array
 from jaxrg import random
 from jaxrg.base import Status
 from jaxrg.checks import as_array, as_count, as_spins, check_shape, is_traced
-
-# A scan over more states than this is a loop; fewer are written out, which XLA fuses.
-_UNROLLED = 16
+from jaxrg.models.sites.angles import uniform_of
 
 
 @jax.tree_util.register_static
@@ -55,9 +53,8 @@ def _random_signs(key: Array, *, shape: tuple[int, ...]) -> Array:
 class States:
     r"""Integers 0, ..., q - 1 with P(s) proportional to :math:`e^{f_s}`: a local field ``[q, *sites]`` of log-weights.
 
-    A draw compares 64 random bits with the probabilities as integers of as many digits, summed with carries over all
-    states but the likeliest, which takes the rest: every state has its probability to the rounding of the field,
-    however rare it is.
+    A draw compares a uniform number of 64 bits with the cumulated probabilities of all states but the likeliest, which
+    takes the rest: probabilities are right to 1e-7 of that of all the others together, so that no cold system freezes.
 
     Attributes:
         num_states: q, from 2 to 127, as states are stored in eight bits.
@@ -102,34 +99,36 @@ class States:
         return _random_states(key, shape=shape, num_states=self.num_states)
 
     def draw(self, key: Array, sites: Array, field: Array) -> tuple[Array, Array]:
-        likeliest = jnp.argmax(field, axis=0).astype(jnp.int8)
-        weights = jnp.exp(field - jnp.max(field, axis=0, keepdims=True))
-        digits = random.binary_expansion(weights / jnp.sum(weights, axis=0, keepdims=True), num_planes=32)
-        first, second = random.bits(key, sites, 2)
-
-        def add(carry, state):
-            number, head, tail, drawn = carry
-            counts = number != likeliest
-            new_tail = tail + jnp.where(counts, state.tail, 0)
-            new_head = head + jnp.where(counts, state.head, 0) + (new_tail < tail).astype(jnp.uint32)
-            is_below = (first < new_head) | ((first == new_head) & (second < new_tail))
-            drawn = jnp.where(counts & is_below & (drawn == likeliest), number, drawn)
-            return (number + jnp.int8(1), new_head, new_tail, drawn), None
-
-        zero = jnp.zeros_like(first)
-        unroll = self.num_states if self.num_states <= _UNROLLED else 8
-        carry, _ = jax.lax.scan(add, (jnp.int8(0), zero, zero, likeliest), digits, unroll=unroll)
-        return carry[3], jnp.uint32(Status.OK)
+        highest, likeliest = field[0], jnp.zeros(field.shape[1:], jnp.int8)
+        for number in range(1, self.num_states):
+            likeliest = jnp.where(field[number] > highest, jnp.int8(number), likeliest)
+            highest = jnp.maximum(field[number], highest)
+        weights = [jnp.exp(one - highest) for one in field]
+        level = uniform_of(*random.bits(key, sites, 2), field.dtype) * functools.reduce(jnp.add, weights)
+        cumulated, drawn = jnp.zeros_like(highest), likeliest
+        for number, weight in enumerate(weights):
+            after = jnp.where(likeliest == number, cumulated, cumulated + weight)
+            drawn = jnp.where((cumulated < level) & (level <= after), jnp.int8(number), drawn)
+            cumulated = after
+        return drawn, jnp.uint32(Status.OK)
 
     def propose(self, key: Array, sites: Array, values: Array) -> Array:
         """One of the other states, each as likely to within 2^-32."""
         others = jnp.uint32(self.num_states - 1)
         word = random.bits(key, sites, 3)[2]  # of the block whose first two decide about acceptance
-        steps = 1 + jax.lax.mulhi(word, jnp.full_like(word, others))
-        return ((values.astype(jnp.uint32) + steps) % self.num_states).astype(jnp.int8)
+        # From the state after this one on, around: the sum stays below 2 q, which an int8 does not hold.
+        moved = values.astype(jnp.uint32) + 1 + jax.lax.mulhi(word, jnp.full_like(word, others))
+        return jnp.where(moved >= self.num_states, moved - self.num_states, moved).astype(jnp.int8)
 
     def log_ratio(self, values: Array, proposed: Array, field: Array) -> Array:
-        return jnp.sum(jnp.where(self.are(proposed), field, 0) - jnp.where(self.are(values), field, 0), axis=0)
+        return self.at(proposed, field) - self.at(values, field)
+
+    def at(self, values: Array, field: Array) -> Array:
+        """``[*sites]`` the entry of the field ``[q, *sites]`` that belongs to the state of a site."""
+        taken = field[0]
+        for number in range(1, self.num_states):
+            taken = jnp.where(values == number, field[number], taken)
+        return taken
 
 
 @functools.partial(jax.jit, static_argnames=("shape", "num_states"))
