@@ -115,4 +115,4 @@ def _cauchy_turns(key: Array, sites: Array, strength: Array) -> tuple[Array, Arr
     lanes = jnp.zeros((num_lanes,), jnp.int32)
     start = (jnp.int32(0), lanes, lanes.astype(jnp.uint32), jnp.zeros_like(kappas))
     _, place, _, turns = jax.lax.while_loop(goes_on, propose, start)
-    return turns.reshape(-1)[: strength.size].reshape(strength.shape), jnp.all(place == length)
+    return turns.reshape(-1)[: strength.size].reshape(strength.shape), jnp.all(place >= length)
