@@ -12,6 +12,7 @@ from benchmarks.timing import medians, record
 from jaxrg import exact, lattice, models, samplers
 
 CRITICAL_3D = 0.221654626
+CRITICAL_XY = 1.11996
 
 
 class Chain:
@@ -169,6 +170,54 @@ def clusters(quick: bool) -> list[dict[str, Any]]:
     ]
 
 
+def states_and_angles(quick: bool) -> list[dict[str, Any]]:
+    """Chains of Potts and XY side by side against a numba checkerboard of one, in single-site updates per nanosecond."""
+    import numba
+
+    from benchmarks.peers.numba_states import NumbaPotts, NumbaXY
+
+    side, num_chains, sweeps, repeats = (128, 4, 2, 5) if quick else (256, 16, 4, 15)
+    square = lattice.hypercubic((side, side))
+    potts = models.Potts(square, 3, np.log(1 + np.sqrt(3)))
+    xy = models.XY(square, CRITICAL_XY)
+    peers = NumbaPotts(side, 3, float(potts.coupling)), NumbaXY(side, CRITICAL_XY)
+    times = medians(
+        {
+            "potts": Chain(samplers.replicas(samplers.heat_bath(potts), num_chains), sweeps),
+            "xy": Chain(samplers.replicas(_over_relaxed(xy), num_chains), sweeps),
+            "numba_potts": lambda: peers[0].sweep(sweeps * num_chains),
+            "numba_xy": lambda: [peers[1].sweep(1) for _ in range(sweeps * num_chains)],
+        },
+        repeats=repeats,
+    )
+    updates = sweeps * num_chains * side**2 * 1e-9
+    threads = f"{numba.get_num_threads()} threads"
+    return [
+        _ratio(
+            "potts3_vs_numba", updates / times["potts"], f"numba heat bath, {threads}", updates / times["numba_potts"]
+        ),
+        _ratio("xy_vs_numba", 2 * updates / times["xy"], f"numba, {threads}", 2 * updates / times["numba_xy"]),
+    ]
+
+
+def _over_relaxed(model: models.XY):
+    """An over-relaxation, then a heat bath, as one step."""
+    moves = samplers.over_relaxation(model), samplers.heat_bath(model)
+
+    def step(key, state):
+        status = jnp.uint32(0)
+        for number, move in enumerate(moves):
+            after, info = move.step(jax.random.fold_in(key, number), state)
+            state, status = after._replace(step=state.step), status | jnp.bitwise_or.reduce(info.status)
+        return state, samplers.SpinInfo(jnp.float32(1), status)
+
+    return samplers.from_kernel(moves[0].init, step, lambda fn, state: fn(state.field))
+
+
+def _ratio(name: str, value: float, peer: str, peer_value: float) -> dict[str, Any]:
+    return record(name, value, "updates/ns", peer=peer, peer_value=peer_value, ratio=value / peer_value)
+
+
 def run(*, quick: bool) -> list[dict[str, Any]]:
     """Every record of this area."""
-    return checkerboards(quick) + clusters(quick)
+    return checkerboards(quick) + states_and_angles(quick) + clusters(quick)

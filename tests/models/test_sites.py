@@ -12,6 +12,7 @@ import scipy.stats
 
 from jaxrg.models.sites import Circle, Sphere, States
 from jaxrg.models.sites.angles import angle_of, vector_of, wrap_angles, wrap_near
+from tests.rows import some_now
 
 KEY = jax.random.key(3)
 NUM_DRAWS = 2**20
@@ -40,7 +41,7 @@ def assert_mean(values: np.ndarray, expected: float, variance: float | None = No
     assert abs(values.mean() - expected) < 5 * error + 3e-7 * abs(expected)
 
 
-@pytest.mark.parametrize("kappa", [1e-6, 0.1, 1.0, 4.5, 30.0, 1e3, 1e4])
+@pytest.mark.parametrize("kappa", some_now([1e-6, 0.1, 1.0, 4.5, 30.0, 1e3, 1e4], 1e-6, 1.0, 30.0, 1e4))
 def test_angles_of_the_heat_bath_are_von_mises(kappa):
     direction = 2.5
     field = jnp.asarray([kappa * math.cos(direction), kappa * math.sin(direction)], jnp.float32)
@@ -78,7 +79,7 @@ def cosine_law(kappa: float, height: np.ndarray) -> np.ndarray:
     return height / 2 if kappa < 1e-7 else np.expm1(-kappa * height) / math.expm1(-2 * kappa)
 
 
-@pytest.mark.parametrize("kappa", [0.0, 1e-6, 1e-3, 0.5, 3.0, 40.0, 1e4])
+@pytest.mark.parametrize("kappa", some_now([0.0, 1e-6, 1e-3, 0.5, 3.0, 40.0, 1e4], 0.0, 1e-3, 3.0, 1e4))
 def test_vectors_of_the_heat_bath_have_their_density(kappa):
     direction = np.array([0.48, -0.6, -0.64])
     field = jnp.asarray(kappa * direction, jnp.float32)
