@@ -193,9 +193,7 @@ def states_and_angles(quick: bool) -> list[dict[str, Any]]:
     updates = sweeps * num_chains * side**2 * 1e-9
     threads = f"{numba.get_num_threads()} threads"
     return [
-        _ratio(
-            "potts3_vs_numba", updates / times["potts"], f"numba heat bath, {threads}", updates / times["numba_potts"]
-        ),
+        _ratio("potts3_vs_numba", updates / times["potts"], f"numba, {threads}", updates / times["numba_potts"]),
         _ratio("xy_vs_numba", 2 * updates / times["xy"], f"numba, {threads}", 2 * updates / times["numba_xy"]),
     ]
 
