@@ -171,7 +171,7 @@ def clusters(quick: bool) -> list[dict[str, Any]]:
 
 
 def states_and_angles(quick: bool) -> list[dict[str, Any]]:
-    """Chains of Potts and XY side by side against a numba checkerboard of one, in single-site updates per nanosecond."""
+    """Chains of Potts and XY side by side against a numba checkerboard of one, in site updates per nanosecond."""
     import numba
 
     from benchmarks.peers.numba_states import NumbaPotts, NumbaXY
