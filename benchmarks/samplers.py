@@ -171,30 +171,29 @@ def clusters(quick: bool) -> list[dict[str, Any]]:
 
 
 def states_and_angles(quick: bool) -> list[dict[str, Any]]:
-    """Chains of Potts and XY side by side against a numba checkerboard of one, in site updates per nanosecond."""
+    """A lattice of Potts states and one of planar spins against numba checkerboards, in site updates per nanosecond."""
     import numba
 
     from benchmarks.peers.numba_states import NumbaPotts, NumbaXY
 
-    side, num_chains, sweeps, repeats = (128, 4, 2, 5) if quick else (256, 16, 4, 15)
+    side, sweeps, repeats = (128, 10, 5) if quick else (256, 40, 25)
     square = lattice.hypercubic((side, side))
-    potts = models.Potts(square, 3, np.log(1 + np.sqrt(3)))
-    xy = models.XY(square, CRITICAL_XY)
+    potts, xy = models.Potts(square, 3, np.log(1 + np.sqrt(3))), models.XY(square, CRITICAL_XY)
     peers = NumbaPotts(side, 3, float(potts.coupling)), NumbaXY(side, CRITICAL_XY)
     times = medians(
         {
-            "potts": Chain(samplers.replicas(samplers.heat_bath(potts), num_chains), sweeps),
-            "xy": Chain(samplers.replicas(_over_relaxed(xy), num_chains), sweeps),
-            "numba_potts": lambda: peers[0].sweep(sweeps * num_chains),
-            "numba_xy": lambda: [peers[1].sweep(1) for _ in range(sweeps * num_chains)],
+            "potts": Chain(samplers.heat_bath(potts), sweeps),
+            "xy": Chain(_over_relaxed(xy), sweeps),
+            "numba_potts": lambda: peers[0].sweep(sweeps),
+            "numba_xy": lambda: [peers[1].sweep(1) for _ in range(sweeps)],
         },
         repeats=repeats,
     )
-    updates = sweeps * num_chains * side**2 * 1e-9
-    threads = f"{numba.get_num_threads()} threads"
+    updates = sweeps * side**2 * 1e-9
+    peer = f"numba, {numba.get_num_threads()} threads"
     return [
-        _ratio("potts3_vs_numba", updates / times["potts"], f"numba, {threads}", updates / times["numba_potts"]),
-        _ratio("xy_vs_numba", 2 * updates / times["xy"], f"numba, {threads}", 2 * updates / times["numba_xy"]),
+        _ratio("potts3_vs_numba", updates / times["potts"], peer, updates / times["numba_potts"]),
+        _ratio("xy_vs_numba", 2 * updates / times["xy"], peer, 2 * updates / times["numba_xy"]),
     ]
 
 

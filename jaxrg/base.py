@@ -4,6 +4,7 @@ import enum
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -277,3 +278,14 @@ def safe_divide(numerator: Array, denominator: Array) -> Array:
     """The ratio, and 0 (with derivative 0) where the denominator is 0."""
     is_zero = denominator == 0
     return jnp.where(is_zero, 0, numerator / jnp.where(is_zero, 1, denominator))
+
+
+def computed_once(count: Array, fn: Callable[..., PyTree], *operands: PyTree) -> PyTree:
+    """``fn(*operands)``, computed before what uses it, inside a loop whose counter, from 0 up, is ``count``.
+
+    XLA fuses a computation into what spreads its result over a larger array, and on a CPU then repeats it for every
+    element there. The branch of a condition that it cannot see through is kept apart.
+    """
+    shapes = jax.eval_shape(fn, *operands)
+    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return jax.lax.cond(count >= 0, fn, lambda *_: nothing, *operands)

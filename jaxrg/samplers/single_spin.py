@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxrg import random
-from jaxrg.base import MirroredSites, Model, PyTree, Sampler, SiteSpace, Status
+from jaxrg.base import MirroredSites, Model, PyTree, Sampler, SiteSpace, Status, computed_once
 from jaxrg.checks import kind_of
 from jaxrg.models import DensePairs
 from jaxrg.samplers.spins import SpinInfo, site_indices, site_sampler, sites_of
@@ -59,9 +59,7 @@ def _visit_sublattice(draw: Draw, model: Model, values: Array, number: Array, co
         drawn, status = draw(number, sites, now, field)
         return drawn, status | _not_finite(field)
 
-    # A condition that XLA cannot see through: without one it fuses what is drawn into what spreads it over the lattice,
-    # and computes it once for every site there, eight times slower.
-    drawn, status = jax.lax.cond(number >= 0, visited, lambda _, __, now: (now, jnp.uint32(Status.OK)), *operands)
+    drawn, status = computed_once(number, visited, *operands)
     return here.unpack(drawn, values), status
 
 

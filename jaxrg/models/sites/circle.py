@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxrg import random
-from jaxrg.base import Status
+from jaxrg.base import Status, computed_once
 from jaxrg.checks import as_floating, check_shape
 from jaxrg.models.sites.angles import angle_of, signed_of, uniform_of, vector_of, wrap_near
 
@@ -97,8 +97,7 @@ def _cauchy_turns(key: Array, sites: Array, strength: Array) -> tuple[Array, Arr
         number, place, _, _ = carry
         return jnp.any(place < length) & (number < length * _MAX_PROPOSALS)
 
-    def propose(carry):
-        number, place, attempt, turns = carry
+    def proposed(place: Array, attempt: Array) -> tuple[Array, Array]:
         kappa = here(kappas, place)
         first, second, third = random.bits(key, here(counters, place), 3, replicas=attempt)
         fresh = signed_of(third, strength.dtype)
@@ -107,7 +106,11 @@ def _cauchy_turns(key: Array, sites: Array, strength: Array) -> tuple[Array, Arr
         square = squared * sine * sine
         c = least + 2 * kappa * square / (cosine * cosine + square)  # kappa (1 - cos θ) more than the least
         # Where the field is not finite nothing can be accepted, and the status says so elsewhere.
-        accepted = (uniform_of(first, second, strength.dtype) <= c * jnp.exp(1 - c)) | ~jnp.isfinite(kappa)
+        return fresh, (uniform_of(first, second, strength.dtype) <= c * jnp.exp(1 - c)) | ~jnp.isfinite(kappa)
+
+    def propose(carry):
+        number, place, attempt, turns = carry
+        fresh, accepted = computed_once(number, proposed, place, attempt)
         is_here = (places == place[None]) & accepted[None]
         turns = jnp.where(is_here, jnp.broadcast_to(fresh, turns.shape), turns)
         return number + 1, place + accepted.astype(jnp.int32), jnp.where(accepted, 0, attempt + 1), turns
