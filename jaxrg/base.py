@@ -109,15 +109,15 @@ class Model(Protocol):
         """Number of sublattices, static."""
         ...
 
-    def hamiltonian(self, spins: Array) -> Array:
+    def hamiltonian(self, spins: Array, /) -> Array:
         """Scalar H(s) of one configuration ``[*shape]``."""
         ...
 
-    def local_field(self, spins: Array) -> Array:
+    def local_field(self, spins: Array, /) -> Array:
         """``[*shape]`` -dH/ds_x, so that P(s_x = +1 | rest) = 1 / (1 + exp(-2 f_x)); of other sites what they say."""
         ...
 
-    def observables(self, spins: Array) -> PyTree:
+    def observables(self, spins: Array, /) -> PyTree:
         """What the model reports of one configuration, per site."""
         ...
 
@@ -172,11 +172,11 @@ class FieldModel(Protocol):
         """Shape of a configuration, components of a site last."""
         ...
 
-    def action(self, field: Array) -> Array:
+    def action(self, field: Array, /) -> Array:
         """Scalar S(x) of one configuration ``[*shape]``, differentiable."""
         ...
 
-    def observables(self, field: Array) -> PyTree:
+    def observables(self, field: Array, /) -> PyTree:
         """What the model reports of one configuration, per site."""
         ...
 

@@ -104,7 +104,8 @@ class States:
             likeliest = jnp.where(field[number] > highest, jnp.int8(number), likeliest)
             highest = jnp.maximum(field[number], highest)
         weights = [jnp.exp(one - highest) for one in field]
-        level = uniform_of(*random.bits(key, sites, 2), field.dtype) * functools.reduce(jnp.add, weights)
+        first, second = random.bits(key, sites, 2)
+        level = uniform_of(first, second, field.dtype) * functools.reduce(jnp.add, weights)
         cumulated, drawn = jnp.zeros_like(highest), likeliest
         for number, weight in enumerate(weights):
             after = jnp.where(likeliest == number, cumulated, cumulated + weight)
