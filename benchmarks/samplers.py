@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from benchmarks import sample_store, sampler_clusters
 from benchmarks.chains import Chain, observed
@@ -12,6 +13,7 @@ from benchmarks.timing import medians, record
 from jaxrg import exact, lattice, models, samplers
 
 CRITICAL_3D = 0.221654626
+CRITICAL_XY = 1.11996
 
 
 def naive_jax(side: int, coupling: float, num_sweeps: int) -> Callable[[], None]:
@@ -90,6 +92,56 @@ def checkerboards(quick: bool) -> list[dict[str, Any]]:
     ]
 
 
+def states_and_angles(quick: bool) -> list[dict[str, Any]]:
+    """A lattice of Potts states and one of planar spins against numba checkerboards, in site updates per nanosecond."""
+    import numba
+
+    from benchmarks.peers.numba_states import NumbaPotts, NumbaXY
+
+    side, sweeps, repeats = (128, 10, 5) if quick else (256, 40, 25)
+    square = lattice.hypercubic((side, side))
+    potts, xy = models.Potts(square, 3, np.log(1 + np.sqrt(3))), models.XY(square, CRITICAL_XY)
+    peers = NumbaPotts(side, 3, float(potts.coupling)), NumbaXY(side, CRITICAL_XY)
+    times = medians(
+        {
+            "potts": Chain(samplers.heat_bath(potts), sweeps),
+            "xy": Chain(_over_relaxed(xy), sweeps),
+            "numba_potts": lambda: peers[0].sweep(sweeps),
+            "numba_xy": lambda: [peers[1].sweep(1) for _ in range(sweeps)],
+        },
+        repeats=repeats,
+    )
+    updates = sweeps * side**2 * 1e-9
+    peer = f"numba, {numba.get_num_threads()} threads"
+    return [
+        _ratio("potts3_vs_numba", updates / times["potts"], peer, updates / times["numba_potts"]),
+        _ratio("xy_vs_numba", 2 * updates / times["xy"], peer, 2 * updates / times["numba_xy"]),
+    ]
+
+
+def _over_relaxed(model: models.XY):
+    """An over-relaxation, then a heat bath, as one step."""
+    moves = samplers.over_relaxation(model), samplers.heat_bath(model)
+
+    def step(key, state):
+        status = jnp.uint32(0)
+        for number, move in enumerate(moves):
+            after, info = move.step(jax.random.fold_in(key, number), state)
+            state, status = after._replace(step=state.step), status | jnp.bitwise_or.reduce(info.status)
+        return state, samplers.SpinInfo(jnp.float32(1), status)
+
+    return samplers.from_kernel(moves[0].init, step, lambda fn, state: fn(state.field))
+
+
+def _ratio(name: str, value: float, peer: str, peer_value: float) -> dict[str, Any]:
+    return record(name, value, "updates/ns", peer=peer, peer_value=peer_value, ratio=value / peer_value)
+
+
 def run(*, quick: bool) -> list[dict[str, Any]]:
     """Every record of this area."""
-    return checkerboards(quick) + sampler_clusters.run(quick=quick) + sample_store.run(quick=quick)
+    return (
+        checkerboards(quick)
+        + sampler_clusters.run(quick=quick)
+        + states_and_angles(quick)
+        + sample_store.run(quick=quick)
+    )

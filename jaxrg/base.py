@@ -4,6 +4,7 @@ import enum
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -25,8 +26,73 @@ Progress: TypeAlias = Callable[[int, int, str], None]
 """``progress(done, total, text)``, called on the host between jitted chunks of `samplers.run` or `training.fit`."""
 
 
+class SiteSpace(Protocol):
+    r"""What the values at a site of a model are; static and hashable.
+
+    Given everything else, a value s has a law proportional to :math:`\exp(f\cdot u(s))` with the local field f of its
+    site. Functions act on all values of some sites at once, components of a value first: ``values`` are
+    ``[*value_shape, *sites]``, local fields ``[*field_shape, *sites]``, and ``sites`` uint32 indices, the counters of
+    the random bits of a ``key``. `jaxrg.models.sites` has signs, q states, angles and unit vectors.
+    """
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether values are int8, of a `SpinState`, and not floats, of a `FieldState`."""
+        ...
+
+    @property
+    def value_shape(self) -> tuple[int, ...]:
+        """Shape of the value of one site, whose axes are the last ones of a configuration."""
+        ...
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """Shape of the local field of one site, whose axes are the first ones of ``model.local_field``."""
+        ...
+
+    def checked(self, name: str, values: Any, shape: tuple[int, ...]) -> Array:
+        """A configuration ``[*shape]`` as an array, or ValueError."""
+        ...
+
+    def draw(self, key: Array, sites: Array, field: Array) -> tuple[Array, Array]:
+        """Values drawn from their law, and a uint32 `Status`."""
+        ...
+
+    def propose(self, key: Array, sites: Array, values: Array) -> Array:
+        """Other values, each as likely from the first as the first from it, by the third and later words of a site."""
+        ...
+
+    def log_ratio(self, values: Array, proposed: Array, field: Array) -> Array:
+        """``[*sites]`` log-weight of what is proposed less that of the values."""
+        ...
+
+
+class IntegerSites(SiteSpace, Protocol):
+    """Sites whose values are int8, with what a `SpinState` starts from."""
+
+    @property
+    def ordered(self) -> int:
+        """The value of all sites where cluster samplers start."""
+        ...
+
+    def random(self, key: Array, shape: tuple[int, ...]) -> Array:
+        """``[*shape]`` independent values, each as likely as the others."""
+        ...
+
+
+class MirroredSites(SiteSpace, Protocol):
+    """Sites whose values have a mirror image in the direction of their field, for over-relaxation."""
+
+    def mirror(self, values: Array, field: Array) -> Array:
+        """Values of the same weight, of which the values are the image."""
+        ...
+
+
 class Model(Protocol):
-    """Spins ±1 with a reduced Hamiltonian: what every sampler asks for. A pytree whose leaves are the couplings."""
+    """Spins with a reduced Hamiltonian: what every sampler asks for. A pytree whose leaves are the couplings.
+
+    Spins are ±1 unless the model has ``sites``, a `SiteSpace`, which then says what they are.
+    """
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -43,15 +109,15 @@ class Model(Protocol):
         """Number of sublattices, static."""
         ...
 
-    def hamiltonian(self, spins: Array) -> Array:
+    def hamiltonian(self, spins: Array, /) -> Array:
         """Scalar H(s) of one configuration ``[*shape]``."""
         ...
 
-    def local_field(self, spins: Array) -> Array:
-        """``[*shape]`` -dH/ds_x, so that P(s_x = +1 | rest) = 1 / (1 + exp(-2 f_x))."""
+    def local_field(self, spins: Array, /) -> Array:
+        """``[*shape]`` -dH/ds_x, so that P(s_x = +1 | rest) = 1 / (1 + exp(-2 f_x)); of other sites what they say."""
         ...
 
-    def observables(self, spins: Array) -> PyTree:
+    def observables(self, spins: Array, /) -> PyTree:
         """What the model reports of one configuration, per site."""
         ...
 
@@ -106,11 +172,11 @@ class FieldModel(Protocol):
         """Shape of a configuration, components of a site last."""
         ...
 
-    def action(self, field: Array) -> Array:
+    def action(self, field: Array, /) -> Array:
         """Scalar S(x) of one configuration ``[*shape]``, differentiable."""
         ...
 
-    def observables(self, field: Array) -> PyTree:
+    def observables(self, field: Array, /) -> PyTree:
         """What the model reports of one configuration, per site."""
         ...
 
@@ -212,3 +278,14 @@ def safe_divide(numerator: Array, denominator: Array) -> Array:
     """The ratio, and 0 (with derivative 0) where the denominator is 0."""
     is_zero = denominator == 0
     return jnp.where(is_zero, 0, numerator / jnp.where(is_zero, 1, denominator))
+
+
+def computed_once(count: Array, fn: Callable[..., PyTree], *operands: PyTree) -> PyTree:
+    """``fn(*operands)``, computed before what uses it, inside a loop whose counter, from 0 up, is ``count``.
+
+    XLA fuses a computation into what spreads its result over a larger array, and on a CPU then repeats it for every
+    element there. The branch of a condition that it cannot see through is kept apart.
+    """
+    shapes = jax.eval_shape(fn, *operands)
+    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return jax.lax.cond(count >= 0, fn, lambda *_: nothing, *operands)

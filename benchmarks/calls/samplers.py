@@ -151,6 +151,7 @@ CALLS = [
     Call("samplers.mixture", mixed),
     Call("samplers.multispin_heat_bath", packed),
     Call("samplers.multispin_metropolis", packed),
+    Call("samplers.over_relaxation", lambda seed: {"model": models.XY(SQUARE, jnp.float32(0.5 + 0.1 * seed))}),
     Call("samplers.random_scan_metropolis", model),
     Call("samplers.repair", written, sealed=("folder",)),
     Call("samplers.replicas", lambda seed: chain(seed) | {"num_chains": 3}),

@@ -95,3 +95,15 @@ def of_spins(fn: Method) -> Method:
         return compiled(self, as_spins("spins", spins, self.shape))
 
     return cast(Method, checked)
+
+
+def of_sites(fn: Method) -> Method:
+    """A method of one configuration that the model's ``sites`` check; compiled once."""
+    compiled = jax.jit(fn, inline=True)
+
+    @functools.wraps(fn)
+    def checked(self: Any, configuration: Any) -> Any:
+        name = "spins" if self.sites.is_integer else "field"
+        return compiled(self, self.sites.checked(name, configuration, self.shape))
+
+    return cast(Method, checked)

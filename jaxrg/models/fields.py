@@ -13,6 +13,8 @@ from jax import Array
 
 from jaxrg.checks import as_floating, as_floating_alike, check_shape
 from jaxrg.lattice import Lattice, inside, shift
+from jaxrg.models.construction import as_couplings
+from jaxrg.models.sites.angles import wrap_angles
 
 Method = TypeVar("Method", bound=Callable)
 
@@ -29,11 +31,13 @@ class PhaseObservables(NamedTuple):
 class Reflection(NamedTuple):
     """A mirror image of a configuration, and the Ising model of which sites take it.
 
-    Given everything else, the spins s_x = +1 (stay) and -1 (reflect) have the action -sum_b J_b(x) s_x s_{x+b}.
+    Given everything else, the spins s_x = +1 (stay) and -1 (reflect) have the action
+    -sum_b J_b(x) s_x s_{x+b} - sum_x h_x s_x.
     """
 
     bonds: Array  # [num_directions, *lattice.shape] J of the bond from x to x + b; zero beyond an open boundary
     reflected: Array  # [*shape] the field with every site reflected
+    field: Array | float = 0.0  # scalar or [*lattice.shape] h of the spins, which adds -sum_x h_x s_x
 
 
 def of_field(fn: Method) -> Method:
@@ -64,6 +68,25 @@ def ahead(lattice: Lattice, values: Array) -> Array:
     return jnp.stack(there) if there else jnp.zeros((0, *values.shape), values.dtype)
 
 
+def neighbour_sum(lattice: Lattice, vectors: Array) -> Array:
+    """``[n, *shape]`` sum of the vectors ``[n, *shape]`` of all neighbours of a site, components first."""
+    move: Callable = jax.vmap(shift, (None, 0, None))
+    total = jnp.zeros_like(vectors)
+    for bond in lattice.bonds:
+        total = total + move(lattice, vectors, bond) + move(lattice, vectors, tuple(-step for step in bond))
+    return total
+
+
+def as_vector_field(field: Any, lattice: Lattice, num_components: int) -> Array | None:
+    """None, or a finite field of one vector for all sites ``[n]`` or for each of them ``[*shape, n]``."""
+    return None if field is None else as_couplings("field", field, (num_components,), (*lattice.shape, num_components))
+
+
+def by_component(field: Array, lattice: Lattice) -> Array:
+    """``[n, 1, ..., 1]`` or ``[n, *shape]``: a field with its components first."""
+    return field.reshape(-1, *[1] * lattice.ndim) if field.ndim == 1 else jnp.moveaxis(field, -1, 0)
+
+
 def coordination(lattice: Lattice) -> np.ndarray:
     """``[*shape]`` int64: how many bonds end at every site, fewer along an open boundary."""
     count = np.zeros(lattice.shape, np.int64)
@@ -71,12 +94,6 @@ def coordination(lattice: Lattice) -> np.ndarray:
         count += inside(lattice, bond)
         count += inside(lattice, tuple(-step for step in bond))
     return count
-
-
-def wrap_angles(angles: Array) -> Array:
-    r"""Angles modulo 2 pi, in :math:`[-\pi, \pi)`."""
-    wrapped = jnp.mod(angles + math.pi, 2 * math.pi) - math.pi
-    return jnp.where(wrapped >= math.pi, -math.pi, wrapped)  # which rounding can give
 
 
 def helicity_modulus(lattice: Lattice, strength: Array, vectors: Array) -> Array:

@@ -14,11 +14,10 @@ def _colours(lattice: Lattice) -> np.ndarray:
     return sublattice_colouring(lattice)
 
 
-class LatticePairs:
-    """Geometry, field and bonds of a model on a lattice; a base of dataclasses with these two fields."""
+class LatticeSites:
+    """Geometry and sublattices of a model on a lattice."""
 
     lattice: Lattice
-    field: Array | float
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -33,6 +32,12 @@ class LatticePairs:
     @property
     def num_colours(self) -> int:
         return int(self.colours.max()) + 1
+
+
+class LatticePairs(LatticeSites):
+    """Geometry, field and bonds of a model on a lattice; a base of dataclasses with these two fields."""
+
+    field: Array | float
 
     def field_array(self) -> Array:
         """``[*shape]`` field on every site."""

@@ -14,33 +14,40 @@ from jaxrg.models.fields import (
     Reflection,
     ahead,
     alike,
+    as_vector_field,
+    by_component,
     helicity_modulus,
+    neighbour_sum,
     of_field,
     vortex_density,
-    wrap_angles,
 )
+from jaxrg.models.lattice_pairs import LatticeSites
+from jaxrg.models.sites import Circle
+from jaxrg.models.sites.angles import vector_of, wrap_angles
 
 
-@pytree(data_fields=("coupling",), meta_fields=("lattice",))
+@pytree(data_fields=("coupling", "field"), meta_fields=("lattice",))
 @dataclasses.dataclass(frozen=True)
-class XY:
-    r"""Planar spins with reduced coupling, beta absorbed.
+class XY(LatticeSites):
+    r"""Planar spins with reduced couplings, beta absorbed.
 
-    .. math:: S(\theta) = -K \sum_{b,x} \cos(\theta_{x+b} - \theta_x), \qquad
+    .. math:: S(\theta) = -K \sum_{b,x} \cos(\theta_{x+b} - \theta_x)
+        - \sum_x (h_{x1} \cos\theta_x + h_{x2} \sin\theta_x), \qquad
         Z = \int_{-\pi}^{\pi} \prod_x d\theta_x\, e^{-S(\theta)}
 
     A configuration is ``[*shape]`` angles; any real numbers are, and samplers keep them in :math:`[-\pi, \pi)`. The
     square lattice has its Kosterlitz-Thouless transition at K = 1.11996(6) (Komura & Okabe, 2012).
 
-    ``observables`` are those of `PhaseObservables`, with the energy in units of J, -2 for parallel spins on a square
-    lattice.
+    ``observables`` are those of `PhaseObservables`, with the energy in units of J and without the field's part, -2 for
+    parallel spins on a square lattice.
 
     Attributes:
         lattice: geometry, static.
         coupling: K = J/kT, scalar.
+        field: h, a vector ``[2]`` for all sites or ``[*shape, 2]`` for each; None for no field.
 
     Raises:
-        ValueError: no Lattice, or a coupling that is no finite number.
+        ValueError: no Lattice, or couplings that are no finite numbers or have another shape.
 
     Example:
         >>> from jaxrg import lattice
@@ -52,15 +59,14 @@ class XY:
 
     lattice: Lattice
     coupling: Array | float
+    field: Array | None = None
+
+    sites = Circle()
 
     def __post_init__(self) -> None:
         check_lattice("lattice", self.lattice)
         object.__setattr__(self, "coupling", as_couplings("coupling", self.coupling, ()))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of a configuration."""
-        return self.lattice.shape
+        object.__setattr__(self, "field", as_vector_field(self.field, self.lattice, 2))
 
     def wrap(self, field: Array) -> Array:
         r"""The same spins, by angles in :math:`[-\pi, \pi)`."""
@@ -70,7 +76,27 @@ class XY:
     def action(self, field: Array) -> Array:
         """Scalar S of one configuration ``[*shape]``."""
         field, coupling = alike(field, self.coupling)
-        return -coupling * self._aligned(field)
+        action = -coupling * self._aligned(field)
+        return action if self.field is None else action - jnp.sum(self._along_field(field))
+
+    def hamiltonian(self, field: Array) -> Array:
+        """The same as ``action``."""
+        return self.action(field)
+
+    def _along_field(self, field: Array) -> Array:
+        """``[*shape]`` h · u of every site."""
+        field, h = alike(field, self.field)
+        return jnp.sum(by_component(h, self.lattice) * jnp.stack([jnp.cos(field), jnp.sin(field)]), axis=0)
+
+    @of_field
+    def local_field(self, field: Array) -> Array:
+        r"""``[2, *shape]`` f = K sum of the neighbours' vectors plus h: a site has the density :math:`e^{f\cdot u}`."""
+        field, coupling = alike(field, self.coupling)
+        total = coupling * neighbour_sum(self.lattice, jnp.stack(vector_of(field)))
+        if self.field is None:
+            return total
+        total, h = alike(total, self.field)
+        return total + by_component(h, self.lattice)
 
     def _aligned(self, field: Array) -> Array:
         cosines = jnp.cos(ahead(self.lattice, field) - field[None])
@@ -91,4 +117,7 @@ class XY:
         field, coupling, angle = alike(field, self.coupling, turn * math.pi)
         along = jnp.cos(field - angle)
         bonds = coupling * along[None] * ahead(self.lattice, along)
-        return Reflection(bonds, wrap_angles(2 * angle + math.pi - field))
+        reflected = wrap_angles(2 * angle + math.pi - field)
+        if self.field is None:
+            return Reflection(bonds, reflected)
+        return Reflection(bonds, reflected, (self._along_field(field) - self._along_field(reflected)) / 2)

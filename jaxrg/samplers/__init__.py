@@ -1,7 +1,7 @@
 """Markov chains of spins and of fields, samplers made of samplers, the driver that runs them, and samples on disk."""
 
 from jaxrg.samplers import ensembles
-from jaxrg.samplers.clusters import SwendsenWangInfo, WolffInfo, swendsen_wang, wolff
+from jaxrg.samplers.clusters import swendsen_wang, wolff
 from jaxrg.samplers.combinators import AccumulatorState, MixtureInfo, accumulate, mixture, thin
 from jaxrg.samplers.driver import Run, run
 from jaxrg.samplers.embedding import ReflectionModel, swendsen_wang_embedding, wolff_embedding
@@ -21,8 +21,8 @@ from jaxrg.samplers.multispin import PackedState, multispin_heat_bath, multispin
 from jaxrg.samplers.recording import load, sample, save
 from jaxrg.samplers.replaying import repair, verify
 from jaxrg.samplers.replicas import replicas
-from jaxrg.samplers.single_spin import heat_bath, metropolis, random_scan_metropolis
-from jaxrg.samplers.spins import SpinInfo, SpinState
+from jaxrg.samplers.single_spin import heat_bath, metropolis, over_relaxation, random_scan_metropolis
+from jaxrg.samplers.spins import SpinInfo, SpinState, SwendsenWangInfo, WolffInfo
 
 __all__ = [
     "AccumulatorState",
@@ -53,6 +53,7 @@ __all__ = [
     "mixture",
     "multispin_heat_bath",
     "multispin_metropolis",
+    "over_relaxation",
     "random_scan_metropolis",
     "repair",
     "replicas",

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,9 @@ from jax.custom_batching import custom_vmap
 from jaxrg import random
 from jaxrg.base import PairModel, PyTree, Sampler, Status
 from jaxrg.checks import is_traced
+from jaxrg.models.sites import States
 from jaxrg.random import BinaryExpansion
+from jaxrg.samplers import potts
 from jaxrg.samplers.growth import (
     BOUND,
     GrowingModel,
@@ -27,25 +29,7 @@ from jaxrg.samplers.growth import (
     settle,
     sum_of_field,
 )
-from jaxrg.samplers.spins import SpinState, init_ordered, spin_sampler
-
-
-class SwendsenWangInfo(NamedTuple):
-    """One decomposition into clusters; the estimators hold for ferromagnets in zero field."""
-
-    num_clusters: Array  # [] int32
-    largest_cluster: Array  # [] int32 sites
-    magnetization_squared: Array  # [] float32 improved estimator of <m^2>
-    magnetization_fourth: Array  # [] float32 improved estimator of <m^4>
-    status: Array  # [] uint32 `Status`
-
-
-class WolffInfo(NamedTuple):
-    """One cluster."""
-
-    cluster_size: Array  # [] int32 sites; its mean over N is <m^2> for a ferromagnet in zero field
-    acceptance: Array  # [] float32, 1 if the cluster was flipped (always in zero field)
-    status: Array  # [] uint32 `Status`
+from jaxrg.samplers.spins import SpinState, SwendsenWangInfo, WolffInfo, init_ordered, sites_of, spin_sampler
 
 
 def _draw_labels(model: PairModel, key: Array, spins: Array) -> Array:
@@ -231,7 +215,7 @@ def _is_frustrated_antiferromagnet(model: PairModel) -> bool:
     return bool(np.any(component[:size] == component[size:]))
 
 
-def swendsen_wang(model: PairModel) -> Sampler:
+def swendsen_wang(model: PairModel | potts.PottsModel) -> Sampler:
     r"""Swendsen-Wang: join satisfied bonds with probability :math:`1-e^{-2|J|}`, then draw a sign for every cluster.
 
     In a field a cluster points along it with its Boltzmann weight, :math:`1/(1+e^{-2\sum_{x \in c} h_x})` of +1 for a
@@ -240,14 +224,18 @@ def swendsen_wang(model: PairModel) -> Sampler:
     antiferromagnet, bonds percolate before spins order: ``largest_cluster`` and ``cluster_size`` come close to the
     number of sites, and a sweep of `heat_bath` decorrelates faster. An antiferromagnet that is frustrated is warned of.
 
+    Of a Potts model bonds join equal states with probability :math:`1-e^{-J}`, and a cluster takes a state with weight
+    :math:`e^{\sum_{x \in c} h_x(s)}`. Its couplings are not negative; a traced one that is sets the status.
+
     Args:
-        model: Ising, Glass, SparsePairs, DensePairs, or another `jaxrg.base.PairModel`.
+        model: Ising, Glass, SparsePairs, DensePairs, or another `jaxrg.base.PairModel`; or Potts.
 
     Returns:
         A sampler with `SpinState` and `SwendsenWangInfo`; starts ordered unless ``init`` is given spins.
 
     Raises:
-        ValueError: a model without pair couplings, or couplings that do not fit it.
+        ValueError: a model without pair couplings, or couplings that do not fit it; a Potts antiferromagnet, for which
+            there is `swendsen_wang_embedding`.
 
     Warns:
         UserWarning: a frustrated antiferromagnet, where its couplings can be seen.
@@ -255,14 +243,17 @@ def swendsen_wang(model: PairModel) -> Sampler:
     Reference:
         Swendsen & Wang, Phys. Rev. Lett. 58, 86 (1987).
     """
-    return _cluster_sampler(swendsen_wang_step, model)
+    if isinstance(sites_of(model), States):
+        return potts.potts_sampler(potts.swendsen_wang_step, model)
+    return _cluster_sampler(swendsen_wang_step, cast(PairModel, model))
 
 
-def wolff(model: PairModel) -> Sampler:
+def wolff(model: PairModel | potts.PottsModel) -> Sampler:
     r"""Wolff: grow the cluster of a random site by bonds of probability :math:`1-e^{-2|J|}` and flip it.
 
-    In a field the flip is accepted with probability :math:`\min(1, e^{-2\sum_{x \in c} h_x s_x})`. A step is one
-    cluster. Arguments, errors and what frustration does are those of `swendsen_wang`.
+    In a field the flip is accepted with probability :math:`\min(1, e^{-2\sum_{x \in c} h_x s_x})`. A cluster of a Potts
+    model takes any other state, in a field with probability :math:`\min(1, e^{-\Delta H})`. A step is one cluster.
+    Arguments, errors and what frustration does are those of `swendsen_wang`.
 
     Returns:
         A sampler with `SpinState` and `WolffInfo`; starts ordered unless ``init`` is given spins.
@@ -270,4 +261,6 @@ def wolff(model: PairModel) -> Sampler:
     Reference:
         Wolff, Phys. Rev. Lett. 62, 361 (1989).
     """
-    return _cluster_sampler(wolff_step, model)
+    if isinstance(sites_of(model), States):
+        return potts.potts_sampler(potts.wolff_step, model)
+    return _cluster_sampler(wolff_step, cast(PairModel, model))

@@ -13,6 +13,7 @@ from jax.tree_util import Partial
 from jaxrg.base import FieldModel, PyTree, Sampler
 from jaxrg.checks import as_floating, check_function, check_key, check_shape, is_traced, kind_of
 from jaxrg.closures import as_partial
+from jaxrg.models.sites import Sphere
 from jaxrg.samplers.kernels import check_members, from_kernel
 
 
@@ -29,19 +30,23 @@ class Target(NamedTuple):
     action: Callable  # S = action(field), scalar
     wrap: Callable  # field = wrap(field): the same configuration, as it is kept
     start: Callable  # field = start(key)
+    check: Callable  # field = check(field): a configuration that a user gave, or ValueError
 
 
 def as_target(model: Any, start: PyTree | None = None) -> Target:
-    """A `FieldModel`, or a bare action with a configuration to start from.
+    """A `FieldModel` whose components are free, or a bare action with a configuration to start from.
 
     Raises:
-        ValueError: neither of both, a start that is no tree of finite numbers, or an action that is no scalar of it.
+        ValueError: neither of both, unit vectors, a start that is no tree of finite numbers, or an action that is no
+            scalar of it.
     """
     if hasattr(model, "action") and hasattr(model, "shape"):
-        check_field_model(model)
-        if start is None:
-            return Target(Partial(_action, model), Partial(_wrap, model), Partial(_random, model))
-        return Target(Partial(_action, model), Partial(_wrap, model), Partial(_given, as_field("start", start, model)))
+        if isinstance(getattr(model, "sites", None), Sphere):
+            raise ValueError(
+                f"model: expected a field whose components are free, got {type(model).__name__}, unit vectors, "
+                "which move by heat_bath, over_relaxation or wolff_embedding"
+            )
+        return model_target(model, start)
     check_function("model", model, of="one configuration, or a FieldModel")
     if isinstance(model, type):
         raise ValueError(f"model: expected a FieldModel or an action, got {model.__name__}, a class and no instance")
@@ -49,7 +54,14 @@ def as_target(model: Any, start: PyTree | None = None) -> Target:
         raise ValueError("start: expected a configuration from which a bare action starts, got None")
     action, start = as_partial(model), as_field("start", start)
     _check_action("model", action, start)
-    return Target(action, Partial(_same), Partial(_given, start))
+    return Target(action, Partial(_same), Partial(_given, start), Partial(_same))
+
+
+def model_target(model: FieldModel, start: PyTree | None = None) -> Target:
+    """The functions of a `FieldModel` with any sites."""
+    check_field_model(model)
+    begin = Partial(_random, model) if start is None else Partial(_given, as_field("start", start, model))
+    return Target(Partial(_action, model), Partial(_wrap, model), begin, Partial(_checked, model))
 
 
 def check_field_model(model: FieldModel, protocol: type = FieldModel) -> None:
@@ -94,6 +106,10 @@ def _action(model: FieldModel, field: Array) -> Array:
     return model.action(field)
 
 
+def _checked(model: Any, field: Array) -> Array:
+    return model.sites.checked("field", field, tuple(model.shape)) if hasattr(model, "sites") else field
+
+
 def _wrap(model: Any, field: Array) -> Array:
     return model.wrap(field) if hasattr(model, "wrap") else field
 
@@ -108,7 +124,7 @@ def _given(field: PyTree, key: Array) -> PyTree:
 
 @jax.jit
 def _random(model: FieldModel, key: Array) -> Array:
-    """Angles from anywhere; other fields small, since far out a quartic potential throws a leapfrog off."""
+    """Angles and unit vectors from anywhere; other fields small: far out a quartic potential throws a leapfrog off."""
     scale = 2 * math.pi if hasattr(model, "wrap") else 0.1
     return _wrap(model, scale * jax.random.normal(key, tuple(model.shape), dtype_of(model)))
 
@@ -130,7 +146,7 @@ def _init(target: Target, key: Array, field: PyTree | None = None) -> FieldState
         if expected != found:
             raise ValueError(f"field: expected a tree {expected}, got {found}")
         jax.tree.map(lambda want, got: check_shape("field", got, want.shape), start, field)
-        start = jax.tree.map(lambda want, got: got.astype(want.dtype), start, field)
+        start = jax.tree.map(lambda want, got: got.astype(want.dtype), start, target.check(field))
     return FieldState(start, jnp.zeros((), jnp.uint32))
 
 

@@ -119,8 +119,8 @@ def hmc(model: FieldModel | Callable, step_size: Array | float, num_leapfrog: in
         is not finite where a trajectory starts is a failure, in the status.
 
     Raises:
-        ValueError: no model and no action, an action that is no scalar, a step size that is not finite and positive, or
-            no start for a bare action.
+        ValueError: no model and no action, unit vectors as those of `jaxrg.models.Heisenberg`, an action that is no
+            scalar, a step size that is not finite and positive, or no start for a bare action.
 
     Example:
         >>> from jaxrg import lattice, models, samplers

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
 from jaxrg.base import PyTree, Sampler
-from jaxrg.checks import as_count, as_spins, check_key, check_shape
+from jaxrg.checks import as_array, as_count, check_key, check_shape, is_traced
 from jaxrg.samplers.fields import FieldState, as_field
 from jaxrg.samplers.kernels import check_sampler
 
@@ -90,21 +91,27 @@ def _init(copies: _Copies, key: Array, spins: PyTree | None = None) -> PyTree:
 def _for_every_chain(copies: _Copies, key: Array, given: PyTree) -> PyTree:
     """The configurations of all chains from one for all of them or one for each."""
     sampler, start = copies.sampler, jax.eval_shape(copies.sampler.init, key)
-    name, as_start = ("field", as_field) if isinstance(start, FieldState) else ("spins", as_spins)
+    name, as_start = ("field", as_field) if isinstance(start, FieldState) else ("spins", as_array)
     given = as_start(name, given)
     like = jax.eval_shape(lambda state: sampler.measure(lambda configuration: configuration, state), start)
     if jax.tree.structure(given) != jax.tree.structure(like):
         raise ValueError(f"{name}: expected a tree {jax.tree.structure(like)}, got {jax.tree.structure(given)}")
 
-    def for_every_chain(array: Array, chains: jax.ShapeDtypeStruct) -> Array:
-        one = chains.shape[1:]
+    def for_every_chain(array: Array, wanted: jax.ShapeDtypeStruct) -> Array:
+        one = wanted.shape[1:]
         if array.ndim == len(one):
             check_shape(name, array, one)
             array = jnp.broadcast_to(array, (copies.num_chains, *one))
         check_shape(name, array, (copies.num_chains, *one))
         return array
 
-    return jax.tree.map(for_every_chain, given, like)
+    chains = jax.tree.map(for_every_chain, given, like)
+    if not is_traced(given):  # while the values, which only the sampler knows how to check, can be seen
+        is_one = jax.tree.all(jax.tree.map(lambda array, chains: array.shape != chains.shape, given, chains))
+        hosts = jax.tree.map(np.asarray, chains)
+        for chain in range(1 if is_one else copies.num_chains):
+            sampler.init(key, jax.tree.map(lambda host, chain=chain: host[chain], hosts))
+    return chains
 
 
 def _step(copies: _Copies, key: Array, state: PyTree) -> tuple[PyTree, PyTree]:

@@ -1,8 +1,7 @@
-"""What the samplers of one spin configuration share: state, start, measurement, site indices, check of a model."""
+"""What the samplers of one configuration of sites share: state, start, measurement, site indices, check of a model."""
 
-import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +9,17 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
-from jaxrg.base import Model, PyTree, Sampler
-from jaxrg.checks import as_spins, check_key, check_shape, kind_of
+from jaxrg.base import FieldModel, IntegerSites, Model, PyTree, Sampler, SiteSpace
+from jaxrg.checks import check_key, check_shape, kind_of
+from jaxrg.models.sites import Signs
+from jaxrg.samplers.fields import field_sampler, model_target
 from jaxrg.samplers.kernels import check_members, from_kernel
 
 
 class SpinState(NamedTuple):
     """One configuration."""
 
-    spins: Array  # [*shape] int8, +1 or -1
+    spins: Array  # [*shape] int8, +1 or -1, or one of the states 0, ..., q - 1
     step: Array  # [] uint32, steps taken
 
 
@@ -29,26 +30,49 @@ class SpinInfo(NamedTuple):
     status: Array  # [] uint32 `Status`
 
 
-@functools.partial(jax.jit, static_argnames="shape")
-def _random_spins(key: Array, *, shape: tuple[int, ...]) -> Array:
-    return jax.random.rademacher(key, shape, jnp.int8)
+class SwendsenWangInfo(NamedTuple):
+    """One decomposition into clusters; the estimators hold for ferromagnets in zero field.
+
+    Of a Potts model m is the mean of vectors to the corners of a simplex: m² = (q Σ n_s² - 1) / (q - 1).
+    """
+
+    num_clusters: Array  # [] int32
+    largest_cluster: Array  # [] int32 sites
+    magnetization_squared: Array  # [] float32 improved estimator of <m^2>
+    magnetization_fourth: Array  # [] float32 improved estimator of <m^4>
+    status: Array  # [] uint32 `Status`
+
+
+class WolffInfo(NamedTuple):
+    """One cluster."""
+
+    cluster_size: Array  # [] int32 sites; its mean over N is <m^2> for a ferromagnet in zero field
+    acceptance: Array  # [] float32, 1 if the cluster was flipped (always in zero field)
+    status: Array  # [] uint32 `Status`
+
+
+def sites_of(model: Model) -> SiteSpace:
+    """What the values at a site are: signs, where a model does not say."""
+    return getattr(model, "sites", Signs())
 
 
 def init_spins(model: Model, key: Array, spins: Array | None = None) -> SpinState:
     """A random configuration, or the given one.
 
     Raises:
-        ValueError: no typed key, or ``spins`` of another shape than the model's, or not ±1.
+        ValueError: no typed key, or ``spins`` of another shape than the model's, or values that it does not have.
     """
     check_key("key", key)
+    sites = cast(IntegerSites, sites_of(model))
     if spins is None:
-        spins = _random_spins(key, shape=tuple(model.shape))
-    return SpinState(as_spins("spins", spins, model.shape).astype(jnp.int8), jnp.zeros((), jnp.uint32))
+        spins = sites.random(key, tuple(model.shape))
+    return SpinState(sites.checked("spins", spins, tuple(model.shape)).astype(jnp.int8), jnp.zeros((), jnp.uint32))
 
 
 def init_ordered(model: Model, key: Array, spins: Array | None = None) -> SpinState:
-    """All spins up, or the given configuration; cluster samplers relax fastest from order."""
-    return init_spins(model, key, jnp.asarray(np.ones(model.shape, np.int8)) if spins is None else spins)
+    """All spins alike, or the given configuration; cluster samplers relax fastest from order."""
+    ordered = jnp.asarray(np.full(model.shape, cast(IntegerSites, sites_of(model)).ordered, np.int8))
+    return init_spins(model, key, ordered if spins is None else spins)
 
 
 def measure_spins(fn: Callable, state: SpinState) -> PyTree:
@@ -57,8 +81,9 @@ def measure_spins(fn: Callable, state: SpinState) -> PyTree:
 
 
 def site_indices(model: Model) -> Array:
-    """``[*shape]`` uint32 global index of every site, the counter of its random bits."""
-    return jnp.arange(int(np.prod(model.shape)), dtype=jnp.uint32).reshape(model.shape)
+    """``[*sites]`` uint32 global index of every site, the counter of its random bits."""
+    shape = model.shape[: len(model.shape) - len(sites_of(model).value_shape)]
+    return jnp.arange(int(np.prod(shape)), dtype=jnp.uint32).reshape(shape)
 
 
 def spin_sampler(kernel: Callable, model: Model, *, init: Callable = init_spins, protocol: type = Model) -> Sampler:
@@ -71,13 +96,28 @@ def spin_sampler(kernel: Callable, model: Model, *, init: Callable = init_spins,
     return from_kernel(Partial(init, model), Partial(kernel, model), measure_spins)
 
 
+def site_sampler(kernel: Callable, model: Model) -> Sampler:
+    """A sampler of a model with any sites from ``state, info = kernel(model, key, state)``.
+
+    Raises:
+        ValueError: as `spin_sampler`.
+    """
+    if sites_of(model).is_integer:
+        return spin_sampler(kernel, model)
+    check_model(model)
+    return field_sampler(model_target(cast(FieldModel, model)), Partial(kernel, model))
+
+
 def check_model(model: Model, protocol: type = Model) -> None:
     """Raise ValueError unless this is a `Model` (or `PairModel`) whose members fit its shape."""
     check_members(model, protocol)
-    check_shape("model.colours", model.colours, tuple(model.shape))
-    spins = jax.ShapeDtypeStruct(tuple(model.shape), jnp.int8)
+    sites, shape = sites_of(model), tuple(model.shape)
+    site_shape = shape[: len(shape) - len(sites.value_shape)]
+    check_shape("model.colours", model.colours, site_shape)
+    spins = jax.ShapeDtypeStruct(shape, jnp.int8 if sites.is_integer else jnp.float32)
     # New functions: before jax 0.12 a traced one may be taken from the cache for another class with as many fields.
-    _check_result("model.local_field", jax.eval_shape(lambda m, s: m.local_field(s), model, spins), spins.shape)
+    local_field = jax.eval_shape(lambda m, s: m.local_field(s), model, spins)
+    _check_result("model.local_field", local_field, (*sites.field_shape, *site_shape))
     _check_result("model.hamiltonian", jax.eval_shape(lambda m, s: m.hamiltonian(s), model, spins), ())
 
 

@@ -5,17 +5,19 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrg import lattice, models, samplers
 
-SQUARE = lattice.hypercubic((4, 4))
+SQUARE, TRIANGULAR = lattice.hypercubic((4, 4)), lattice.triangular((3, 4), periodic=(True, False))
+HEISENBERG_FIELD = np.random.default_rng(8).normal(size=(3, 4, 3)).astype(np.float32)
 
 
 class Row(NamedTuple):
     """All that is known of a sampler."""
 
     make: Callable  # sampler = make(model)
-    takes_reflections: bool = False  # asks for a model with reflections
+    takes: str = "fields"  # or "reflections", "sites": the family of models it runs
     num_chains: int = 1
 
 
@@ -25,7 +27,7 @@ class Case(NamedTuple):
     make: Callable  # model = make(coupling)
     coupling: float
     sneak: str  # its leaf, for values that the constructor would refuse
-    has_reflections: bool = True
+    families: tuple[str, ...]
 
 
 def _hmc(model):
@@ -40,20 +42,36 @@ def _mixed(model):
     return samplers.mixture([samplers.wolff_embedding(model), _hmc(model)], [0.5, 0.5])
 
 
+def _sites_mixed(model):
+    moves = [samplers.over_relaxation(model), samplers.heat_bath(model), samplers.wolff_embedding(model)]
+    return samplers.replicas(samplers.mixture(moves, [0.4, 0.3, 0.3]), 2)
+
+
+FREE = ("fields", "reflections", "free reflections")
 FIELD_SAMPLERS = {
     "hmc": Row(_hmc),
     "hmc_of_an_action": Row(_bare),
-    "wolff_embedding": Row(samplers.wolff_embedding, takes_reflections=True),
-    "swendsen_wang_embedding": Row(samplers.swendsen_wang_embedding, takes_reflections=True),
-    "mixture": Row(_mixed, takes_reflections=True),
+    "wolff_embedding": Row(samplers.wolff_embedding, "reflections"),
+    "swendsen_wang_embedding": Row(samplers.swendsen_wang_embedding, "reflections"),
+    "mixture": Row(_mixed, "free reflections"),
     "replicas": Row(lambda model: samplers.replicas(_hmc(model), 3), num_chains=3),
     "thin": Row(lambda model: samplers.thin(_hmc(model), 2)),
+    "heat_bath": Row(samplers.heat_bath, "sites"),
+    "metropolis": Row(samplers.metropolis, "sites"),
+    "random_scan_metropolis": Row(samplers.random_scan_metropolis, "sites"),
+    "over_relaxation": Row(samplers.over_relaxation, "sites"),
+    "sites_mixture": Row(_sites_mixed, "sites", num_chains=2),
 }
 FIELD_MODELS = {
-    "phi4": Case(lambda coupling: models.kappa_phi4(SQUARE, coupling, 0.5), 0.25, "kinetic"),
-    "complex_phi4": Case(lambda coupling: models.kappa_complex_phi4(SQUARE, coupling, 0.5), 0.3, "kinetic"),
-    "xy": Case(lambda coupling: models.XY(SQUARE, coupling), 0.8, "coupling"),
-    "ising_dual": Case(lambda coupling: models.IsingDual(SQUARE, coupling), 0.3, "coupling", has_reflections=False),
+    "phi4": Case(lambda coupling: models.kappa_phi4(SQUARE, coupling, 0.5), 0.25, "kinetic", FREE),
+    "complex_phi4": Case(lambda coupling: models.kappa_complex_phi4(SQUARE, coupling, 0.5), 0.3, "kinetic", FREE),
+    "xy": Case(lambda coupling: models.XY(SQUARE, coupling), 0.8, "coupling", (*FREE, "sites")),
+    "xy_field": Case(lambda coupling: models.XY(SQUARE, coupling, [0.2, 0.1]), 0.8, "coupling", (*FREE, "sites")),
+    "heisenberg": Case(lambda coupling: models.Heisenberg(SQUARE, coupling), 0.8, "coupling", ("reflections", "sites")),
+    "heisenberg_field": Case(
+        lambda coupling: models.Heisenberg(TRIANGULAR, coupling, HEISENBERG_FIELD), 0.4, "coupling", ("sites",)
+    ),
+    "ising_dual": Case(lambda coupling: models.IsingDual(SQUARE, coupling), 0.3, "coupling", ("fields",)),
 }
 
 
@@ -76,7 +94,7 @@ def pairs_of(names: tuple[str, ...] = tuple(FIELD_MODELS)) -> list[tuple[str, st
         (sampler, name)
         for sampler, row in FIELD_SAMPLERS.items()
         for name in names
-        if FIELD_MODELS[name].has_reflections or not row.takes_reflections
+        if row.takes in FIELD_MODELS[name].families
     ]
 
 

@@ -16,7 +16,15 @@ from tests.rows import some_now
 KEY = jax.random.key(1)
 PAIRS = pairs_of()
 # Every program is compiled for itself: a mixture has both kinds of kernels inside.
-NOW = [("mixture", "phi4"), ("hmc", "xy"), ("hmc", "ising_dual"), ("hmc_of_an_action", "complex_phi4")]
+NOW = [
+    ("mixture", "phi4"),
+    ("hmc", "xy"),
+    ("hmc", "ising_dual"),
+    ("hmc_of_an_action", "complex_phi4"),
+    ("heat_bath", "xy_field"),
+    ("sites_mixture", "heisenberg"),
+]
+OF_PHI4 = [name for name, row in FIELD_SAMPLERS.items() if row.takes != "sites"]
 
 
 @jax.jit
@@ -53,12 +61,13 @@ def test_resumes_bit_for_bit_does_not_recompile_and_reports_nan(sampler, name):
     assert int(status) == 0
     for earlier, later in ((chain.measure(configuration, start), first), (first, second)):
         assert not np.array_equal(earlier, later), "expected a chain that moves"
-    if name == "xy" and sampler != "hmc_of_an_action":
+    if name in ("xy", "xy_field") and sampler != "hmc_of_an_action":
         assert np.all((second >= -np.float32(np.pi)) & (second < np.float32(np.pi)))
 
     programs = advance._cache_size()
     other = advance(KEY, row.make(model_of(name, 0.1)), start, 8)[1]
-    if not sampler.endswith("_embedding"):  # whose clusters may be the same at a coupling that is nearly the same
+    # Clusters and decisions may be the same at a coupling that is nearly the same; mirrors are those of every coupling.
+    if not sampler.endswith(("_embedding", "metropolis", "over_relaxation")):
         assert not np.array_equal(other, second)
     for value in (jnp.nan, jnp.inf):
         assert int(advance(KEY, row.make(with_leaf(name, value)), start, 2)[2]) == Status.NOT_FINITE
@@ -85,7 +94,8 @@ def test_chains_of_many_couplings_are_those_of_each(sampler, name):
 
 
 @pytest.mark.parametrize(
-    ("sampler", "name"), some_now(PAIRS, ("mixture", "phi4"), ("hmc", "ising_dual"), ("hmc", "xy"))
+    ("sampler", "name"),
+    some_now(PAIRS, ("mixture", "phi4"), ("hmc", "ising_dual"), ("hmc", "xy"), ("sites_mixture", "heisenberg")),
 )
 def test_lowers_for_every_platform(sampler, name):
     chain = FIELD_SAMPLERS[sampler].make(model_of(name))
@@ -94,7 +104,7 @@ def test_lowers_for_every_platform(sampler, name):
     assert set(exported.platforms) == {"cpu", "cuda", "tpu"}
 
 
-@pytest.mark.parametrize("sampler", FIELD_SAMPLERS)
+@pytest.mark.parametrize("sampler", OF_PHI4)
 def test_bad_starts_are_refused(sampler):
     chain = FIELD_SAMPLERS[sampler].make(model_of("phi4"))
     for bad, message in (
@@ -113,7 +123,7 @@ def test_bad_starts_are_refused(sampler):
     assert seen.dtype == jnp.float32
 
 
-@pytest.mark.parametrize("sampler", FIELD_SAMPLERS)
+@pytest.mark.parametrize("sampler", OF_PHI4)
 def test_states_of_another_lattice_are_refused(sampler):
     make = FIELD_SAMPLERS[sampler].make
     chain, other = make(model_of("phi4")), make(models.Phi4(lattice.hypercubic((4, 6)), -2.0, 2.0))
@@ -146,7 +156,7 @@ class OnlyAction:
         return jnp.sum(field)
 
 
-@pytest.mark.parametrize("sampler", [name for name in FIELD_SAMPLERS if name != "hmc_of_an_action"])
+@pytest.mark.parametrize("sampler", [name for name in OF_PHI4 if name != "hmc_of_an_action"])
 def test_what_is_no_model_is_refused(sampler):
     with pytest.raises(
         ValueError, match=r"model: expected a \w+ \(shape, action, observables.* got OnlyAction without"
@@ -154,7 +164,7 @@ def test_what_is_no_model_is_refused(sampler):
         FIELD_SAMPLERS[sampler].make(OnlyAction())
 
 
-@pytest.mark.parametrize("sampler", [name for name, row in FIELD_SAMPLERS.items() if row.takes_reflections])
+@pytest.mark.parametrize("sampler", [name for name in OF_PHI4 if "reflections" in FIELD_SAMPLERS[name].takes])
 def test_models_without_reflections_are_refused(sampler):
     message = r"model: expected a ReflectionModel .* got IsingDual without reflection"
     with pytest.raises(ValueError, match=message):

@@ -60,21 +60,25 @@ ONE_STEP = [
     ("heat_bath", "skeleton"),
     ("metropolis", "dense"),
     ("swendsen_wang", "triangles"),
+    *((sampler, "potts_field") for sampler, row in SAMPLERS.items() if row.takes in ("models", "pairs")),
+    ("metropolis", "clock_triangle"),
 ]
 
 
-@pytest.mark.parametrize(("sampler", "name"), some_now(ONE_STEP, ONE_STEP[0], ONE_STEP[4]))
+@pytest.mark.parametrize(
+    ("sampler", "name"), some_now(ONE_STEP, ONE_STEP[0], ONE_STEP[4], ("heat_bath", "potts_field"))
+)
 def test_one_step_has_the_probabilities_of_its_matrix(sampler, name):
     row, model = SAMPLERS[sampler], MODELS[name].model
     chain = row.make(model)
-    size = int(np.prod(model.shape))
-    start = 0b01101 % 2**size
-    spins = jnp.asarray(transition_matrices.states(size)[start], jnp.int8).reshape(model.shape)
+    size = len(transition_matrices.digits(model))
+    start = 0b01101 % size
+    spins = transition_matrices.configurations(model)[start]
     state = chain.init(jax.random.key(0), spins)
     keys = jax.random.split(KEY, 40_000 // row.num_chains)
     after = jax.jit(jax.vmap(lambda key: chain.measure(configuration, chain.step(key, state)[0])))(keys)
-    index = ((np.asarray(after).reshape(-1, size) > 0) * 2 ** np.arange(size)).sum(axis=1)
-    counts = np.bincount(index, minlength=2**size)
+    index = transition_matrices.index_of(model, after)
+    counts = np.bincount(index, minlength=size)
     expected = matrix_of(sampler, name)[start] * len(index)
     assert counts[expected < 1e-9 * len(index)].sum() == 0
     common = expected >= 10

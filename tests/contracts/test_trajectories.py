@@ -15,6 +15,7 @@ MODELS = {
     "ising": models.Ising(SQUARE, 0.42, 0.05),
     "glass": models.plus_minus_glass(jax.random.key(5), SQUARE, 0.6),
     "triangular": models.Ising(lattice.triangular((4, 6)), 0.12),
+    "potts": models.Potts(SQUARE, 3, 0.9, [0.05, 0.0, 0.0]),
     "graph": models.sparse_pairs(TRIANGLES, [0.5, -0.3, 0.2, 0.7, 0.4, -0.6], 0.1, num_sites=5),
 }
 # Digests of the spins after 24 steps, and of the configurations after steps 15, 18, 21 and 24.
@@ -39,6 +40,12 @@ PINS = {
     ("wolff", "glass"): ("e1929e1435db9b22", "d711c14c9a7c4a60"),
     ("wolff", "triangular"): ("03f8a290bd18f4c6", "7a7fb61c3e645d1e"),
     ("wolff", "graph"): ("6315fc47e0eca5c9", "2a3b438c5f7b747c"),
+    ("heat_bath", "potts"): ("d8e21ebea66f6a5a", "4985b16dd950536a"),
+    ("metropolis", "potts"): ("8e7bd658388dfa80", "39e6dd978b7600b1"),
+    ("random_scan_metropolis", "potts"): ("50d87e15ca15fe75", "19cf78512e9b1581"),
+    ("swendsen_wang", "potts"): ("758c3b50280df69b", "3b6a00d24d35ba5b"),
+    ("wolff", "potts"): ("5b05c424daa24401", "74d504f0ae2e79b1"),
+    ("wolff_embedding", "potts"): ("1180708666f31e6f", "348099860d265957"),
     ("multispin_heat_bath", "ising"): ("1e9da1318cc495f5", "d638b241d4fcb6d3"),
     ("multispin_metropolis", "ising"): ("03b9112fc3e26753", "d4dfabff02212337"),
 }

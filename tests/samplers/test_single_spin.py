@@ -1,4 +1,4 @@
-"""A sweep of a dense model, site by site, against plain NumPy; models that do not keep what they promise."""
+"""A sweep of a dense model, site by site, against plain NumPy; sublattices; models that break what they promise."""
 
 import dataclasses
 
@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrg import models, random, samplers
+from jaxrg import lattice, models, random, samplers
+from jaxrg.samplers.sublattices import sublattice
 from tests.contracts.skeleton_model import TripletRing
 
 COUPLINGS = np.array([[0, 0.4, -0.3, 0.1], [0.4, 0, 0.5, -0.2], [-0.3, 0.5, 0, 0.6], [0.1, -0.2, 0.6, 0]], np.float32)
@@ -60,3 +61,30 @@ def test_classes_that_old_jax_takes_for_one_are_checked_each_by_itself():
     for size in range(7, 87):
         with pytest.raises(ValueError, match=rf"local_field: expected .* float32 of shape \({size},\)"):
             samplers.heat_bath(changed_ring("local_field", lambda self, spins, size=size: jnp.zeros(size)))
+
+
+LATTICES = {
+    "square": (lattice.hypercubic((4, 6)), True),
+    "open_strip": (lattice.hypercubic((3, 4), periodic=(False, True)), True),
+    "ring": (lattice.hypercubic((6,)), True),
+    "cube": (lattice.hypercubic((2, 4, 4)), True),
+    "triangular": (lattice.triangular((3, 6)), True),
+    "odd_ring": (lattice.hypercubic((5,)), False),
+    "odd_torus": (lattice.hypercubic((3, 5)), False),
+}
+
+
+@pytest.mark.parametrize("name", LATTICES)
+def test_a_sublattice_is_packed_where_it_can_be_and_its_sites_alone_change(name):
+    grid, is_packed = LATTICES[name]
+    colours, num_colours = lattice.sublattice_colouring(grid), int(lattice.sublattice_colouring(grid).max()) + 1
+    values = jnp.arange(2 * grid.num_sites, dtype=jnp.int32).reshape(2, *grid.shape)
+    for colour in range(num_colours):
+        here = sublattice(colours, num_colours, jnp.int32(colour))
+        packed = here.pack(values)
+        found = np.asarray(here.unpack(-packed, values))
+        np.testing.assert_array_equal(found, np.where(colours == colour, -values, values))
+        if is_packed:
+            np.testing.assert_array_equal(np.ravel(packed), np.ravel(values[:, colours == colour]))
+        else:
+            assert packed.shape == values.shape

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.tree_util import Partial
+from jax.typing import ArrayLike
 
 from jaxrg.base import PyTree
 from jaxrg.checks import as_count, as_floating, is_traced
@@ -26,7 +27,7 @@ class Crossing(NamedTuple):
     fit: Fit  # of the difference of the curves, a polynomial in x taken to [-1, 1]
 
 
-def power_law(x: Array, y: Array, errors: Array) -> Fit:
+def power_law(x: ArrayLike, y: ArrayLike, errors: ArrayLike) -> Fit:
     r"""A power law through data of one sign, fitted to their logarithms.
 
     .. math:: \ln |y_i| = \ln |A| + p \ln x_i \pm \sigma_i / |y_i|
@@ -67,7 +68,13 @@ def _power_residuals(x: Array, y: Array, errors: Array, params: dict[str, Array]
 
 
 def crossing(
-    x: Array, first: Array, second: Array, first_errors: Array, second_errors: Array, *, degree: int = 2
+    x: ArrayLike,
+    first: ArrayLike,
+    second: ArrayLike,
+    first_errors: ArrayLike,
+    second_errors: ArrayLike,
+    *,
+    degree: int = 2,
 ) -> Crossing:
     r"""Where two measured curves cross, such as the Binder cumulants of two sizes.
 
@@ -145,14 +152,14 @@ def _polynomial_residuals(u: Array, y: Array, errors: Array, coefficients: Array
 
 
 def collapse(
-    sizes: Array,
-    x: Array,
-    y: Array,
-    errors: Array,
+    sizes: ArrayLike,
+    x: ArrayLike,
+    y: ArrayLike,
+    errors: ArrayLike,
     *,
-    critical: Array | float,
-    thermal: Array | float,
-    exponent: Array | float | None = None,
+    critical: ArrayLike,
+    thermal: ArrayLike,
+    exponent: ArrayLike | None = None,
     degree: int = 4,
 ) -> Fit:
     r"""Curves of several sizes brought onto one by a critical point and exponents, with errors.
