@@ -43,13 +43,17 @@ class Point(NamedTuple):
 
 # %%
 def measured(mean: dict[str, jax.Array], num_sites: float) -> Point:
-    """Functions of means: derivatives by K are covariances with the energy, which is centred."""
+    """Functions of means: derivatives by K are covariances with the energy, which is centred.
+
+    A covariance wants powers of m of the very configuration whose energy it is; the improved ones are means over signs.
+    """
     ratio = mean["m4"] / mean["m2"] ** 2
     m2_slope = -num_sites * (mean["m2 e"] - mean["m2"] * mean["e"])
     m4_slope = -num_sites * (mean["m4 e"] - mean["m4"] * mean["e"])
     slope = -(m4_slope / mean["m2"] ** 2 - 2 * ratio * m2_slope / mean["m2"]) / 3
     length = stats.correlations.second_moment_correlation_length(mean["structure"])
-    return Point(1 - ratio / 3, slope, num_sites * mean["m2"], length)
+    binder = stats.binder_cumulant(mean["improved m2"], mean["improved m4"])
+    return Point(binder, slope, num_sites * mean["improved m2"], length)
 
 
 def sample(key: jax.Array, side: int, coupling: float, scale: Scale) -> Point:
@@ -60,13 +64,13 @@ def sample(key: jax.Array, side: int, coupling: float, scale: Scale) -> Point:
     start = samplers.run(start_key, sampler, sampler.init(key), scale.num_steps // 10).state
 
     def observe(spins: jax.Array) -> tuple:
-        return ising.observables(spins).energy, stats.correlations.structure_factor(spins)[:2, 0]
+        return ising.observables(spins), stats.correlations.structure_factor(spins)[:, 0]
 
     run = samplers.run(key, sampler, start, scale.num_steps, observe=observe)
-    energy, structure = run.trace
-    energy = energy - jnp.mean(energy)
-    m2, m4 = run.info.magnetization_squared, run.info.magnetization_fourth  # of all clusters: improved
-    series = {"m2": m2, "m4": m4, "e": energy, "m2 e": m2 * energy, "m4 e": m4 * energy, "structure": structure}
+    (energy, magnetization), structure = run.trace
+    energy, m2 = energy - jnp.mean(energy), magnetization**2
+    series = {"m2": m2, "m4": m2**2, "e": energy, "m2 e": m2 * energy, "m4 e": m2**2 * energy, "structure": structure}
+    series |= {"improved m2": run.info.magnetization_squared, "improved m4": run.info.magnetization_fourth}
     return stats.gamma_method(jax.tree_util.Partial(measured, num_sites=float(side**2)), series)
 
 
@@ -162,7 +166,7 @@ def main(smoke: bool = False, out: str | Path = "out/ising_exponents") -> None:
     data = curves(scale)
     sizes = list(scale.sizes)
     small, large = sizes[:2], (sizes if smoke else sizes[1:])
-    fit, control = collapsed(data, large), collapsed(data, small)
+    fit, control = collapsed(data, large[-3:]), collapsed(data, small)
     kc = exact.critical_coupling
     first, last = crossing(data, *small), crossing(data, *sizes[-2:])
     rows = [study.HEADER]
