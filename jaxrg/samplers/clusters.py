@@ -160,6 +160,11 @@ def _by_growth(model: GrowingModel, key: Array, spins: Array, *, bound: int = BO
 
 @custom_vmap
 def _one_cluster(model: PairModel, key: Array, spins: Array) -> _Flip:
+    return _cluster_alone(model, key, spins)
+
+
+@jax.jit  # so that the arrays it is made of stay inside: custom_vmap refuses those that a branch of many chains maps
+def _cluster_alone(model: PairModel, key: Array, spins: Array) -> _Flip:
     if not can_grow(model):
         return _by_labels(model, key, spins)
     # Elsewhere than on a CPU a turn of a loop costs more than to label thousands of sites.

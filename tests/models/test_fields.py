@@ -173,8 +173,8 @@ def test_reflected_sites_are_ising_spins(name):
     """The exactness of cluster moves: the action of every partial reflection is that of the embedded model."""
     model = REFLECTED[name]
     field = jnp.asarray(drawn(model))
-    bonds, reflected = model.reflection(jnp.float32(0.37), field)
-    glass = models.Glass(model.lattice, bonds)
+    bonds, reflected, aligned = model.reflection(jnp.float32(0.37), field)
+    glass = models.Glass(model.lattice, bonds, field=aligned)
     signs = jnp.asarray(all_spins(model.lattice.num_sites)).reshape(-1, *model.lattice.shape)
     is_reflected = (signs < 0).reshape(signs.shape + (1,) * (field.ndim - signs.ndim + 1))
     mixed = jnp.where(is_reflected, reflected[None], field[None])

@@ -265,7 +265,7 @@ def test_moves_that_a_model_does_not_have_are_refused():
         with pytest.raises(ValueError, match="model: expected planar spins or unit vectors"):
             samplers.over_relaxation(model)
     heisenberg = models.Heisenberg(square, 0.4)
-    for make in (lambda m: samplers.hmc(m, 0.1, 3), lambda m: samplers.tempered_smc(KEY, m, 4)):
+    for make in (lambda m: samplers.hmc(m, 0.1, 3), lambda m: samplers.ensembles.tempered_smc(KEY, m, 4)):
         with pytest.raises(ValueError, match="model: expected a field whose components are free, got Heisenberg"):
             make(heisenberg)
 

@@ -101,11 +101,11 @@ def test_errors_of_a_collapse_cover():
 
 
 def test_correlation_lengths_of_strips_cross_near_the_critical_point():
-    """Phenomenological renormalisation: exact lengths over their widths cross at Kc, but for powers of the width."""
+    """Phenomenological renormalisation: lengths over widths cross at Kc but for .24 / L^3, here .0011 at L = 6 and 8."""
     couplings = np.linspace(0.42, 0.46, 9)
     first, second = ([float(exact.strip_correlation_length(k, n)) / n for k in couplings] for n in (6, 8))
     found = scaling.crossing(couplings, first, second, np.full(9, 1e-5), np.full(9, 1e-5), degree=4)
-    assert float(found.location) == pytest.approx(exact.critical_coupling, abs=1e-3)
+    assert float(found.location) == pytest.approx(exact.critical_coupling, abs=1.5e-3)
 
 
 @pytest.mark.parametrize(
