@@ -101,7 +101,7 @@ def test_errors_of_a_collapse_cover():
 
 
 def test_correlation_lengths_of_strips_cross_near_the_critical_point():
-    """Phenomenological renormalisation: lengths over widths cross at Kc but for .24 / L^3, here .0011 at L = 6 and 8."""
+    """Phenomenological renormalisation: lengths over widths cross at Kc but for .24 / L^3, at L = 6 and 8 .0011."""
     couplings = np.linspace(0.42, 0.46, 9)
     first, second = ([float(exact.strip_correlation_length(k, n)) / n for k in couplings] for n in (6, 8))
     found = scaling.crossing(couplings, first, second, np.full(9, 1e-5), np.full(9, 1e-5), degree=4)

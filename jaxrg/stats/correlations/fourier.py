@@ -93,7 +93,8 @@ def second_moment_correlation_length(structure_factor: Array, *, axis: int = 0) 
     mean it is smooth where S(0) > S(k_1).
 
     Args:
-        structure_factor: ``[L_1, ..., L_d]`` mean of `structure_factor` over configurations, disconnected.
+        structure_factor: ``[L_1, ..., L_d]`` mean of `structure_factor` over configurations, disconnected; a cut along
+            other axes serves as well, one along ``axis`` itself would be taken for a shorter lattice.
         axis: lattice axis along which ``k_1`` points.
 
     Returns:
