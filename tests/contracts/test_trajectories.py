@@ -45,7 +45,7 @@ PINS = {
     ("random_scan_metropolis", "potts"): ("50d87e15ca15fe75", "19cf78512e9b1581"),
     ("swendsen_wang", "potts"): ("758c3b50280df69b", "3b6a00d24d35ba5b"),
     ("wolff", "potts"): ("5b05c424daa24401", "74d504f0ae2e79b1"),
-    ("wolff_embedding", "potts"): ("1180708666f31e6f", "348099860d265957"),
+    ("wolff_embedding", "potts"): ("01c88af0015f7556", "48e54b79e3a3fae0"),
     ("multispin_heat_bath", "ising"): ("1e9da1318cc495f5", "d638b241d4fcb6d3"),
     ("multispin_metropolis", "ising"): ("03b9112fc3e26753", "d4dfabff02212337"),
 }
