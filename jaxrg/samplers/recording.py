@@ -92,6 +92,12 @@ def _start(sampler: Sampler, key: Array) -> PyTree:
     return sampler.init(jax.random.fold_in(key, START))
 
 
+@jax.jit
+def _has_spins(sampler: Sampler, state: PyTree) -> Array:
+    """Whether a start is one of spins ±1: states 0, ..., q - 1 are int8 as well."""
+    return jnp.all(sampler.measure(lambda configuration: jnp.abs(configuration) == 1, state))
+
+
 def recording(
     key: Array, sampler: Sampler, state: PyTree | None, is_spins: bool | None, notes: dict[str, Any] | None
 ) -> Recording:
@@ -110,8 +116,9 @@ def recording(
     like = jax.eval_shape(lambda state: sampler.measure(_as_it_is, state), start)
     if not isinstance(like, jax.ShapeDtypeStruct):
         raise ValueError(f"sampler: expected configurations that are one array, got {jax.tree.structure(like)}")
-    is_packed = like.dtype == jnp.int8 if is_spins is None else bool(is_spins)
-    layout = Layout(like.shape[0], like.shape[1:], str(like.dtype), is_packed)
+    if is_spins is None:
+        is_spins = like.dtype == jnp.int8 and bool(_has_spins(sampler, start))
+    layout = Layout(like.shape[0], like.shape[1:], str(like.dtype), bool(is_spins))
     couplings = {path.replace("[<flat index 0>]", ""): words for path, words in describe(sampler.step).items()}
     description = {
         "sampler": re.sub(MACHINERY, "", str(jax.tree.structure(sampler.step))),
@@ -152,7 +159,8 @@ def sample(
         num_samples: of every chain, in all, those in the folder included.
         state: the start, in equilibrium if all samples are to be; by default a new one from the key.
         samples_per_commit: by default as many as fill 16 MiB, but at most 4096. They take no part in the trajectory.
-        is_spins: whether configurations are spins +1 and -1, to be stored as bits; by default those of int8 are.
+        is_spins: whether configurations are spins +1 and -1, to be stored as bits; by default those are of
+            which the start consists of them, as int8.
         notes: anything JSON can hold that tells this store from others.
         progress: called as ``progress(samples, num_samples, "")``, or True for a bar.
 

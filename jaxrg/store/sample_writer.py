@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,9 @@ from jaxrg.store.records import (
 )
 from jaxrg.store.run_folder import RUN_FILE, FolderError
 from jaxrg.store.states import as_bytes
+
+# Commits, files on their way to a name, and what `jaxrg.samplers.repair` works on.
+_UNCOMMITTED = r"\d{8}(\.json|\.npz)?|\..*\.partial(\..*)?|\.repair"
 
 
 def environment() -> dict[str, str]:
@@ -142,13 +146,13 @@ class SampleWriter:
         return self.records[-1].samples[1] if self.records else 0
 
     def _remove_uncommitted(self) -> None:
+        """What a killed process has left under names of this store's own; whatever else a user keeps there stays."""
         named = {path.split("/")[1] for record in self.records for path in (record.path, *record.files)}
-        named |= {Path(MARK_FILE).name}
-        for name in (COMMITS, SAMPLES, STATES):
-            (self.folder / name).mkdir(exist_ok=True)
         rooms = [self.folder / name for name in (COMMITS, SAMPLES, STATES)]
-        for path in [*self.folder.glob(".*"), *(path for room in rooms for path in room.iterdir())]:
-            if path.name not in named:
+        for room in rooms:
+            room.mkdir(exist_ok=True)
+        for path in [*self.folder.iterdir(), *(path for room in rooms for path in room.iterdir())]:
+            if path.name not in named and re.fullmatch(_UNCOMMITTED, path.name):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         sync(self.folder)
 

@@ -319,3 +319,23 @@ def test_any_tree_with_keys_is_saved_and_any_changed_bit_is_noticed(tmp_path):
     file.write_bytes(content[:-1])
     with pytest.raises(store.DamagedError, match="expected what was saved"):
         samplers.load(file)
+
+
+def test_what_a_user_keeps_in_the_folder_stays(tmp_path, undisturbed):
+    folder = tmp_path / "store"
+    record(folder, num_samples=5)
+    kept = [folder / ".git" / "config", folder / "samples" / "notes.txt", folder / ".DS_Store"]
+    left = [folder / "samples" / "00000009" / "zarr.json", folder / "states" / ".00000009.npz.partial.npz"]
+    for path in [*kept, *left]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    record(folder, num_samples=5)
+    assert all(path.read_text() == "mine" for path in kept)
+    assert not any(path.exists() for path in left)
+
+
+def test_states_of_a_potts_model_are_stored_as_they_are(tmp_path):
+    sampler = samplers.heat_bath(models.Potts(lattice.hypercubic((4, 6)), 3, 0.5))
+    found = record(tmp_path, sampler)
+    assert not found.layout.is_packed
+    assert set(np.unique(found.read())) == {0, 1, 2}
