@@ -8,11 +8,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxrg.lattice import Lattice
-from jaxrg.lattice.geometry import check_lattice
-from jaxrg.models.construction import as_couplings, of_sites, pytree
-from jaxrg.models.fields import Reflection, ahead, alike, as_vector_field, by_component, neighbour_sum
-from jaxrg.models.lattice_pairs import LatticeSites
+from jaxrg.models.construction import of_sites, pytree
+from jaxrg.models.fields import Reflection, ahead, alike
 from jaxrg.models.sites import Sphere
+from jaxrg.models.vectors import LatticeVectors
 
 # Of the spiral on which mirrors are drawn: the number that chooses one has 24 bits, half of them for either angle.
 _WINDINGS = 4096
@@ -27,7 +26,7 @@ class VectorObservables(NamedTuple):
 
 @pytree(data_fields=("coupling", "field"), meta_fields=("lattice",))
 @dataclasses.dataclass(frozen=True)
-class Heisenberg(LatticeSites):
+class Heisenberg(LatticeVectors):
     r"""Classical Heisenberg spins, O(3), with reduced couplings, beta absorbed.
 
     .. math:: S(u) = -K \sum_{b,x} u_x\!\cdot u_{x+b} - \sum_x h_x\!\cdot u_x, \qquad |u_x| = 1
@@ -58,11 +57,6 @@ class Heisenberg(LatticeSites):
 
     sites = Sphere()
 
-    def __post_init__(self) -> None:
-        check_lattice("lattice", self.lattice)
-        object.__setattr__(self, "coupling", as_couplings("coupling", self.coupling, ()))
-        object.__setattr__(self, "field", as_vector_field(self.field, self.lattice, 3))
-
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of a configuration, components last."""
@@ -72,34 +66,11 @@ class Heisenberg(LatticeSites):
         """The vectors with length one, which rounding takes them from."""
         return field / jnp.sqrt(jnp.sum(field * field, axis=-1, keepdims=True))
 
-    @of_sites
-    def action(self, field: Array) -> Array:
-        """Scalar S of one configuration ``[*shape]``."""
-        field, coupling = alike(field, self.coupling)
-        action = -coupling * self._aligned(field)
-        return action if self.field is None else action - jnp.sum(self._along_field(field))
-
-    def hamiltonian(self, field: Array) -> Array:
-        """The same as ``action``."""
-        return self.action(field)
-
     def _aligned(self, field: Array) -> Array:
         return jnp.sum(ahead(self.lattice, field) * field[None])
 
-    def _along_field(self, field: Array) -> Array:
-        """``[*lattice.shape]`` h · u of every site."""
-        field, h = alike(field, self.field)
-        return jnp.sum(by_component(h, self.lattice) * jnp.moveaxis(field, -1, 0), axis=0)
-
-    @of_sites
-    def local_field(self, field: Array) -> Array:
-        r"""``[3, *lattice.shape]`` f = K sum of the neighbours plus h: a site has the density :math:`e^{f\cdot u}`."""
-        field, coupling = alike(field, self.coupling)
-        total = coupling * neighbour_sum(self.lattice, jnp.moveaxis(field, -1, 0))
-        if self.field is None:
-            return total
-        total, h = alike(total, self.field)
-        return total + by_component(h, self.lattice)
+    def _vectors(self, field: Array) -> Array:
+        return jnp.moveaxis(field, -1, 0)
 
     @of_sites
     def observables(self, field: Array) -> VectorObservables:
@@ -117,6 +88,4 @@ class Heisenberg(LatticeSites):
         along = jnp.dot(field, direction)
         bonds = coupling * along[None] * ahead(self.lattice, along)
         reflected = self.wrap(field - 2 * along[..., None] * jnp.broadcast_to(direction, field.shape))
-        if self.field is None:
-            return Reflection(bonds, reflected)
-        return Reflection(bonds, reflected, (self._along_field(field) - self._along_field(reflected)) / 2)
+        return self._reflection(bonds, field, reflected)

@@ -7,28 +7,23 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxrg.lattice import Lattice
-from jaxrg.lattice.geometry import check_lattice
-from jaxrg.models.construction import as_couplings, pytree
+from jaxrg.models.construction import of_sites, pytree
 from jaxrg.models.fields import (
     PhaseObservables,
     Reflection,
     ahead,
     alike,
-    as_vector_field,
-    by_component,
     helicity_modulus,
-    neighbour_sum,
-    of_field,
     vortex_density,
 )
-from jaxrg.models.lattice_pairs import LatticeSites
 from jaxrg.models.sites import Circle
 from jaxrg.models.sites.angles import vector_of, wrap_angles
+from jaxrg.models.vectors import LatticeVectors
 
 
 @pytree(data_fields=("coupling", "field"), meta_fields=("lattice",))
 @dataclasses.dataclass(frozen=True)
-class XY(LatticeSites):
+class XY(LatticeVectors):
     r"""Planar spins with reduced couplings, beta absorbed.
 
     .. math:: S(\theta) = -K \sum_{b,x} \cos(\theta_{x+b} - \theta_x)
@@ -63,46 +58,18 @@ class XY(LatticeSites):
 
     sites = Circle()
 
-    def __post_init__(self) -> None:
-        check_lattice("lattice", self.lattice)
-        object.__setattr__(self, "coupling", as_couplings("coupling", self.coupling, ()))
-        object.__setattr__(self, "field", as_vector_field(self.field, self.lattice, 2))
-
     def wrap(self, field: Array) -> Array:
         r"""The same spins, by angles in :math:`[-\pi, \pi)`."""
         return wrap_angles(field)
 
-    @of_field
-    def action(self, field: Array) -> Array:
-        """Scalar S of one configuration ``[*shape]``."""
-        field, coupling = alike(field, self.coupling)
-        action = -coupling * self._aligned(field)
-        return action if self.field is None else action - jnp.sum(self._along_field(field))
-
-    def hamiltonian(self, field: Array) -> Array:
-        """The same as ``action``."""
-        return self.action(field)
-
-    def _along_field(self, field: Array) -> Array:
-        """``[*shape]`` h · u of every site."""
-        field, h = alike(field, self.field)
-        return jnp.sum(by_component(h, self.lattice) * jnp.stack([jnp.cos(field), jnp.sin(field)]), axis=0)
-
-    @of_field
-    def local_field(self, field: Array) -> Array:
-        r"""``[2, *shape]`` f = K sum of the neighbours' vectors plus h: a site has the density :math:`e^{f\cdot u}`."""
-        field, coupling = alike(field, self.coupling)
-        total = coupling * neighbour_sum(self.lattice, jnp.stack(vector_of(field)))
-        if self.field is None:
-            return total
-        total, h = alike(total, self.field)
-        return total + by_component(h, self.lattice)
+    def _vectors(self, field: Array) -> Array:
+        return jnp.stack(vector_of(field))
 
     def _aligned(self, field: Array) -> Array:
         cosines = jnp.cos(ahead(self.lattice, field) - field[None])
         return jnp.sum(jnp.where(self.lattice.bonds_inside() if self.lattice.bonds else False, cosines, 0))
 
-    @of_field
+    @of_sites
     def observables(self, field: Array) -> PhaseObservables:
         """Energy in units of J, mean spin, helicity modulus and density of vortices."""
         field, coupling = alike(field, self.coupling)
@@ -118,6 +85,4 @@ class XY(LatticeSites):
         along = jnp.cos(field - angle)
         bonds = coupling * along[None] * ahead(self.lattice, along)
         reflected = wrap_angles(2 * angle + math.pi - field)
-        if self.field is None:
-            return Reflection(bonds, reflected)
-        return Reflection(bonds, reflected, (self._along_field(field) - self._along_field(reflected)) / 2)
+        return self._reflection(bonds, field, reflected)
