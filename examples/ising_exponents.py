@@ -131,9 +131,8 @@ def collapsed(data: dict, sizes: list[int]) -> scaling.Fit:
     pairs = [column(data[side][1], "binder") for side in sizes]
     u, errors = (np.concatenate([pair[part] for pair in pairs]) for part in (0, 1))
     side_of_point = np.repeat(np.array(sizes, float), len(data[sizes[0]][0]))
-    # The couplings' distance from a nearby number keeps its digits in float32.
-    near = exact.critical_coupling
-    return scaling.collapse(side_of_point, x - near, u, errors, critical=0.0, thermal=0.9, degree=3)
+    # Single precision keeps more digits of the distance from a nearby number than of K.
+    return scaling.collapse(side_of_point, x - exact.critical_coupling, u, errors, critical=0.0, thermal=0.9, degree=3)
 
 
 # %%

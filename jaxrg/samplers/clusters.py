@@ -12,13 +12,14 @@ from jax import Array, lax
 from jax.custom_batching import custom_vmap
 
 from jaxrg import random
-from jaxrg.base import PairModel, PyTree, Sampler, Status
+from jaxrg.base import PairModel, PyTree, Sampler
 from jaxrg.checks import is_traced
 from jaxrg.models.sites import States
 from jaxrg.random import BinaryExpansion
 from jaxrg.samplers import potts
 from jaxrg.samplers.growth import (
     BOUND,
+    MAX_SITES,
     GrowingModel,
     bond_digits,
     bond_probability,
@@ -29,7 +30,15 @@ from jaxrg.samplers.growth import (
     settle,
     sum_of_field,
 )
-from jaxrg.samplers.spins import SpinState, SwendsenWangInfo, WolffInfo, init_ordered, sites_of, spin_sampler
+from jaxrg.samplers.spins import (
+    SpinState,
+    SwendsenWangInfo,
+    WolffInfo,
+    init_ordered,
+    sites_of,
+    spin_sampler,
+    status_of_leaves,
+)
 
 
 def _draw_labels(model: PairModel, key: Array, spins: Array) -> Array:
@@ -61,13 +70,6 @@ def _bonds(model: PairModel, key: Array, spins: Array) -> Array:
     return (here * there == sign) & (sign != 0) & random.bernoulli(key, counters, bond_probability(couplings))
 
 
-def _status(model: PairModel) -> Array:
-    """Not finite where a coupling or a field is not: no leaf of a model may be."""
-    numbers = [leaf for leaf in jax.tree.leaves(model) if jnp.issubdtype(jnp.result_type(leaf), jnp.floating)]
-    is_finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in numbers]))
-    return Status.NOT_FINITE.when(~is_finite)
-
-
 def _sum_by_cluster(labels: Array, values: Array) -> Array:
     """``[num_sites]`` sum of the values in the cluster each index labels; zero where the index labels none."""
     totals = jnp.zeros((labels.size,), values.dtype).at[labels.reshape(-1)]
@@ -97,7 +99,7 @@ def swendsen_wang_step(model: PairModel, key: Array, state: SpinState):
     fractions = sizes.astype(jnp.float32) / np.float32(labels.size)
     square, fourth = jnp.sum(fractions**2), jnp.sum(fractions**4)
     info = SwendsenWangInfo(
-        jnp.sum(sizes > 0, dtype=jnp.int32), jnp.max(sizes), square, 3 * square**2 - 2 * fourth, _status(model)
+        jnp.sum(sizes > 0, dtype=jnp.int32), jnp.max(sizes), square, 3 * square**2 - 2 * fourth, status_of_leaves(model)
     )
     return state._replace(spins=jnp.where(flips, -state.spins, state.spins)), info
 
@@ -165,7 +167,7 @@ def _one_cluster(model: PairModel, key: Array, spins: Array) -> _Flip:
 
 @jax.jit  # so that the arrays it is made of stay inside: custom_vmap refuses those that a branch of many chains maps
 def _cluster_alone(model: PairModel, key: Array, spins: Array) -> _Flip:
-    if not can_grow(model):
+    if not can_grow(model) or spins.size > MAX_SITES:
         return _by_labels(model, key, spins)
     # Elsewhere than on a CPU a turn of a loop costs more than to label thousands of sites.
     return lax.platform_dependent(model, key, spins, cpu=_by_growth, default=_by_labels)
@@ -180,7 +182,7 @@ def _many_clusters(axis_size: int, in_batched: list, *args) -> tuple[_Flip, PyTr
 
 def wolff_step(model: PairModel, key: Array, state: SpinState):
     flip = _one_cluster(model, key, state.spins)
-    info = WolffInfo(flip.size, flip.is_accepted.astype(jnp.float32), _status(model))
+    info = WolffInfo(flip.size, flip.is_accepted.astype(jnp.float32), status_of_leaves(model))
     return state._replace(spins=flip.spins), info
 
 

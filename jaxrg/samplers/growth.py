@@ -16,6 +16,7 @@ from jaxrg.random import BinaryExpansion, binary_expansion, bits
 # Up to so many sites a cluster is grown. Measured on two CPU cores at the critical point, L = 128 and 512: all bounds
 # from 256 to 65,536 are within 6 %, as a long growth costs about what it saves; far from it clusters end long before.
 BOUND = 4096
+MAX_SITES = 2**30  # whose numbers and signs an int32 holds
 _FEW = 64  # couplings whose digits are worth computing before the growth
 
 

@@ -12,7 +12,7 @@ from jaxrg import random
 from jaxrg.base import Model, Sampler, Status
 from jaxrg.checks import is_traced
 from jaxrg.models.sites import States
-from jaxrg.samplers.spins import SpinState, SwendsenWangInfo, WolffInfo, init_ordered, spin_sampler
+from jaxrg.samplers.spins import SpinState, SwendsenWangInfo, WolffInfo, init_ordered, spin_sampler, status_of_leaves
 
 
 class PottsModel(Model, Protocol):
@@ -52,11 +52,7 @@ def _draw_labels(model: PottsModel, key: Array, spins: Array) -> tuple[Array, Ar
     counters = jnp.arange(couplings.size, dtype=jnp.uint32).reshape(couplings.shape)
     probability = bond_probability(couplings, model.bonds_equal(spins))
     active = random.bernoulli(key, counters, probability)
-    fields = model.state_fields()
-    is_finite = jnp.all(jnp.isfinite(couplings) & ~jnp.isnan(probability))
-    if fields is not None:
-        is_finite &= jnp.all(jnp.isfinite(fields))
-    return model.cluster_labels(active), Status.NOT_FINITE.when(~is_finite)
+    return model.cluster_labels(active), status_of_leaves(model) | Status.NOT_FINITE.when(jnp.any(couplings < 0))
 
 
 def cluster_fields(model: PottsModel, labels: Array) -> Array:

@@ -1,5 +1,6 @@
 """What the samplers of one configuration of sites share: state, start, measurement, site indices, check of a model."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
@@ -9,7 +10,7 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
-from jaxrg.base import FieldModel, IntegerSites, Model, PyTree, Sampler, SiteSpace
+from jaxrg.base import FieldModel, IntegerSites, Model, PyTree, Sampler, SiteSpace, Status
 from jaxrg.checks import check_key, check_shape, kind_of
 from jaxrg.models.sites import Signs
 from jaxrg.samplers.fields import field_sampler, model_target
@@ -78,6 +79,13 @@ def init_ordered(model: Model, key: Array, spins: Array | None = None) -> SpinSt
 def measure_spins(fn: Callable, state: SpinState) -> PyTree:
     """``fn`` of the configuration."""
     return fn(state.spins)
+
+
+def status_of_leaves(model: Model) -> Array:
+    """Not finite where a coupling or a field is not: no float among the leaves of a model may be."""
+    leaves = [leaf for leaf in jax.tree.leaves(model) if jnp.issubdtype(jnp.result_type(leaf), jnp.floating)]
+    is_finite = functools.reduce(jnp.logical_and, [jnp.all(jnp.isfinite(leaf)) for leaf in leaves], jnp.bool_(True))
+    return Status.NOT_FINITE.when(~is_finite)
 
 
 def site_indices(model: Model) -> Array:

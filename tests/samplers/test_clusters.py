@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from jaxrg import lattice, models, samplers
+from jaxrg.base import Status
+from jaxrg.samplers.spins import status_of_leaves
 
 TRIANGULAR = lattice.triangular((4, 4))
 
@@ -41,3 +43,8 @@ def test_other_models_are_taken_without_a_word(model):
         warnings.simplefilter("always")
         samplers.wolff(model)
     assert said == []
+
+
+def test_couplings_that_are_no_floats_have_a_status_too():
+    assert int(status_of_leaves({"coupling": jnp.int32(1)})) == Status.OK
+    assert int(status_of_leaves({"coupling": jnp.int32(1), "field": jnp.array([0.0, jnp.inf])})) == Status.NOT_FINITE

@@ -11,9 +11,10 @@ from jax import Array
 from jax.tree_util import Partial
 
 from jaxrg import random
-from jaxrg.base import PyTree, Sampler, Status
+from jaxrg.base import Progress, PyTree, Sampler, Status
 from jaxrg.checks import as_count, as_floating, check_function, check_key, is_traced
 from jaxrg.closures import as_partial
+from jaxrg.progress import reporting
 from jaxrg.samplers.driver import run
 from jaxrg.samplers.kernels import check_sampler, counted
 from jaxrg.samplers.single_spin import heat_bath
@@ -195,7 +196,9 @@ def _check_single_and_linear(family: _Family) -> None:
         raise ValueError(f"sampler: expected samplers of one chain, got {chains.pop()} chains; run replicas of ladders")
     if is_traced(family):
         return
-    first, last = _energies_at_ends(family)
+    first, last = np.asarray(_energies_at_ends(family))
+    worst = np.argmax(np.abs(first - last))
+    first, last = float(first[worst]), float(last[worst])
     if not abs(first - last) <= _LINEAR * max(abs(first), abs(last), 1):
         raise ValueError(
             f"family: expected a Hamiltonian linear in the coupling, got dH/dK = {first} at one end of the ladder and "
@@ -208,16 +211,15 @@ def _configuration(sampler: Sampler, chain: PyTree) -> PyTree:
 
 
 @jax.jit
-def _both_energies(family: _Family) -> Array:
+def _energies_at_ends(family: _Family) -> Array:
+    """``[2, num_couplings]`` dH/dK of starting configurations at both ends of the ladder."""
     state = _start(family, jax.random.key(0), None)
-    configuration = jax.tree.map(lambda leaf: leaf[0, 0], jax.vmap(_configuration)(family.samplers, state.chains))
-    ends = family.couplings[jnp.array([0, -1])]
-    return jnp.stack([energy_of(family.model, end, configuration) for end in ends])
+    found = jax.tree.map(lambda leaf: leaf[:, 0], jax.vmap(_configuration)(family.samplers, state.chains))
 
+    def at(coupling: Array) -> Array:
+        return jax.vmap(functools.partial(energy_of, family.model, coupling))(found)
 
-def _energies_at_ends(family: _Family) -> tuple[float, float]:
-    first, last = np.asarray(_both_energies(family))
-    return float(first), float(last)
+    return jnp.stack([at(family.couplings[0]), at(family.couplings[-1])])
 
 
 def equal_acceptance(couplings: Array, swap_acceptance: Array) -> Array:
@@ -271,7 +273,7 @@ def tempering_ladder(
     sampler: Callable = heat_bath,
     num_rounds: int = 5,
     num_steps: int = 200,
-    progress: Callable | None = None,
+    progress: Progress | bool | None = None,
 ) -> Array:
     """A ladder with the ends and the number of the given couplings whose swaps are accepted equally often.
 
@@ -285,7 +287,7 @@ def tempering_ladder(
         sampler: as for `parallel_tempering`.
         num_rounds: runs.
         num_steps: of the first run.
-        progress: called as ``progress(rounds done, num_rounds, text)`` after every run.
+        progress: called as ``progress(rounds done, num_rounds, text)`` after every run, or True for a bar.
 
     Returns:
         ``[num_couplings]``.
@@ -304,16 +306,14 @@ def tempering_ladder(
     """
     check_key("key", key)
     num_rounds, num_steps = as_count("num_rounds", num_rounds), as_count("num_steps", num_steps)
-    if progress is not None:
-        check_function("progress", progress, of="(done, total, text)")
     ladder, state = _as_ladder(couplings), None
-    for number in range(num_rounds):
-        tempered = parallel_tempering(family, ladder, sampler=sampler)
-        start_key, run_key = jax.random.split(jax.random.fold_in(key, number))
-        state = tempered.init(start_key) if state is None else state
-        state, _, info = run(run_key, tempered, state, num_steps * 2**number)
-        acceptance = np.asarray(info.swap_acceptance).mean(axis=(0, 1))  # here: every number of steps would compile
-        ladder = equal_acceptance(ladder, acceptance)
-        if progress is not None:
-            progress(number + 1, num_rounds, f"least acceptance {acceptance.min():.2f}")
+    with reporting(progress, "tempering") as report:
+        for number in range(num_rounds):
+            tempered = parallel_tempering(family, ladder, sampler=sampler)
+            start_key, run_key = jax.random.split(jax.random.fold_in(key, number))
+            state = tempered.init(start_key) if state is None else state
+            state, _, info = run(run_key, tempered, state, num_steps * 2**number)
+            acceptance = np.asarray(info.swap_acceptance).mean(axis=(0, 1))  # here: every number of steps would compile
+            ladder = equal_acceptance(ladder, acceptance)
+            report(number + 1, num_rounds, f"least acceptance {acceptance.min():.2f}")
     return ladder

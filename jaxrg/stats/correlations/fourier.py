@@ -2,11 +2,11 @@
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxrg.checks import as_count, as_floating
@@ -65,11 +65,7 @@ def _as_lattice(configuration: Any, num_axes: int | None) -> tuple[Array, int]:
     return array, count
 
 
-def _transform(fn: Callable) -> Callable:
-    return functools.partial(jax.jit, static_argnums=1)(fn)
-
-
-@_transform
+@functools.partial(jax.jit, static_argnums=1)
 def _structure_factor(configuration: Array, num_axes: int) -> Array:
     axes = tuple(range(num_axes))
     waves = jnp.fft.fftn(configuration, axes=axes)
@@ -79,7 +75,7 @@ def _structure_factor(configuration: Array, num_axes: int) -> Array:
     )
 
 
-@_transform
+@functools.partial(jax.jit, static_argnums=1)
 def _two_point_function(configuration: Array, num_axes: int) -> Array:
     return jnp.fft.ifftn(_structure_factor(configuration, num_axes)).real
 
@@ -111,11 +107,11 @@ def second_moment_correlation_length(structure_factor: Array, *, axis: int = 0) 
         Cooper, Freedman & Preston, Nucl. Phys. B 210, 210 (1982).
     """
     array = as_floating("structure_factor", structure_factor)
-    if not isinstance(axis, int) or not -array.ndim <= axis < array.ndim:
+    if isinstance(axis, bool) or not isinstance(axis, int | np.integer) or not -array.ndim <= axis < array.ndim:
         raise ValueError(f"axis: expected one of the {array.ndim} axes, got {axis!r}")
     if array.shape[axis] < 2 or not array.size:
         raise ValueError(f"structure_factor: expected two sites or more along axis {axis}, got shape {array.shape}")
-    return _second_moment_correlation_length(array, axis)
+    return _second_moment_correlation_length(array, int(axis))
 
 
 @functools.partial(jax.jit, static_argnums=1)
