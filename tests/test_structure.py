@@ -154,3 +154,12 @@ def test_the_code_of_a_page_runs(page, monkeypatch, tmp_path):
     assert blocks, f"{page}: expected a python block"
     for block in blocks:
         exec(compile(block, page, "exec"), {})
+
+
+def test_the_readme_has_two_commands():
+    """A block marked ``sh`` is a command that `.ci/run` runs: the demo, then the tests; others are marked ``bash``."""
+    blocks = [block.split("```")[0] for block in (ROOT / "README.md").read_text().split("```sh\n")[1:]]
+    assert [len(block.strip().splitlines()) for block in blocks] == [1, 1]
+    demo, tests = blocks
+    assert demo.strip().endswith("jaxrg demo")
+    assert "-m pytest" in tests
