@@ -119,6 +119,28 @@ def states_and_angles(quick: bool) -> list[dict[str, Any]]:
     ]
 
 
+def fields(quick: bool) -> list[dict[str, Any]]:
+    """Trajectories of a real field against numba's, in leapfrog updates of a site per nanosecond."""
+    import numba
+
+    from benchmarks.peers.numba_fields import NumbaPhi4
+
+    side, trajectories, repeats = (256, 2, 5) if quick else (256, 8, 25)
+    mass_squared, quartic, step_size, num_leapfrog = -1.0, 0.5, 0.05, 10
+    phi4 = models.Phi4(lattice.hypercubic((side, side)), mass_squared, quartic)
+    by_hand = NumbaPhi4(side, mass_squared, quartic)
+    times = medians(
+        {
+            "hmc": Chain(samplers.hmc(phi4, step_size, num_leapfrog), trajectories),
+            "numba": lambda: by_hand.trajectories(trajectories, step_size, num_leapfrog),
+        },
+        repeats=repeats,
+    )
+    updates = trajectories * num_leapfrog * side**2 * 1e-9
+    peer = f"numba, {numba.get_num_threads()} threads"
+    return [_ratio("phi4_hmc_vs_numba", updates / times["hmc"], peer, updates / times["numba"])]
+
+
 def _over_relaxed(model: models.XY):
     """An over-relaxation, then a heat bath, as one step."""
     moves = samplers.over_relaxation(model), samplers.heat_bath(model)
@@ -143,5 +165,6 @@ def run(*, quick: bool) -> list[dict[str, Any]]:
         checkerboards(quick)
         + sampler_clusters.run(quick=quick)
         + states_and_angles(quick)
+        + fields(quick)
         + sample_store.run(quick=quick)
     )

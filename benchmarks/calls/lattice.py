@@ -27,6 +27,7 @@ def spins(seed: int, *shape: int) -> jax.Array:
 CALLS = [
     Call("lattice.hypercubic", lambda seed: {"shape": (4, 6)}),
     Call("lattice.triangular", lambda seed: {"shape": (4, 6)}),
+    Call("lattice.laplacian_eigenvalues", lambda seed: {"lattice": SQUARE}),
     Call("lattice.inside", lambda seed: {"lattice": SQUARE, "offset": (1, 0)}),
     Call("lattice.shift", lambda seed: {"lattice": SQUARE, "values": values(seed, 4, 6), "offset": (1, 0)}),
     Call("lattice.block_shape", lambda seed: {"shape": (4, 6), "block": 2}),

@@ -3,7 +3,7 @@
 from jaxrg.lattice.blocks import block_shape, from_blocks, to_blocks
 from jaxrg.lattice.clusters import cluster_labels, lattice_cluster_labels, square_cluster_labels
 from jaxrg.lattice.colouring import check_colouring, checkerboard, greedy_colouring, sublattice_colouring
-from jaxrg.lattice.geometry import Lattice, hypercubic, inside, shift, triangular
+from jaxrg.lattice.geometry import Lattice, hypercubic, inside, laplacian_eigenvalues, shift, triangular
 from jaxrg.lattice.operators import Operators, evaluate, operators, point_group, standard_operators
 from jaxrg.lattice.symmetries import random_symmetry
 
@@ -19,6 +19,7 @@ __all__ = [
     "greedy_colouring",
     "hypercubic",
     "inside",
+    "laplacian_eigenvalues",
     "lattice_cluster_labels",
     "operators",
     "point_group",

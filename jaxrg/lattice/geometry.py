@@ -197,3 +197,30 @@ def _shift(values: Array, lattice: Lattice, offset: Offset) -> Array:
         values = jnp.roll(values, tuple(-offset[axis] for axis in moved), axis=moved)
     kept = inside(lattice, offset)
     return values if kept.all() else jnp.where(kept, values, 0)
+
+
+def laplacian_eigenvalues(lattice: Lattice) -> np.ndarray:
+    r"""Eigenvalues of minus the Laplacian of a periodic lattice: the square of every wave vector, on the lattice.
+
+    .. math:: \hat k^2 = \sum_b 4 \sin^2(k \cdot b/2), \qquad
+        \sum_{b,x} (\phi_{x+b} - \phi_x)^2 = \frac1N \sum_k \hat k^2 |\tilde\phi_k|^2, \qquad k_\mu = 2\pi n_\mu/L_\mu
+
+    Args:
+        lattice: periodic along all axes.
+
+    Returns:
+        ``[*shape]`` float64, in the order of ``jnp.fft.fftn``: n from 0 up, negative ones at the end.
+
+    Raises:
+        ValueError: no Lattice, or an open side, whose modes are no plane waves.
+
+    Example:
+        >>> laplacian_eigenvalues(hypercubic((4,))).round(6).tolist()
+        [0.0, 2.0, 4.0, 2.0]
+    """
+    check_lattice("lattice", lattice)
+    if not all(lattice.periodic):
+        raise ValueError(f"lattice: expected periodic sides, got {lattice.periodic}")
+    waves = np.meshgrid(*(2 * np.pi * np.fft.fftfreq(side) for side in lattice.shape), indexing="ij")
+    phases = [sum(step * wave for step, wave in zip(bond, waves, strict=True)) for bond in lattice.bonds]
+    return np.sum([4 * np.sin(phase / 2) ** 2 for phase in phases] or [0 * waves[0]], axis=0)

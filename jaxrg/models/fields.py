@@ -59,12 +59,16 @@ def alike(field: Array, *couplings: Any) -> list[Array]:
     return as_floating_alike(field=field, **{f"coupling {i}": value for i, value in enumerate(couplings)})
 
 
+def beyond(lattice: Lattice, values: Array, bond: tuple[int, ...]) -> Array:
+    """``[*shape]`` of sites or ``[*shape, n]`` of vectors, the values at ``x + b``."""
+    if values.ndim > lattice.ndim:
+        return jax.vmap(shift, (None, -1, None), -1)(lattice, values, bond)
+    return shift(lattice, values, bond)
+
+
 def ahead(lattice: Lattice, values: Array) -> Array:
     """``[num_directions, *shape]`` of sites or ``[num_directions, *shape, n]`` of vectors, the values at ``x + b``."""
-    move: Callable = shift
-    if values.ndim > lattice.ndim:
-        move = jax.vmap(shift, (None, -1, None), -1)
-    there = [move(lattice, values, bond) for bond in lattice.bonds]
+    there = [beyond(lattice, values, bond) for bond in lattice.bonds]
     return jnp.stack(there) if there else jnp.zeros((0, *values.shape), values.dtype)
 
 

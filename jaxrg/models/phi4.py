@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxrg.checks import as_floating_alike
-from jaxrg.lattice import Lattice
+from jaxrg.lattice import Lattice, inside
 from jaxrg.lattice.geometry import check_lattice
 from jaxrg.models.construction import as_couplings, pytree
 from jaxrg.models.fields import (
@@ -17,6 +17,7 @@ from jaxrg.models.fields import (
     Reflection,
     ahead,
     alike,
+    beyond,
     coordination,
     helicity_modulus,
     of_field,
@@ -48,11 +49,14 @@ class _QuarticField:
     def _action(self, field: Array) -> Array:
         couplings = self.kinetic, self.mass_squared, self.quartic, self.constant
         field, kinetic, mass_squared, quartic, constant = alike(field, *couplings)
-        kept = self.lattice.bonds_inside() if self.lattice.bonds else False
-        steps = _squares(ahead(self.lattice, field) - field[None], self.lattice.ndim + 1)
         squares = _squares(field, self.lattice.ndim)
-        potential = jnp.sum(mass_squared * squares + quartic * squares * squares)
-        return kinetic * jnp.sum(jnp.where(kept, steps, 0)) + potential + constant * float(squares.size)
+        steps = jnp.zeros_like(squares)
+        for bond in self.lattice.bonds:  # one at a time: a gradient of stacked steps would take three passes
+            kept = inside(self.lattice, bond)
+            step = _squares(beyond(self.lattice, field, bond) - field, self.lattice.ndim)
+            steps = steps + (step if kept.all() else jnp.where(kept, step, 0))
+        potential = mass_squared * squares + quartic * squares * squares
+        return kinetic * jnp.sum(steps) + jnp.sum(potential) + constant * float(squares.size)
 
 
 def _squares(field: Array, ndim: int) -> Array:

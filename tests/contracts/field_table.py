@@ -34,6 +34,11 @@ def _hmc(model):
     return samplers.hmc(model, 0.15, 4)
 
 
+def _accelerated(model):
+    geometry = lattice.hypercubic(model.shape[:2])
+    return samplers.hmc(model, 0.2, 4, mass=lattice.laplacian_eigenvalues(geometry) + 1.5)
+
+
 def _bare(model):
     return samplers.hmc(model.action, 0.15, 4, start=jnp.full(model.shape, 0.1))
 
@@ -50,6 +55,7 @@ def _sites_mixed(model):
 FREE = ("fields", "reflections", "free reflections")
 FIELD_SAMPLERS = {
     "hmc": Row(_hmc),
+    "hmc_accelerated": Row(_accelerated),
     "hmc_of_an_action": Row(_bare),
     "wolff_embedding": Row(samplers.wolff_embedding, "reflections"),
     "swendsen_wang_embedding": Row(samplers.swendsen_wang_embedding, "reflections"),

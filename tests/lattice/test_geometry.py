@@ -103,3 +103,22 @@ def test_blocks_that_do_not_fit_are_refused():
         lattice.to_blocks(jnp.zeros((4, 6)), 4)
     with pytest.raises(ValueError, match=r"blocks: expected a last axis of 2\*\*2 = 4 sites, got 3"):
         lattice.from_blocks(jnp.zeros((2, 2, 3)), 2)
+
+
+@pytest.mark.parametrize(
+    "geometry", [lattice.hypercubic((4, 3)), lattice.triangular((4, 5)), lattice.hypercubic((2, 2, 3))]
+)
+def test_plane_waves_have_the_eigenvalues_of_the_laplacian(geometry):
+    laplacian = np.zeros((geometry.num_sites, geometry.num_sites))
+    for first, second in geometry.edges():
+        for a, b in ((first, second), (second, first)):
+            laplacian[a, a] += 1
+            laplacian[a, b] -= 1
+    wave = np.zeros(geometry.shape, complex)
+    wave[(1,) * geometry.ndim] = 1
+    wave = np.fft.ifftn(wave).ravel()
+    eigenvalues = lattice.laplacian_eigenvalues(geometry)
+    np.testing.assert_allclose(laplacian @ wave, eigenvalues[(1,) * geometry.ndim] * wave, atol=1e-14)
+    np.testing.assert_allclose(np.sort(eigenvalues, axis=None), np.linalg.eigvalsh(laplacian), atol=1e-12)
+    with pytest.raises(ValueError, match="lattice: expected periodic sides"):
+        lattice.laplacian_eigenvalues(lattice.hypercubic((4, 4), periodic=(True, False)))

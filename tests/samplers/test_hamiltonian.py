@@ -10,6 +10,7 @@ import pytest
 from jaxrg import lattice, models, samplers, stats
 from jaxrg.base import Status
 from jaxrg.samplers import hamiltonian
+from jaxrg.samplers.kinetic import _filtered, as_kinetic
 
 KEY = jax.random.key(1)
 PAIR = lattice.hypercubic((2,), periodic=False)
@@ -126,11 +127,50 @@ def test_two_sites_have_the_moments_of_the_quadrature():
     np.testing.assert_allclose(np.mean(run.info.is_accepted), np.mean(run.info.acceptance), atol=0.01)
 
 
+@pytest.mark.parametrize("geometry", [lattice.hypercubic((4, 3)), lattice.triangular((3, 5))], ids=["square", "bent"])
+def test_modes_of_a_free_field_move_at_one_pace_with_masses_of_their_own(x64, geometry):
+    """Masses as the stiffness: all frequencies are one, and four steps of this size are half a period of every mode."""
+    model = models.Phi4(geometry, jnp.float64(0.3), jnp.float64(0.0))
+    kinetic = as_kinetic(2 * (lattice.laplacian_eigenvalues(geometry) + 0.3), jnp.zeros(geometry.shape))
+    field = jax.random.normal(KEY, geometry.shape, jnp.float64)
+    momentum = kinetic.momentum(jax.random.key(2), field)
+    step_size = jnp.sqrt(2 - 2 * jnp.cos(jnp.pi / 4))
+    end = hamiltonian.leapfrog(model.action, step_size, 4, field, momentum, kinetic.velocity)
+    np.testing.assert_allclose(end.field, -field, atol=1e-13)
+    np.testing.assert_allclose(hamiltonian.energy_change(momentum, end, kinetic.velocity), 0, atol=1e-12)
+    assert float(jnp.max(jnp.abs(end.field + field))) < 1e-3 * float(
+        jnp.max(jnp.abs(travelled(model, field, momentum)))
+    )
+
+
+def travelled(model, field, momentum):
+    """How far from its mirror image the field is without masses."""
+    return travel(model, jnp.float64(0.765), 4, field, momentum).field + field
+
+
+def test_momenta_have_the_covariance_of_their_masses(x64):
+    """Of each component of a field of two, along odd and even sides, as a whole matrix."""
+    masses = np.random.default_rng(0).uniform(0.5, 2.0, (3, 4))
+    masses += np.roll(np.flip(masses), 1, (0, 1))
+    kinetic = as_kinetic(masses, jnp.zeros((3, 4, 2)))
+    unit = jnp.eye(24, dtype=jnp.float64).reshape(24, 3, 4, 2)
+    inverse = jax.vmap(kinetic.velocity)(unit).reshape(24, 24)
+    root = jax.vmap(lambda wave: _filtered(jnp.sqrt(masses), wave))(unit).reshape(24, 24)
+    np.testing.assert_allclose(inverse @ (root @ root.T), np.eye(24), atol=1e-12)
+    np.testing.assert_allclose(inverse, inverse.T, atol=1e-12)
+    draws = jax.vmap(kinetic.momentum, (0, None))(jax.random.split(KEY, 20_000), unit[0]).reshape(-1, 24)
+    found = np.cov(draws.T) - root @ root.T
+    assert np.abs(found).max() < 5 * np.sqrt(2) * masses.max() / np.sqrt(20_000)
+
+
 @pytest.mark.slow
-def test_a_free_field_has_its_propagator():
+@pytest.mark.parametrize("is_accelerated", [False, True])
+def test_a_free_field_has_its_propagator(is_accelerated):
     grid, mass_squared = lattice.hypercubic((6, 6)), 0.4
     model = models.Phi4(grid, mass_squared, 0.0)
-    chain = samplers.replicas(samplers.hmc(model, 0.17, 9), 8)
+    mass = lattice.laplacian_eigenvalues(grid) + 0.6
+    sampler = samplers.hmc(model, 0.31, 4, mass=mass) if is_accelerated else samplers.hmc(model, 0.17, 9)
+    chain = samplers.replicas(sampler, 8)
 
     def spectrum(field):
         return jnp.abs(jnp.fft.rfft2(field))[:, :3] ** 2 / 36
@@ -140,6 +180,26 @@ def test_a_free_field_has_its_propagator():
     found, _ = scores(chain, spectrum, expected, 2000)
     assert np.all(np.abs(found) < 5)
     assert 0.4 < np.mean(found**2) < 2.5
+
+
+@pytest.mark.slow
+def test_long_waves_are_not_slow_with_masses_of_their_own():
+    """A field of correlation length 10 on 16 x 16 sites, trajectories of five steps at about one acceptance."""
+    grid, mass_squared = lattice.hypercubic((16, 16)), 0.01
+    model = models.Phi4(grid, mass_squared, 0.0)
+    mass = lattice.laplacian_eigenvalues(grid) + mass_squared
+
+    def slowness(sampler):
+        chain = samplers.replicas(sampler, 8)
+        run = samplers.run(KEY, chain, chain.init(KEY), 3000, observe=lambda field: jnp.mean(field) ** 2)
+        found = stats.summary(run.trace[:, 200:])
+        score = (float(found.mean) - 1 / (2 * mass_squared * grid.num_sites)) / float(found.error)
+        return float(found.tau_int), float(jnp.mean(run.info.acceptance)), score
+
+    plain, accelerated = slowness(samplers.hmc(model, 0.2, 5)), slowness(samplers.hmc(model, 0.25, 5, mass=mass))
+    assert min(plain[1], accelerated[1]) > 0.6
+    assert max(abs(plain[2]), abs(accelerated[2])) < 5
+    assert plain[0] > 10 * accelerated[0]
 
 
 @pytest.mark.slow
@@ -212,6 +272,13 @@ REFUSED = [
     (lambda phi4: samplers.hmc(jnp.sum, 0.1, 5, start=[np.nan]), "start: expected finite values"),
     (lambda phi4: samplers.hmc(jnp.sum, 0.1, 5, start={}), "start: expected a tree of arrays"),
     (lambda phi4: samplers.hmc(phi4, 0.1, 5, start=np.zeros(3)), "start: expected shape"),
+    (lambda phi4: samplers.hmc(phi4, 0.1, 5, mass=1.0), "mass: expected the leading sides"),
+    (lambda phi4: samplers.hmc(phi4, 0.1, 5, mass=np.zeros(phi4.shape)), "mass: expected finite positive"),
+    (lambda phi4: samplers.hmc(jnp.sum, 0.1, 5, start=np.zeros(3), mass=[1, 2, 3]), "mass: expected the same mass"),
+    (
+        lambda phi4: samplers.hmc(lambda tree: jnp.sum(tree[0]), 0.1, 5, start=[np.zeros(3)], mass=np.ones(3)),
+        "mass: expected None",
+    ),
     (
         lambda phi4: samplers.tune_step_size(KEY, lambda size: 3, None, 0.1, 5),
         "make: expected a Sampler",

@@ -17,6 +17,7 @@ from jaxrg.closures import as_functions
 from jaxrg.samplers.derivatives import without_derivatives
 from jaxrg.samplers.fields import FieldState, Target, as_target, dtype_of
 from jaxrg.samplers.hamiltonian import as_step_size, hmc_step
+from jaxrg.samplers.kinetic import UNIT
 from jaxrg.samplers.resampling import systematic
 
 MAX_STAGES = 512  # of an adaptive schedule
@@ -125,7 +126,7 @@ def _stage(problem: _Problem, is_pilot: Array, key: Array, population: _Populati
     target = problem.target._replace(action=Partial(_tempered_action, problem, chosen))
 
     def one(step_size, key, field):
-        state, info = hmc_step(target, step_size, problem.num_leapfrog, key, FieldState(field, jnp.uint32(0)))
+        state, info = hmc_step(target, UNIT, step_size, problem.num_leapfrog, key, FieldState(field, jnp.uint32(0)))
         return state.field, info.acceptance
 
     def move(number, carry):
