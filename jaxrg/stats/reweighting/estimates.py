@@ -42,6 +42,7 @@ def estimate(
         ValueError: no function of two arguments, no `Ensemble`, or a negative ``tau_exp``.
 
     Example:
+        >>> from jaxrg.stats.reweighting import single_histogram
         >>> x = jax.random.normal(jax.random.key(0), (4, 2_500))
         >>> ensemble = single_histogram(lambda h, x: x**2 / 2 - h * x, x, 0.0)
         >>> slope = estimate(lambda ensemble, h: jax.grad(ensemble.expectation(lambda x: x))(h), ensemble, 0.1)
