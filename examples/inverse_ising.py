@@ -249,9 +249,7 @@ def enumerated_glass(scale: Scale) -> list[study.Claim]:
             mean_square(found.values, problem, found.errors),
             f"exact likelihood: {mean_square(right.values, problem, right.errors)}",
         ),
-        study.Claim(
-            "distance from its exact maximum / errors", "0", f"{distance:.3f}", "of two sets of data: 1.41"
-        ),
+        study.Claim("distance from its exact maximum / errors", "0", f"{distance:.3f}", "of two sets of data: 1.41"),
         study.Claim(
             "errors over exact ones", "1", study.show(ratio.mean(), ratio.std()), "standard deviation of bonds"
         ),
