@@ -97,8 +97,9 @@ def sampled(key: Array, problem: Problem, scale: Scale) -> Array:
     model = problem.family(jnp.asarray(problem.truth, jnp.float32))
     sampler = samplers.replicas(samplers.thin(samplers.heat_bath(model), spacing), num_chains)
     start_key, burn_key, key = jax.random.split(key, 3)
-    start = samplers.run(burn_key, sampler, sampler.init(start_key), 5).state
-    return samplers.run(key, sampler, start, num_each, observe=lambda spins: spins).trace.reshape(-1, *problem.shape)
+    observe = jnp.copy  # configurations; the same for both runs, which are then one program
+    start = samplers.run(burn_key, sampler, sampler.init(start_key), num_each, observe=observe).state
+    return samplers.run(key, sampler, start, num_each, observe=observe).trace.reshape(-1, *problem.shape)
 
 
 Moments = Callable[[Array, Array], Array]  # of a key and parameters [n], [n]
@@ -283,7 +284,7 @@ def large_glass(scale: Scale) -> tuple[list[study.Claim], Recovered]:
             f"naive mean field, same errors: {naive:.1f}",
         ),
         study.Claim(
-            f"mean z² of {size}, pseudolikelihood", "1", mean_square(pseudo.values, problem, pseudo.errors), ""
+            f"mean z² of {size}, pseudolikelihood", "1", mean_square(pseudo.values, problem, pseudo.errors), "none"
         ),
         study.Claim(
             "error by pseudolikelihood over that by likelihood",
@@ -303,8 +304,9 @@ def figure(path: np.ndarray, maximum: float, found: Recovered, scale: Scale) -> 
     axes[0].set(xlabel="gradient steps", ylabel=f"coupling $K$ of the {scale.torus} x {scale.torus} torus")
     axes[0].legend()
     axes[1].plot(found.truth, found.mean_field, "x", color="0.6", markersize=4, label="naive mean field")
-    for name, one in (("likelihood", found.likelihood), ("pseudolikelihood", found.pseudo)):
-        axes[1].errorbar(found.truth, one.values, one.errors, marker="o", markersize=3, linestyle="", label=name)
+    shapes = {"pseudolikelihood": {"markersize": 6, "markerfacecolor": "none"}, "likelihood": {"markersize": 2}}
+    for name, one in (("pseudolikelihood", found.pseudo), ("likelihood", found.likelihood)):
+        axes[1].errorbar(found.truth, one.values, one.errors, marker="o", linestyle="", label=name, **shapes[name])
         z = (one.values - found.truth) / one.errors
         axes[2].hist(z, bins=np.linspace(-4, 4, 25), density=True, histtype="step", label=name)
     ends = np.array([found.truth.min(), found.truth.max()])
