@@ -133,17 +133,18 @@ def logarithm(times: dict[int, Time]) -> scaling.Fit:
     return scaling.least_squares(Partial(log_residuals, *data), {"constant": 0.0, "slope": 1.0})
 
 
-def largest(times: dict[int, Time], count: int) -> dict[int, Time]:
-    return dict(list(times.items())[-count:])
+def largest(times: dict[int, Time]) -> dict[int, Time]:
+    """All but the two smallest sizes, where corrections to scaling show."""
+    return dict(list(times.items())[-max(2, len(times) - 2) :])
 
 
-def claims(found: dict[str, dict[int, Time]], num_fitted: dict[str, int]) -> list[study.Claim]:
+def claims(found: dict[str, dict[int, Time]]) -> list[study.Claim]:
     """A line for every exponent, and for the logarithm of clusters."""
     published = {"heat bath": "2.1676(1)", "Swendsen-Wang": "0.25, or log L", "Wolff": "0.25, or log L"}
     rows = [study.HEADER]
     for name, times in found.items():
-        chosen, small = largest(times, num_fitted[name]), dict(list(times.items())[:2])
-        fit, control = scaling.power_law(*columns(chosen)), scaling.power_law(*columns(small))
+        chosen = largest(times)
+        fit, control = scaling.power_law(*columns(chosen)), scaling.power_law(*columns(times))
         texts = [study.show(one.params["exponent"], one.errors["exponent"], 3) for one in (fit, control)]
         what = "m²" if name == "heat bath" else "energy"
         rows.append(
@@ -151,7 +152,7 @@ def claims(found: dict[str, dict[int, Time]], num_fitted: dict[str, int]) -> lis
                 f"z of {name}, {what}, L = {min(chosen)} to {max(chosen)}",
                 published[name],
                 f"{texts[0]} (p = {float(fit.p_value):.2f})",
-                f"L = {min(small)} and {max(small)}: {texts[1]}",
+                f"from L = {min(times)} on: {texts[1]} (p = {float(control.p_value):.2f})",
             )
         )
         if name != "heat bath":
@@ -168,12 +169,12 @@ def claims(found: dict[str, dict[int, Time]], num_fitted: dict[str, int]) -> lis
     return rows
 
 
-def figure(found: dict[str, dict[int, Time]], num_fitted: dict[str, int]) -> Figure:
+def figure(found: dict[str, dict[int, Time]]) -> Figure:
     """All times with their power laws; those of clusters again, with the logarithm."""
     drawn, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for name, times in found.items():
         sides, tau, errors = columns(times)
-        chosen = largest(times, num_fitted[name])
+        chosen = largest(times)
         law = scaling.power_law(*columns(chosen))
         exponent, amplitude = float(law.params["exponent"]), np.exp(float(law.params["log_amplitude"]))
         grid = np.geomspace(sides.min(), sides.max(), 60)
@@ -198,9 +199,8 @@ def figure(found: dict[str, dict[int, Time]], num_fitted: dict[str, int]) -> Fig
 def main(smoke: bool = False, out: str | Path = "out/dynamic_exponents") -> None:
     scale = SMOKE if smoke else Scale()
     found = measured(scale)
-    num_fitted = {name: max(2, len(times) - (2 if name == "heat bath" else 1)) for name, times in found.items()}
-    study.print_claims(claims(found, num_fitted))
-    drawn = figure(found, num_fitted)
+    study.print_claims(claims(found))
+    drawn = figure(found)
     study.save({"dynamic_exponents": drawn}, out)
     plt.close(drawn)
 
