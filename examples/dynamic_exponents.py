@@ -172,7 +172,7 @@ def claims(found: dict[str, dict[int, Time]]) -> list[study.Claim]:
 def figure(found: dict[str, dict[int, Time]]) -> Figure:
     """All times with their power laws; those of clusters again, with the logarithm."""
     drawn, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for name, times in found.items():
+    for colour, (name, times) in zip(("C0", "C1", "C2"), found.items(), strict=True):
         sides, tau, errors = columns(times)
         chosen = largest(times)
         law = scaling.power_law(*columns(chosen))
@@ -180,12 +180,12 @@ def figure(found: dict[str, dict[int, Time]]) -> Figure:
         grid = np.geomspace(sides.min(), sides.max(), 60)
         label = f"{name}, $z = {exponent:.3f}$"
         for axes in (left,) if name == "heat bath" else (left, right):
-            points = axes.errorbar(sides, tau, errors, marker="o", markersize=4, linestyle="", label=label)
-            axes.plot(grid, amplitude * grid**exponent, color=points[0].get_color(), linewidth=1)
+            axes.errorbar(sides, tau, errors, color=colour, marker="o", markersize=4, linestyle="", label=label)
+            axes.plot(grid, amplitude * grid**exponent, color=colour, linewidth=1)
             if axes is right:
                 other = logarithm(chosen).params
                 curve = float(other["constant"]) + float(other["slope"]) * np.log(grid)
-                axes.plot(grid, curve, color=points[0].get_color(), linewidth=1, linestyle=":")
+                axes.plot(grid, curve, color=colour, linewidth=1, linestyle=":")
     left.set(xscale="log", yscale="log")
     right.set(xscale="log")
     for axes in (left, right):
