@@ -120,7 +120,8 @@ def measured(scale: Scale) -> dict[str, dict[int, Time]]:
 # %%
 def columns(times: dict[int, Time]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sizes, times and their errors."""
-    return np.array(list(times), float), *(np.array([time[part] for time in times.values()]) for part in (0, 1))
+    values, errors = (np.array([time[part] for time in times.values()]) for part in (0, 1))
+    return np.array(list(times), float), values, errors
 
 
 def log_residuals(sides: jax.Array, tau: jax.Array, errors: jax.Array, terms: dict[str, jax.Array]) -> jax.Array:

@@ -110,8 +110,10 @@ def chain_moments(family: Family, num_chains: int, num_steps: int, num_burn_in: 
     """Means over a chain, with derivatives."""
 
     def moments(key: Array, params: Array) -> Array:
-        counts = {"num_steps": num_steps, "num_burn_in": num_burn_in, "num_chains": num_chains}
-        return expectation(key, family.statistics, family, **counts)(params)
+        mean = expectation(
+            key, family.statistics, family, num_steps=num_steps, num_burn_in=num_burn_in, num_chains=num_chains
+        )
+        return mean(params)
 
     return moments
 
@@ -145,7 +147,7 @@ def maximum_likelihood(
     wanted, curvature = jnp.mean(statistics, axis=0), jnp.var(statistics, axis=0)
     optimizer = optax.sgd(0.3)
 
-    def step(carry: tuple, key: Array) -> tuple[tuple, Array]:
+    def step(carry: Any, key: Array) -> Any:
         params, state = carry
         updates, state = optimizer.update((moments(key, params) - wanted) / curvature, state)
         params = optax.apply_updates(params, updates)
