@@ -57,6 +57,7 @@ def test_derivatives_by_the_coupling_are_those_of_enumeration(sampler):
     agrees(curvature, jax.hessian(exact_mean)(0.25))
 
 
+@pytest.mark.slow
 def test_derivatives_by_bonds_and_fields_are_those_of_enumeration():
     noise = np.random.default_rng(0)
     couplings = {"J": 0.4 * noise.normal(size=(2, 2, 3)), "h": 0.2 * noise.normal(size=(2, 3))}
