@@ -95,3 +95,21 @@ def add_log_weights(state: LogSumExp, log_weights: Array) -> tuple[LogSumExp, Ar
     factor, weights = jnp.exp(state.maximum - scale), jnp.exp(log_weights - scale[..., None])
     kept = Double(state.total.high * factor, state.total.low * factor)
     return LogSumExp(maximum, add(kept, jnp.sum(weights, axis=-1))), factor, weights
+
+
+def weighted_mean(log_weights: Array, values: Array) -> Array:
+    r"""Mean over the leading axis with weights :math:`e^{v}`, whose derivatives are connected correlations.
+
+    .. math:: \bar f = \frac{\sum_i e^{v_i} f_i}{\sum_i e^{v_i}}, \qquad
+        d\bar f = \overline{df} + \overline{(f - \bar f)\,dv}
+
+    The log-weight and the value of one sample are taken off first: an offset that all have in common, as of large
+    energies, costs no digits, of derivatives neither.
+    """
+    first = jnp.argmax(jax.lax.stop_gradient(log_weights))
+    weights = jnp.exp(log_weights - log_weights[first])
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        values = values.astype(weights.dtype)
+    origin = values[first]
+    beside = weights.astype(values.dtype).reshape((-1,) + (1,) * (values.ndim - 1))
+    return origin + blocked_sum(beside * (values - origin[None])) / blocked_sum(weights).astype(values.dtype)

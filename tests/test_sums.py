@@ -7,7 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrg.sums import Double, LogSumExp, add, add_double, add_log_weights, blocked_sum, double, empty_log_sum, subtract
+from jaxrg.sums import (
+    Double,
+    LogSumExp,
+    add,
+    add_double,
+    add_log_weights,
+    blocked_sum,
+    double,
+    empty_log_sum,
+    subtract,
+    weighted_mean,
+)
 
 
 def exact(total: Double) -> float:
@@ -103,3 +114,26 @@ def test_other_sums_share_the_weights() -> None:
     weights = np.exp(log_weights.astype(np.float64) - log_weights.max())
     expected = np.sum(weights * x) / np.sum(weights)
     np.testing.assert_allclose(mean(jnp.asarray(log_weights), jnp.asarray(x)), expected, rtol=1e-5)
+
+
+def test_weighted_means_have_connected_correlations_for_derivatives():
+    noise = np.random.default_rng(0)
+    values, slopes = noise.normal(size=(2, 300)).astype(np.float32)
+    offset = 1_000.0  # common to all values and to all log-weights
+    weights = np.exp(0.5 * slopes.astype(np.float64))
+    weights /= weights.sum()
+    mean, center = weights @ values, weights @ slopes
+
+    def found(x):
+        return weighted_mean(x * (slopes + np.float32(offset)), jnp.asarray(values + np.float32(offset)))
+
+    assert abs(float(found(0.5)) - offset - mean) < 1e-3
+    np.testing.assert_allclose(jax.grad(found)(0.5), weights @ ((values - mean) * (slopes - center)), atol=1e-3)
+    third = weights @ ((values - mean) * (slopes - center) ** 2)
+    np.testing.assert_allclose(jax.hessian(found)(0.5), third, atol=2e-3)
+
+
+def test_a_sample_without_weight_has_no_part_in_a_weighted_mean():
+    weights = jnp.array([-jnp.inf, 0.0, jnp.log(3.0)])
+    np.testing.assert_allclose(weighted_mean(weights, jnp.array([7, 1, 2], jnp.int8)), 1.75, rtol=1e-6)
+    assert np.isnan(weighted_mean(jnp.array([0.0, jnp.nan]), jnp.ones(2)))

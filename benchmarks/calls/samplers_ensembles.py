@@ -18,6 +18,16 @@ def couplings(seed: int) -> jax.Array:
 
 CALLS = [
     Call(
+        "samplers.ensembles.expectation",
+        lambda seed: {
+            "key": jax.random.key(seed),
+            "observe": jnp.mean,
+            "family": family,
+            "num_steps": 4,
+            "num_burn_in": 2,
+        },
+    ),
+    Call(
         "samplers.ensembles.equal_acceptance",
         lambda seed: {
             "couplings": couplings(seed),

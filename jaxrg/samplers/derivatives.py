@@ -11,9 +11,10 @@ from jaxrg.base import PyTree
 
 OF_A_CHAIN = (
     "sampler: expected a chain that is not differentiated, got tangents of its couplings or its state; spins are "
-    "drawn, and no derivative goes through a draw. Use d<O>/dK = <dO/dK> - <O dH/dK> + <O><dH/dK>, averaged over "
-    "the run, or jaxrg.exact. Parameters that `observe` alone depends on are differentiated; "
-    "jax.lax.stop_gradient around the model of the sampler leaves the sampler out"
+    "drawn, and no derivative goes through a draw. Use d<O>/dK = <dO/dK> - <O dH/dK> + <O><dH/dK>, which "
+    "samplers.ensembles.expectation and, with errors, stats.reweighting.estimate find, or jaxrg.exact. Parameters "
+    "that `observe` alone depends on are differentiated; jax.lax.stop_gradient around the model of the sampler leaves "
+    "the sampler out"
 )
 
 

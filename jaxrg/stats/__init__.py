@@ -4,7 +4,7 @@ Every series is ``[chains, samples, ...]``, as ``jaxrg.samplers.run`` gives it; 
 own. ``tau_int`` is ``1/2 + sum of rho`` throughout: independent samples have 1/2.
 """
 
-from jaxrg.stats import correlations, free_energies, scaling
+from jaxrg.stats import correlations, free_energies, reweighting, scaling
 from jaxrg.stats.autocorrelation import GammaEstimate, Summary, autocorrelation_function, gamma_method, summary
 from jaxrg.stats.binning import BinningState, BinningSummary, bin_means, binning
 from jaxrg.stats.importance import (
@@ -66,6 +66,7 @@ __all__ = [
     "pairwise_information",
     "permutation_null",
     "reweighted",
+    "reweighting",
     "scaling",
     "specific_heat",
     "streaming_moments",

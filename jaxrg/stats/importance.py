@@ -173,6 +173,11 @@ def _shape_of(v: Array) -> _Shape:
     return _Shape(largest + jnp.log(mean), relative, tail_index, is_converged)
 
 
+def is_trustworthy(log_weights: Array) -> Array:
+    """[] whether errors of means with these weights ``[n]`` can be trusted; False of fewer than show a tail."""
+    return _shape_of(log_weights).is_converged if log_weights.size >= MIN_DRAWS else jnp.bool_(False)
+
+
 def _error(influence: Array) -> Array:
     """Of a mean of terms that sum to zero."""
     num_samples = influence.shape[0]

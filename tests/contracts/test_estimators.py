@@ -147,8 +147,9 @@ ESTIMATORS = {
 WITHOUT_A_ROW = {
     "bin_means",
     "binder_cumulant",
-    "correlations",  # rooms, see test_two_point_functions, test_free_energies and test_finite_size
+    "correlations",  # rooms, see test_two_point_functions, test_free_energies, test_reweighting and test_finite_size
     "free_energies",
+    "reweighting",
     "scaling",
     "importance",  # this and the five below take weights or pairs of samples, see test_importance and test_information
     "importance_from_target",

@@ -1,8 +1,10 @@
 """Ensembles: many configurations that help each other, at the couplings of a ladder or as a population that anneals.
 
 A ladder is sampled by `parallel_tempering`, whose couplings `tempering_ladder` chooses; `tempered_smc` gives ln Z.
+`expectation` is the mean over a chain as a function to differentiate.
 """
 
+from jaxrg.samplers.ensembles.expectations import expectation
 from jaxrg.samplers.ensembles.ladders import (
     TemperingInfo,
     TemperingState,
@@ -17,6 +19,7 @@ __all__ = [
     "TemperingInfo",
     "TemperingState",
     "equal_acceptance",
+    "expectation",
     "parallel_tempering",
     "tempered_smc",
     "tempering_ladder",

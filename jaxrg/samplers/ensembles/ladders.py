@@ -52,12 +52,17 @@ class _Family(NamedTuple):
     samplers: Sampler  # leaves [num_couplings, ...]
 
 
+def reduced_energy(family: Callable, couplings: PyTree, configuration: PyTree) -> Array:
+    """[] H, or the action, of a model of a family."""
+    model = family(couplings)
+    return (model.hamiltonian if hasattr(model, "hamiltonian") else model.action)(configuration)
+
+
 def energy_of(family: Callable, coupling: Array, configuration: Array) -> Array:
     """[] dH/dK, for H linear in K the energy that K multiplies."""
 
     def reduced(coupling: Array) -> Array:
-        model = family(coupling)
-        return (model.hamiltonian if hasattr(model, "hamiltonian") else model.action)(configuration)
+        return reduced_energy(family, coupling, configuration)
 
     return jax.jvp(reduced, (coupling,), (jnp.ones_like(coupling),))[1]
 
