@@ -16,6 +16,10 @@ def couplings(seed: int) -> jax.Array:
     return jnp.array([0.2, 0.3, 0.4]) + 0.01 * seed
 
 
+def annealed(seed: int) -> dict:
+    return {"key": jax.random.key(seed), "family": family, "couplings": couplings(seed), "num_steps": 2}
+
+
 CALLS = [
     Call(
         "samplers.ensembles.equal_acceptance",
@@ -25,6 +29,18 @@ CALLS = [
         },
     ),
     Call("samplers.ensembles.parallel_tempering", lambda seed: {"family": family, "couplings": couplings(seed)}),
+    Call(
+        "samplers.ensembles.population_annealing",
+        lambda seed: annealed(seed) | {"population_size": 8, "num_repeats": 2, "observe": family(0.3).observables},
+        why="it makes and checks the samplers of its ladder before it runs",
+        most=(3, 0),
+    ),
+    Call(
+        "samplers.ensembles.simulated_annealing",
+        lambda seed: annealed(seed) | {"num_restarts": 4},
+        why="it makes and checks the samplers of its ladder before it runs",
+        most=(3, 0),
+    ),
     Call(
         "samplers.ensembles.tempering_ladder",
         lambda seed: {
