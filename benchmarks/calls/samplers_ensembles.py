@@ -28,6 +28,7 @@ CALLS = [
             "swap_acceptance": jax.random.uniform(jax.random.key(seed), (1, 8, 2)),
         },
     ),
+    Call("samplers.ensembles.houdayer", lambda seed: {"model": models.TwoReplicas(family(0.3 + 0.01 * seed))}),
     Call("samplers.ensembles.parallel_tempering", lambda seed: {"family": family, "couplings": couplings(seed)}),
     Call(
         "samplers.ensembles.population_annealing",

@@ -1,11 +1,13 @@
 """Ensembles: many configurations that help each other, at the couplings of a ladder or as a population that anneals.
 
 A ladder is sampled by `parallel_tempering`, whose couplings `tempering_ladder` chooses. `population_annealing` gives
-ln Z of spins along one, `tempered_smc` that of a field, and `simulated_annealing` ground states.
+ln Z of spins along one, `tempered_smc` that of a field, and `simulated_annealing` ground states. `houdayer` moves pairs
+of replicas of a glass.
 """
 
 from jaxrg.samplers.ensembles.annealing import PopulationAnnealing, population_annealing
 from jaxrg.samplers.ensembles.ground_states import SimulatedAnnealing, simulated_annealing
+from jaxrg.samplers.ensembles.houdayer import HoudayerInfo, houdayer
 from jaxrg.samplers.ensembles.ladders import (
     TemperingInfo,
     TemperingState,
@@ -16,12 +18,14 @@ from jaxrg.samplers.ensembles.ladders import (
 from jaxrg.samplers.ensembles.populations import TemperedSMC, tempered_smc
 
 __all__ = [
+    "HoudayerInfo",
     "PopulationAnnealing",
     "SimulatedAnnealing",
     "TemperedSMC",
     "TemperingInfo",
     "TemperingState",
     "equal_acceptance",
+    "houdayer",
     "parallel_tempering",
     "population_annealing",
     "simulated_annealing",
