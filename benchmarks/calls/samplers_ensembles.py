@@ -20,6 +20,10 @@ def annealed(seed: int) -> dict:
     return {"key": jax.random.key(seed), "family": family, "couplings": couplings(seed), "num_steps": 2}
 
 
+def levels(seed: int) -> dict:
+    return {"model": models.Ising(SQUARE, 1.0 + seed), "energies": jnp.linspace(-32.0, 32.0, 17) * (1 + seed)}
+
+
 CALLS = [
     Call(
         "samplers.ensembles.equal_acceptance",
@@ -29,6 +33,10 @@ CALLS = [
         },
     ),
     Call("samplers.ensembles.houdayer", lambda seed: {"model": models.TwoReplicas(family(0.3 + 0.01 * seed))}),
+    Call(
+        "samplers.ensembles.multicanonical",
+        lambda seed: levels(seed) | {"log_weights": jnp.linspace(0.0, 1.0 + seed, 17), "num_chains": 4},
+    ),
     Call("samplers.ensembles.parallel_tempering", lambda seed: {"family": family, "couplings": couplings(seed)}),
     Call(
         "samplers.ensembles.population_annealing",
@@ -53,5 +61,11 @@ CALLS = [
         },
         why="it makes a ladder, starts it, runs it and evens it out",
         most=(9, 0),
+    ),
+    Call(
+        "samplers.ensembles.wang_landau",
+        lambda seed: levels(seed) | {"key": jax.random.key(seed), "num_steps": 400 + seed, "num_chains": 4},
+        why="it puts the bonds of every site in order before it runs",
+        most=(3, 0),
     ),
 ]

@@ -84,7 +84,9 @@ def _as_pair(first: Any, second: Any) -> tuple[Array, Array]:
 
 
 def _check_pairs(model: Any) -> None:
-    if isinstance(model, type) or not all(hasattr(model, name) for name in ("bond_ends", "cluster_labels", "field_array")):
+    if isinstance(model, type) or not all(
+        hasattr(model, name) for name in ("bond_ends", "cluster_labels", "field_array")
+    ):
         raise ValueError(f"model: expected a PairModel, as Ising and Glass are, got {kind_of(model)}")
 
 

@@ -2,7 +2,7 @@
 
 A ladder is sampled by `parallel_tempering`, whose couplings `tempering_ladder` chooses. `population_annealing` gives
 ln Z of spins along one, `tempered_smc` that of a field, and `simulated_annealing` ground states. `houdayer` moves pairs
-of replicas of a glass.
+of replicas of a glass, `multicanonical` walks through all energies in the weights that `wang_landau` finds.
 """
 
 from jaxrg.samplers.ensembles.annealing import PopulationAnnealing, population_annealing
@@ -15,20 +15,27 @@ from jaxrg.samplers.ensembles.ladders import (
     parallel_tempering,
     tempering_ladder,
 )
+from jaxrg.samplers.ensembles.multicanonical import MulticanonicalInfo, MulticanonicalState, multicanonical
 from jaxrg.samplers.ensembles.populations import TemperedSMC, tempered_smc
+from jaxrg.samplers.ensembles.wang_landau import WangLandau, wang_landau
 
 __all__ = [
     "HoudayerInfo",
+    "MulticanonicalInfo",
+    "MulticanonicalState",
     "PopulationAnnealing",
     "SimulatedAnnealing",
     "TemperedSMC",
     "TemperingInfo",
     "TemperingState",
+    "WangLandau",
     "equal_acceptance",
     "houdayer",
+    "multicanonical",
     "parallel_tempering",
     "population_annealing",
     "simulated_annealing",
     "tempered_smc",
     "tempering_ladder",
+    "wang_landau",
 ]

@@ -226,4 +226,4 @@ def population_annealing(
         observe = as_partial(observe)
     found = as_family(family, couplings, sampler)
     result = _population_annealing(key, found, observe, steps, population_size=size, num_repeats=repeats)
-    return raised("population_annealing", result)
+    return raised("population_annealing", "finite energies", result)

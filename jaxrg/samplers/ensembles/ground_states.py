@@ -138,4 +138,6 @@ def simulated_annealing(
     check_key("key", key)
     restarts, steps = as_count("num_restarts", num_restarts), np.int32(as_count("num_steps", num_steps))
     found = as_family(family, couplings, sampler)
-    return raised("simulated_annealing", _simulated_annealing(key, found, steps, num_restarts=restarts))
+    return raised(
+        "simulated_annealing", "finite energies", _simulated_annealing(key, found, steps, num_restarts=restarts)
+    )

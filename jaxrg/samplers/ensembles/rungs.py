@@ -67,7 +67,8 @@ def poisoned(result: Any) -> Any:
     return jax.tree.map(leaf, result)
 
 
-def raised(name: str, result: Any) -> Any:
+def raised(name: str, expected: str, result: Any) -> Any:
+    """The result, or FloatingPointError where its status can be seen and is not OK."""
     if not is_traced(result.status) and int(result.status):
-        raise FloatingPointError(f"{name}: {Status(int(result.status)).message}")
+        raise FloatingPointError(f"{name}: expected {expected}, got {Status(int(result.status)).message}")
     return result
