@@ -38,7 +38,7 @@ class Scale(NamedTuple):
     num_canonical: int = 1_000
 
 
-SMOKE = Scale(sizes=(4, 6), num_chains=16, num_building=200, num_steps=200, num_canonical=50)
+SMOKE = Scale(sizes=(4, 6), num_chains=16, num_building=500, num_steps=200, num_canonical=50)
 
 
 class Size(NamedTuple):
@@ -74,8 +74,9 @@ def measured(key: jax.Array, side: int, scale: Scale) -> Size:
     levels = np.arange(-round(1.95 * num_sites), -round(0.5 * num_sites) + 1, dtype=np.float32)
     keys = jax.random.split(key, 5)
     model = model_of(side, 1.0)
-    built = ensembles.wang_landau(keys[0], model, levels, scale.num_building, num_chains=scale.num_chains)
-    sampler = ensembles.multicanonical(model, levels, built.log_weights, num_chains=scale.num_chains)
+    grid = jnp.asarray(levels)
+    built = ensembles.wang_landau(keys[0], model, grid, scale.num_building, num_chains=scale.num_chains)
+    sampler = ensembles.multicanonical(model, grid, built.log_weights, num_chains=scale.num_chains)
     start = sampler.init(keys[1], built.configurations)
     start = samplers.run(keys[1], sampler, start, scale.num_steps // 10).state
     info = samplers.run(keys[2], sampler, start, scale.num_steps).info

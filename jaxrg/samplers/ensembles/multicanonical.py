@@ -1,8 +1,9 @@
 """Multicanonical sampling: many chains with a weight of their own for every energy, site by site."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import numpy as np
 from jax import Array, lax
 from jax.tree_util import Partial
 
-from jaxrg.base import PyTree, Sampler, Status
+from jaxrg.base import IntegerSites, PyTree, Sampler, Status
 from jaxrg.checks import as_count, as_floating, check_key, check_shape, is_traced, kind_of
 from jaxrg.models import pytree
 from jaxrg.models.sites import States
@@ -43,11 +44,11 @@ class Levels:
     """A model site by site, and its levels."""
 
     model: Any
-    neighbours: Array  # [num_sites, most] int32, the site itself where it has fewer
+    neighbours: Any  # [num_sites, most] int32, the site itself where it has fewer
     strengths: Array  # [num_sites, most] J of the bonds to them, 0 where it has fewer
     onsite: Array  # [num_values, num_sites] energy of every value in the field of a site
-    lowest: Array  # [] energy of level 0
-    spacing: Array  # [] of the levels
+    lowest: Any  # [] energy of level 0
+    spacing: Any  # [] of the levels
     num_chains: int
 
     def values(self) -> range | tuple[int, int]:
@@ -81,13 +82,20 @@ def site_energies(levels: Levels, rows: Array, energies: Array, site: Array) -> 
     strengths = levels.strengths[site]
 
     def energy_of(value: int) -> Array:
-        bonds = sum(strengths[k] * levels.pairs(jnp.int8(value), other) for k, other in enumerate(around))
-        return levels.onsite[number_of[value], site] - bonds
+        bonds = [strengths[k] * levels.pairs(jnp.int8(value), other) for k, other in enumerate(around)]
+        return levels.onsite[number_of[value], site] - functools.reduce(jnp.add, bonds)
 
     number_of = {value: number for number, value in enumerate(levels.values())}
     local = jnp.stack([energy_of(value) for value in levels.values()])
-    now = sum(jnp.where(here == value, local[number], 0) for value, number in number_of.items())
-    return energies[None] + (local - now[None])
+    return energies[None] + (local - chosen(levels, here, local)[None])
+
+
+def chosen(levels: Levels, values: Array, table: Array) -> Array:
+    """``[num_chains]`` the entries of a table ``[num_values, num_chains]`` that belong to values."""
+    found = table[0]
+    for number, value in enumerate(levels.values()):
+        found = jnp.where(values == value, table[number], found)
+    return found
 
 
 def visit(levels: Levels, log_weights: Array, keys: Array, rows: Array, energies: Array, site: Array):
@@ -101,8 +109,7 @@ def visit(levels: Levels, log_weights: Array, keys: Array, rows: Array, energies
         return space.draw(key, site.astype(jnp.uint32), field)[0]
 
     drawn = jax.vmap(draw, (0, -1))(keys, field)
-    energies = sum(jnp.where(drawn == value, candidates[number], 0) for number, value in enumerate(levels.values()))
-    return lax.dynamic_update_index_in_dim(rows, drawn, site, 0), energies
+    return lax.dynamic_update_index_in_dim(rows, drawn, site, 0), chosen(levels, drawn, candidates)
 
 
 def keys_of_chains(levels: Levels, key: Array, step: Array) -> Array:
@@ -141,7 +148,7 @@ def _step(levels: Levels, log_weights: Array, key: Array, state: MulticanonicalS
 @jax.jit
 def random_start(levels: Levels, key: Array) -> Array:
     """``[num_chains, *shape]`` random configurations."""
-    space = sites_of(levels.model)
+    space = cast(IntegerSites, sites_of(levels.model))
     return jax.vmap(lambda key: space.random(key, tuple(levels.model.shape)))(
         keys_of_chains(levels, key, jnp.uint32(0))
     )

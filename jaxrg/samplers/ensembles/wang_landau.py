@@ -21,6 +21,8 @@ from jaxrg.samplers.ensembles.multicanonical import (
 )
 from jaxrg.samplers.ensembles.rungs import poisoned, raised
 
+FLATNESS = 0.8  # of the mean number of visits, which every level has before ln g is refined
+
 
 class WangLandau(NamedTuple):
     """What the chains have built."""
@@ -39,7 +41,7 @@ class _Build(NamedTuple):
     energies: Array  # [num_chains]
     log_density: Array  # [num_levels], of a level that was not seen the lowest of those that were
     is_seen: Array  # [num_levels] bool, ever
-    is_visited: Array  # [num_levels] bool, since the last refinement
+    counts: Array  # [num_levels] int32 visits since the last refinement
     refinement: Array  # []
     is_late: Array  # [] bool, whether it falls as one over time
 
@@ -47,33 +49,40 @@ class _Build(NamedTuple):
 def _sweep(levels: Levels, key: Array, step: Array, build: _Build) -> _Build:
     keys, num_levels = keys_of_chains(levels, key, step), build.log_density.size
 
-    def update(site: Array, carry: tuple) -> tuple:
-        rows, energies, log_density, counts = carry
-        rows, energies = visit(levels, -log_density, keys, rows, energies, site)
+    def grown(counts: Array) -> Array:
+        # By all visits of the sweep at once: single precision would lose small steps at the levels of many states only.
+        return build.log_density + build.refinement * counts.astype(build.log_density.dtype)
+
+    def update(site: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        rows, energies, counts = carry
+        rows, energies = visit(levels, -grown(counts), keys, rows, energies, site)
         place = levels.place(energies)
         is_inside = (place >= 0) & (place < num_levels)
         number = jnp.where(is_inside, place, num_levels).astype(jnp.int32)  # and what is outside is dropped
-        found = jnp.zeros(num_levels, jnp.int32).at[number].add(1, mode="drop")
-        return rows, energies, log_density + build.refinement * found.astype(log_density.dtype), counts + found
+        return rows, energies, counts.at[number].add(1, mode="drop")
 
-    start = build.rows, build.energies, build.log_density, jnp.zeros(num_levels, jnp.int32)
-    rows, energies, log_density, counts = lax.fori_loop(0, len(build.rows), update, start)
-    is_seen, is_visited = build.is_seen | (counts > 0), build.is_visited | (counts > 0)
+    start = build.rows, build.energies, jnp.zeros(num_levels, jnp.int32)
+    rows, energies, counts = lax.fori_loop(0, len(build.rows), update, start)
+    log_density = grown(counts)
+    is_seen, counts = build.is_seen | (counts > 0), build.counts + counts
     lowest = jnp.min(jnp.where(is_seen, log_density, jnp.inf))
     lowest = jnp.where(jnp.any(is_seen), lowest, 0)
     # A level found late would hold the chains for as long as its ln g takes to grow from zero.
     log_density = jnp.where(is_seen, log_density - lowest, 0)
     num_moves = (step + 1).astype(log_density.dtype) * float(rows.size)
     one_over_time = jnp.sum(is_seen, dtype=log_density.dtype) / num_moves
-    is_round_over = jnp.all(is_visited == is_seen) & jnp.any(is_seen)
-    halved = jnp.where(is_round_over, build.refinement / 2, build.refinement)
-    is_late = build.is_late | ((halved < 1) & (halved <= one_over_time))
+    is_new = jnp.any(is_seen & ~build.is_seen)  # then ln g has far to grow again
+    visits = counts.astype(log_density.dtype)
+    mean = jnp.sum(visits) / jnp.maximum(jnp.sum(is_seen, dtype=log_density.dtype), 1)
+    is_flat = jnp.all((visits > FLATNESS * mean) | ~is_seen) & jnp.any(is_seen) & ~is_new
+    halved = jnp.where(is_new, 1, jnp.where(is_flat, build.refinement / 2, build.refinement))
+    is_late = ~is_new & (build.is_late | ((halved < 1) & (halved <= one_over_time)))
     return _Build(
         rows,
         energies,
         log_density,
         is_seen,
-        is_visited & ~is_round_over,
+        jnp.where(is_flat | is_new, 0, counts),
         jnp.where(is_late, one_over_time, halved),
         is_late,
     )
@@ -86,7 +95,7 @@ def _wang_landau(key: Array, levels: Levels, grid: Array, num_steps: Array) -> W
     rows, energies = as_rows(levels, random_start(levels, start_key))
     none = jnp.zeros(grid.size, bool)
     zeros, one = jnp.zeros(grid.size, energies.dtype), jnp.ones((), energies.dtype)
-    start = _Build(rows, energies, zeros, none, none, one, jnp.bool_(False))
+    start = _Build(rows, energies, zeros, none, jnp.zeros(grid.size, jnp.int32), one, jnp.bool_(False))
 
     def sweep(step: Array, build: _Build) -> _Build:
         return _sweep(levels, run_key, step.astype(jnp.uint32), build)
@@ -112,10 +121,10 @@ def wang_landau(key: Array, model: Any, energies: Array, num_steps: int, *, num_
     .. math:: \ln g(E) \to \ln g(E) + f \quad \text{at every visit in weights } W = 1/g, \qquad f \to f/2,
         \quad \text{then} \quad f = \frac{\text{levels seen}}{\text{moves made}}
 
-    The refinement f is halved when all levels that were ever seen have been visited again, and falls as one over the
-    time as soon as that is less: the error then falls as :math:`\sqrt f`, and in float32 to about 1e-4. The weights
-    change while the chains walk, so what they show are no averages; those are for `multicanonical` with these weights,
-    and exact there.
+    The refinement f is halved when every level seen has had 0.8 of the mean number of visits, starts at one again when
+    another level is found, and falls as one over the time as soon as that is less: the error then falls as
+    :math:`\sqrt f`, and in float32 to about 1e-4. The weights change while the chains walk, so what they show are no
+    averages; those are for `multicanonical` with these weights, and exact there.
 
     Args:
         key: typed key.
