@@ -38,7 +38,7 @@ class Scale(NamedTuple):
     num_canonical: int = 1_000
 
 
-SMOKE = Scale(sizes=(4, 6), num_chains=16, num_building=500, num_steps=200, num_canonical=50)
+SMOKE = Scale(sizes=(4, 6), num_chains=16, num_building=800, num_steps=200, num_canonical=50)
 
 
 class Size(NamedTuple):

@@ -237,7 +237,7 @@ def main(smoke: bool = False, out: str | Path = "out/spin_glass_3d") -> None:
     lengths = [
         [np.interp(CRITICAL, temperatures, part) for part in found[side].length] for side in (sides[-1], sides[0])
     ]
-    texts = [study.show(*one, 3) for one in lengths]
+    texts = [study.show(value, error, 3) for value, error in lengths]
     rows.append(study.Claim(f"ξ/L at Tc, L = {sides[-1]}", "0.652(3)", texts[0], f"L = {sides[0]}: {texts[1]}"))
     last = found[sides[-1]]
     change, error = last.drift[2] - last.drift[1], last.drift_error[1]

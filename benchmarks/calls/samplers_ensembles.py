@@ -64,7 +64,7 @@ CALLS = [
     ),
     Call(
         "samplers.ensembles.wang_landau",
-        lambda seed: levels(seed) | {"key": jax.random.key(seed), "num_steps": 400 + seed, "num_chains": 4},
+        lambda seed: levels(seed) | {"key": jax.random.key(seed), "num_steps": 1000 + seed, "num_chains": 8},
         why="it puts the bonds of every site in order before it runs",
         most=(3, 0),
     ),

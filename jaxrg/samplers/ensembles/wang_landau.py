@@ -71,12 +71,12 @@ def _sweep(levels: Levels, key: Array, step: Array, build: _Build) -> _Build:
     log_density = jnp.where(is_seen, log_density - lowest, 0)
     num_moves = (step + 1).astype(log_density.dtype) * float(rows.size)
     one_over_time = jnp.sum(is_seen, dtype=log_density.dtype) / num_moves
-    is_new = jnp.any(is_seen & ~build.is_seen)  # then ln g has far to grow again
+    is_new = jnp.any(is_seen & ~build.is_seen)  # no round ends while the chains still find levels
     visits = counts.astype(log_density.dtype)
     mean = jnp.sum(visits) / jnp.maximum(jnp.sum(is_seen, dtype=log_density.dtype), 1)
     is_flat = jnp.all((visits > FLATNESS * mean) | ~is_seen) & jnp.any(is_seen) & ~is_new
-    halved = jnp.where(is_new, 1, jnp.where(is_flat, build.refinement / 2, build.refinement))
-    is_late = ~is_new & (build.is_late | ((halved < 1) & (halved <= one_over_time)))
+    halved = jnp.where(is_flat, build.refinement / 2, build.refinement)
+    is_late = build.is_late | ((halved < 1) & (halved <= one_over_time))
     return _Build(
         rows,
         energies,
@@ -121,8 +121,8 @@ def wang_landau(key: Array, model: Any, energies: Array, num_steps: int, *, num_
     .. math:: \ln g(E) \to \ln g(E) + f \quad \text{at every visit in weights } W = 1/g, \qquad f \to f/2,
         \quad \text{then} \quad f = \frac{\text{levels seen}}{\text{moves made}}
 
-    The refinement f is halved when every level seen has had 0.8 of the mean number of visits, starts at one again when
-    another level is found, and falls as one over the time as soon as that is less: the error then falls as
+    The refinement f is halved when every level seen has had 0.8 of the mean number of visits since the last level was
+    found, and falls as one over the time as soon as that is less: the error then falls as
     :math:`\sqrt f`, and in float32 to about 1e-4. The weights change while the chains walk, so what they show are no
     averages; those are for `multicanonical` with these weights, and exact there.
 
