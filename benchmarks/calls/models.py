@@ -14,6 +14,10 @@ def matrix(seed: int) -> jax.Array:
     return jnp.asarray(upper + upper.T, jnp.float32)
 
 
+def replicas(seed: int) -> dict:
+    return {"first": spins(seed, *SQUARE.shape), "second": spins(seed + 1, *SQUARE.shape)}
+
+
 CALLS = [
     Call("models.dense_pairs", lambda seed: {"couplings": matrix(seed), "field": values(seed, 4)}),
     Call(
@@ -48,7 +52,12 @@ CALLS = [
         },
     ),
     Call("models.largest_cluster", lambda seed: {"lattice": SQUARE, "spins": spins(seed, *SQUARE.shape)}),
+    Call(
+        "models.link_overlap",
+        lambda seed: {"model": models.Ising(SQUARE, values(seed))} | replicas(seed),
+    ),
     Call("models.magnetization", lambda seed: {"spins": spins(seed, 4, 6)}),
+    Call("models.overlap", replicas),
     Call(
         "models.site_energies",
         lambda seed: {"model": models.Ising(SQUARE, values(seed)), "spins": spins(seed, *SQUARE.shape)},

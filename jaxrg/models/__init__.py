@@ -1,4 +1,4 @@
-"""Energies of spins (Ising, glasses, operators, pairs on any graph), of q states, of vectors, and of fields."""
+"""Energies of spins (Ising, glasses, operators, graphs), of q states, of vectors, of fields; overlaps of replicas."""
 
 from jaxrg.models.construction import pytree
 from jaxrg.models.fields import PhaseObservables, Reflection
@@ -11,6 +11,7 @@ from jaxrg.models.observables import Observables, magnetization
 from jaxrg.models.pairs import DensePairs, SparsePairs, dense_pairs, sparse_pairs
 from jaxrg.models.phi4 import ComplexPhi4, Phi4, hopping_complex_phi4, kappa_complex_phi4, kappa_phi4
 from jaxrg.models.potts import Clock, Potts, PottsObservables
+from jaxrg.models.replicas import ReplicaObservables, TwoReplicas, link_overlap, overlap
 from jaxrg.models.site_fields import largest_cluster, site_energies, unlike_neighbours, vortices
 from jaxrg.models.xy import XY
 
@@ -30,7 +31,9 @@ __all__ = [
     "Potts",
     "PottsObservables",
     "Reflection",
+    "ReplicaObservables",
     "SparsePairs",
+    "TwoReplicas",
     "VectorObservables",
     "dense_pairs",
     "gaussian_glass",
@@ -38,7 +41,9 @@ __all__ = [
     "kappa_complex_phi4",
     "kappa_phi4",
     "largest_cluster",
+    "link_overlap",
     "magnetization",
+    "overlap",
     "plus_minus_glass",
     "pytree",
     "site_energies",

@@ -33,6 +33,11 @@ class LatticeSites:
     def num_colours(self) -> int:
         return int(self.colours.max()) + 1
 
+    def bond_ends(self, values: Array) -> tuple[Array, Array]:
+        """``[num_directions, *shape]`` values at ``x`` and at ``x + b``; zero where that is beyond an open boundary."""
+        there = jnp.stack([shift(self.lattice, values, bond) for bond in self.lattice.bonds])
+        return jnp.broadcast_to(values, there.shape), there
+
 
 class LatticePairs(LatticeSites):
     """Geometry, field and bonds of a model on a lattice; a base of dataclasses with these two fields."""
@@ -46,11 +51,6 @@ class LatticePairs(LatticeSites):
     def bond_products(self, spins: Array) -> list[Array]:
         """``s_x s_{x+b}`` for every direction of bond, zero where a bond would leave an open boundary."""
         return [spins * shift(self.lattice, spins, bond) for bond in self.lattice.bonds]
-
-    def bond_ends(self, values: Array) -> tuple[Array, Array]:
-        """``[num_directions, *shape]`` values at ``x`` and at ``x + b``; zero where that is beyond an open boundary."""
-        there = jnp.stack([shift(self.lattice, values, bond) for bond in self.lattice.bonds])
-        return jnp.broadcast_to(values, there.shape), there
 
     @property
     def num_bonds_of_site(self) -> int:

@@ -79,7 +79,7 @@ def _in_order(model: Model) -> Array:
     return jnp.arange(model.num_colours, dtype=jnp.int32)
 
 
-def _heat_bath(model: Model, key: Array, state: PyTree):
+def heat_bath_kernel(model: Model, key: Array, state: PyTree):
     def draw(number, sites, values, field):
         return sites_of(model).draw(key, sites, field)
 
@@ -150,7 +150,7 @@ def heat_bath(model: Model) -> Sampler:
     Reference:
         Glauber, J. Math. Phys. 4, 294 (1963).
     """
-    return site_sampler(_heat_bath, model)
+    return site_sampler(heat_bath_kernel, model)
 
 
 def metropolis(model: Model) -> Sampler:

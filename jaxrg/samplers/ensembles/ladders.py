@@ -44,7 +44,7 @@ class TemperingInfo(NamedTuple):
     status: Array  # [] uint32 `Status`
 
 
-class _Family(NamedTuple):
+class Family(NamedTuple):
     """Models along a ladder, and their samplers; a pytree."""
 
     model: Any  # Partial, coupling -> model
@@ -72,7 +72,7 @@ def swap_probability(couplings: Array, energies: Array) -> Array:
     return jnp.exp(jnp.minimum(jnp.diff(couplings) * jnp.diff(energies).astype(couplings.dtype), 0))
 
 
-def _step(family: _Family, key: Array, state: TemperingState) -> tuple[TemperingState, TemperingInfo]:
+def _step(family: Family, key: Array, state: TemperingState) -> tuple[TemperingState, TemperingInfo]:
     size = family.couplings.size
     chain_key, swap_key = jax.random.split(key)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(chain_key, jnp.arange(size, dtype=jnp.uint32))
@@ -98,7 +98,7 @@ def _step(family: _Family, key: Array, state: TemperingState) -> tuple[Tempering
     return TemperingState(moved, walkers, state.round_trips + num_ended, state.step), info
 
 
-def _measured(family: _Family, fn: Callable, chains: PyTree) -> PyTree:
+def _measured(family: Family, fn: Callable, chains: PyTree) -> PyTree:
     """``fn(coupling, configuration)`` of every coupling's configuration, ``[num_couplings, ...]``."""
 
     def one(sampler: Sampler, coupling: Array, chain: PyTree) -> PyTree:
@@ -107,22 +107,22 @@ def _measured(family: _Family, fn: Callable, chains: PyTree) -> PyTree:
     return jax.vmap(one)(family.samplers, family.couplings, chains)
 
 
-def _energies(family: _Family, coupling: Array, configuration: Array) -> Array:
+def _energies(family: Family, coupling: Array, configuration: Array) -> Array:
     return energy_of(family.model, coupling, configuration)
 
 
-def _measure(family: _Family, fn: Callable, state: TemperingState) -> PyTree:
+def _measure(family: Family, fn: Callable, state: TemperingState) -> PyTree:
     return _measured(family, lambda _, configuration: fn(configuration), state.chains)
 
 
 @jax.jit
-def _start(family: _Family, key: Array, spins: PyTree | None) -> TemperingState:
+def _start(family: Family, key: Array, spins: PyTree | None) -> TemperingState:
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(family.couplings.size, dtype=jnp.uint32))
     chains = jax.vmap(lambda sampler, key: sampler.init(key, spins))(family.samplers, keys)
     return TemperingState(chains, at_home(family.couplings.size), jnp.int32(0), jnp.uint32(0))
 
 
-def _init(family: _Family, key: Array, spins: PyTree | None = None) -> TemperingState:
+def _init(family: Family, key: Array, spins: PyTree | None = None) -> TemperingState:
     check_key("key", key)
     return _start(family, key, spins)
 
@@ -164,14 +164,20 @@ def parallel_tempering(family: Callable, couplings: Array, *, sampler: Callable 
         Hukushima & Nemoto, J. Phys. Soc. Jpn. 65, 1604 (1996); for even and odd pairs in turn Syed, Bouchard-Côté,
         Deligiannidis & Doucet, J. R. Stat. Soc. B 84, 321 (2022).
     """
+    found = as_family(family, couplings, sampler)
+    return Sampler(Partial(_init, found), counted(Partial(_step, found)), Partial(_measure, found))
+
+
+def as_family(family: Callable, couplings: Any, sampler: Callable) -> Family:
+    """Models linear in the couplings of a ladder and their samplers of one chain, or ValueError."""
     check_function("family", family, of="a coupling")
     check_function("sampler", sampler, of="a model")
     model, values = as_partial(family), _as_ladder(couplings)
     stack = _stacked(model, as_partial(sampler), values)
     check_sampler("sampler", stack)
-    found = _Family(model, values, stack)
+    found = Family(model, values, stack)
     _check_single_and_linear(found)
-    return Sampler(Partial(_init, found), counted(Partial(_step, found)), Partial(_measure, found))
+    return found
 
 
 @jax.jit
@@ -190,7 +196,7 @@ def _as_ladder(couplings: Any) -> Array:
     return values
 
 
-def _check_single_and_linear(family: _Family) -> None:
+def _check_single_and_linear(family: Family) -> None:
     def start() -> PyTree:
         state = _start(family, jax.random.key(0), None)
         return jax.vmap(_configuration)(family.samplers, state.chains)
@@ -216,7 +222,7 @@ def _configuration(sampler: Sampler, chain: PyTree) -> PyTree:
 
 
 @jax.jit
-def _energies_at_ends(family: _Family) -> Array:
+def _energies_at_ends(family: Family) -> Array:
     """``[2, num_couplings]`` dH/dK of starting configurations at both ends of the ladder."""
     state = _start(family, jax.random.key(0), None)
     found = jax.tree.map(lambda leaf: leaf[:, 0], jax.vmap(_configuration)(family.samplers, state.chains))

@@ -18,7 +18,7 @@ from jaxrg.samplers.derivatives import without_derivatives
 from jaxrg.samplers.fields import FieldState, Target, as_target, dtype_of
 from jaxrg.samplers.hamiltonian import as_step_size, hmc_step
 from jaxrg.samplers.kinetic import UNIT
-from jaxrg.samplers.resampling import systematic
+from jaxrg.samplers.resampling import mean_of_logs, systematic
 
 MAX_STAGES = 512  # of an adaptive schedule
 TARGET_ACCEPTANCE = 0.8  # of the moves
@@ -188,13 +188,10 @@ def _tempered_smc(key: Array, problem: _Problem, stages: _Stages, *, num_particl
     is_finite = jnp.all(everyone.is_finite)
     is_done = everyone.inverse_temperature[0] == 1
     status = Status.NOT_FINITE.when(~is_finite) | Status.NOT_CONVERGED.when(is_finite & ~is_done)
-    most = jnp.max(found.log_partition)
-    ratios = jnp.exp(found.log_partition - most)
-    mean = jnp.mean(ratios)
-    error = jnp.std(ratios, ddof=1) / (mean * math.sqrt(num_repeats))
+    log_partition, error = mean_of_logs(found.log_partition)
     stage = jnp.arange(stages.inverse_temperatures.size)
     result = TemperedSMC(
-        most + jnp.log(mean),
+        log_partition,
         error,
         found.log_partition,
         found.particles,
