@@ -1,6 +1,5 @@
 """Chains as contestants: steps that are timed without what a user would observe of them, or with it."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +11,9 @@ from jaxrg import samplers
 class Chain:
     """A sampler that goes on from where it was; a call is ``num_steps`` steps and waits for them."""
 
-    def __init__(self, sampler, num_steps: int, *, relax: int = 0):
+    def __init__(self, sampler, num_steps: int, *, relax: int = 0, compiler_options: dict[str, str] | None = None):
         self.sampler, self.num_steps = sampler, num_steps
+        self._advance = jax.jit(_advance, static_argnums=2, compiler_options=compiler_options)
         self.state = sampler.init(jax.random.key(0))
         if relax:
             self.state = samplers.run(jax.random.key(1), sampler, self.state, relax).state
@@ -21,11 +21,10 @@ class Chain:
     def __call__(self) -> None:
         self.state = jax.block_until_ready(self._advance(self.sampler, self.state, self.num_steps))
 
-    @staticmethod
-    @functools.partial(jax.jit, static_argnums=2)
-    def _advance(sampler, state, num_steps):
-        # No observables and no infos leave the scan: this is the price of the steps alone.
-        return samplers.run(jax.random.key(2), sampler, state, num_steps).state
+
+def _advance(sampler, state, num_steps):
+    # No observables and no infos leave the scan: this is the price of the steps alone.
+    return samplers.run(jax.random.key(2), sampler, state, num_steps).state
 
 
 def observed(chain: Chain, observe: Callable) -> Callable[[], Any]:

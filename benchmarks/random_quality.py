@@ -3,6 +3,7 @@
     python -m benchmarks.random_quality --order kernel --battery builtin
     python -m benchmarks.random_quality --order kernel --battery dieharder
     python -m benchmarks.random_quality --order steps --battery stdout | RNG_test stdin32
+    python -m benchmarks.random_quality --order kernel --generator light_bits
 
 ``stdout`` writes raw native-endian uint32 for any other program, such as PractRand or a TestU01 driver.
 """
@@ -13,7 +14,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,8 @@ from jaxrg.samplers.bernoulli import settling_word
 
 NUM_DRAWS = 8  # words a site, as multispin_heat_bath draws by default
 SIDE = 512
+GENERATORS = {"bits": random.bits, "light_bits": random.light_bits}
+Bits: TypeAlias = Callable[..., tuple[Array, ...]]  # words of sites, as `random.bits`
 
 
 def _colour_sites(colour: Array) -> Array:
@@ -35,47 +38,47 @@ def _colour_sites(colour: Array) -> Array:
     return rows * jnp.uint32(SIDE) + jnp.uint32(2) * columns + ((rows + colour) & jnp.uint32(1))
 
 
-def _planes(key: Array, replica: Array, colour: Array) -> tuple[Array, ...]:
+def _planes(bits: Bits, key: Array, replica: Array, colour: Array) -> tuple[Array, ...]:
     sites = _colour_sites(colour)
-    return random.bits(key, sites, NUM_DRAWS, replicas=jnp.full_like(sites, replica))
+    return bits(key, sites, NUM_DRAWS, replicas=jnp.full_like(sites, replica))
 
 
-def kernel_planes(key: Array, chunk: Array) -> tuple[Array, ...]:
+def kernel_planes(bits: Bits, key: Array, chunk: Array) -> tuple[Array, ...]:
     """Words of chains within colours within steps: what one half-sweep after another consumes."""
     colour, replica, step = (chunk >> jnp.uint32(2)) & jnp.uint32(1), chunk & jnp.uint32(3), chunk >> jnp.uint32(3)
-    return _planes(jax.random.fold_in(key, step), replica, colour)
+    return _planes(bits, jax.random.fold_in(key, step), replica, colour)
 
 
-def step_planes(key: Array, chunk: Array) -> tuple[Array, ...]:
+def step_planes(bits: Bits, key: Array, chunk: Array) -> tuple[Array, ...]:
     """The history of one site over 65,536 steps at a time."""
     site = chunk[None] & jnp.uint32(0xFFFF)
     steps = ((chunk >> jnp.uint32(16)) << jnp.uint32(16)) + lax.iota(jnp.uint32, 1 << 16)
-    return jax.vmap(lambda step: random.bits(jax.random.fold_in(key, step), site, NUM_DRAWS))(steps)
+    return jax.vmap(lambda step: bits(jax.random.fold_in(key, step), site, NUM_DRAWS))(steps)
 
 
-def key_planes(key: Array, chunk: Array) -> tuple[Array, ...]:
+def key_planes(bits: Bits, key: Array, chunk: Array) -> tuple[Array, ...]:
     """Sequential seeds key(0), key(1), ... at one site, as when every chain is given its own seed."""
     del key
     site = chunk[None] & jnp.uint32(0xFFFF)
     seeds = ((chunk >> jnp.uint32(16)) << jnp.uint32(16)) + lax.iota(jnp.uint32, 1 << 16)
-    return jax.vmap(lambda seed: random.bits(jax.random.key(seed), site, NUM_DRAWS))(seeds)
+    return jax.vmap(lambda seed: bits(jax.random.key(seed), site, NUM_DRAWS))(seeds)
 
 
-def replica_planes(key: Array, chunk: Array) -> tuple[Array, ...]:
+def replica_planes(bits: Bits, key: Array, chunk: Array) -> tuple[Array, ...]:
     """What the words of different chains see at one site in one step."""
     replicas = lax.iota(jnp.uint32, 1 << 16)
-    return random.bits(key, jnp.full_like(replicas, chunk), NUM_DRAWS, replicas=replicas)
+    return bits(key, jnp.full_like(replicas, chunk), NUM_DRAWS, replicas=replicas)
 
 
-def settle_planes(key: Array, chunk: Array) -> tuple[Array, ...]:
+def settle_planes(bits: Bits, key: Array, chunk: Array) -> tuple[Array, ...]:
     """The settling words that are made of the planes."""
-    return (settling_word(kernel_planes(key, chunk)),)
+    return (settling_word(kernel_planes(bits, key, chunk)),)
 
 
 class Order(NamedTuple):
     """An order of the stream: the planes of one chunk, and whether the draws of a site come together."""
 
-    planes: Callable[[Array, Array], tuple[Array, ...]]
+    planes: Callable[[Bits, Array, Array], tuple[Array, ...]]
     draws_first: bool
 
 
@@ -91,19 +94,19 @@ ORDERS = {
 }
 
 
-def stream(order: str, *, seed: int = 0) -> Iterator[np.ndarray]:
+def stream(order: str, *, seed: int = 0, generator: str = "bits") -> Iterator[np.ndarray]:
     """Chunks of uint32 words of one order, without end."""
-    planes_fn = jax.jit(functools.partial(ORDERS[order].planes, jax.random.key(seed)))
+    planes_fn = jax.jit(functools.partial(ORDERS[order].planes, GENERATORS[generator], jax.random.key(seed)))
     for chunk in itertools.count():
         planes = [np.asarray(plane).reshape(-1) for plane in planes_fn(jnp.uint32(chunk))]
         yield np.stack(planes, axis=-1 if ORDERS[order].draws_first else 0).reshape(-1)
 
 
-def write(order: str, pipe: BinaryIO, num_words: int | None, *, seed: int = 0) -> None:
+def write(order: str, pipe: BinaryIO, num_words: int | None, *, seed: int = 0, generator: str = "bits") -> None:
     """Write raw words until there are ``num_words``, or until the reader has had enough."""
     left = num_words
     try:
-        for words in stream(order, seed=seed):
+        for words in stream(order, seed=seed, generator=generator):
             words = words if left is None else words[:left]
             pipe.write(np.ascontiguousarray(words).tobytes())
             if left is not None:
@@ -114,7 +117,7 @@ def write(order: str, pipe: BinaryIO, num_words: int | None, *, seed: int = 0) -
         return
 
 
-def dieharder(order: str, arguments: list[str], *, seed: int = 0) -> list[str]:
+def dieharder(order: str, arguments: list[str], *, seed: int = 0, generator: str = "bits") -> list[str]:
     """Feed dieharder; the lines of its table of results, as they come."""
     command = ["dieharder", "-g", "200", *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=False) as process:
@@ -129,6 +132,8 @@ def dieharder(order: str, arguments: list[str], *, seed: int = 0) -> list[str]:
                 order,
                 "--seed",
                 str(seed),
+                "--generator",
+                generator,
                 "--battery",
                 "stdout",
             ],
@@ -146,16 +151,16 @@ def dieharder(order: str, arguments: list[str], *, seed: int = 0) -> list[str]:
     return lines
 
 
-def run_dieharder(order: str, *, seed: int = 0) -> None:
+def run_dieharder(order: str, *, seed: int = 0, generator: str = "bits") -> None:
     """The whole battery, then every test that was not PASSED again, on another seed and until it is decided (-Y 1)."""
-    lines = dieharder(order, ["-a"], seed=seed)
+    lines = dieharder(order, ["-a"], seed=seed, generator=generator)
     counts = {verdict: sum(verdict in line for line in lines) for verdict in ("PASSED", "WEAK", "FAILED")}
     print(f"# order {order}, seed {seed}: {counts}", flush=True)
     numbers = _test_numbers()
     doubtful = {(fields[0], fields[1]) for line in lines if "PASSED" not in line for fields in [_fields(line)]}
     for name, ntuple in sorted(doubtful):
         print(f"# again: {name} ntuple {ntuple}, seed {seed + 1}", flush=True)
-        dieharder(order, ["-d", numbers[name], "-n", ntuple, "-Y", "1"], seed=seed + 1)
+        dieharder(order, ["-d", numbers[name], "-n", ntuple, "-Y", "1"], seed=seed + 1, generator=generator)
 
 
 def _fields(line: str) -> list[str]:
@@ -176,10 +181,10 @@ def _test_numbers() -> dict[str, str]:
     return numbers | {name: str(200 + number) for number, name in enumerate(rgb.split())}
 
 
-def run_builtin(order: str, num_words: int, *, seed: int = 0) -> bool:
+def run_builtin(order: str, num_words: int, *, seed: int = 0, generator: str = "bits") -> bool:
     """The small battery of `benchmarks.random_battery`; prints z-scores, True if none is beyond 5."""
     parts, total = [], 0
-    for words in stream(order, seed=seed):
+    for words in stream(order, seed=seed, generator=generator):
         parts.append(words)
         total += words.size
         if total >= num_words:
@@ -196,14 +201,16 @@ def main() -> int:
     parser.add_argument("--order", choices=ORDERS, default="kernel")
     parser.add_argument("--battery", choices=("builtin", "dieharder", "stdout"), default="builtin")
     parser.add_argument("--words", type=int, default=None, help="uint32 words (builtin: 2^24 by default; else no end)")
+    parser.add_argument("--generator", choices=GENERATORS, default="bits")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    options = {"seed": arguments.seed, "generator": arguments.generator}
     if arguments.battery == "builtin":
-        return 0 if run_builtin(arguments.order, arguments.words or 1 << 24, seed=arguments.seed) else 1
+        return 0 if run_builtin(arguments.order, arguments.words or 1 << 24, **options) else 1
     if arguments.battery == "dieharder":
-        run_dieharder(arguments.order, seed=arguments.seed)
+        run_dieharder(arguments.order, **options)
         return 0
-    write(arguments.order, sys.stdout.buffer, arguments.words, seed=arguments.seed)
+    write(arguments.order, sys.stdout.buffer, arguments.words, **options)
     return 0
 
 

@@ -1,13 +1,14 @@
 """Speed of the samplers: flips per nanosecond, per site of cluster sweeps; what sample stores survive."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import sample_store, sampler_clusters
+from benchmarks import sample_store, sampler_clusters, sampler_words
 from benchmarks.chains import Chain, observed
 from benchmarks.timing import medians, record
 from jaxrg import exact, lattice, models, samplers
@@ -159,10 +160,16 @@ def _ratio(name: str, value: float, peer: str, peer_value: float) -> dict[str, A
     return record(name, value, "updates/ns", peer=peer, peer_value=peer_value, ratio=value / peer_value)
 
 
+def plots(folder: Path) -> None:
+    """Figures of a full run, beside its records."""
+    sampler_words.growth(folder)
+
+
 def run(*, quick: bool) -> list[dict[str, Any]]:
     """Every record of this area."""
     return (
         checkerboards(quick)
+        + sampler_words.run(quick=quick)
         + sampler_clusters.run(quick=quick)
         + states_and_angles(quick)
         + fields(quick)

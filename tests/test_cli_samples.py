@@ -142,7 +142,7 @@ def test_folders_are_merged_unless_they_overlap_or_differ(sampled, tmp_path, cap
     ("arguments", "message"),
     [
         (["--sampler", "multispin_heat_bath", "--num-chains", "3"], "num_chains: expected a multiple of 32"),
-        (["--model", "glass", "--sampler", "multispin_heat_bath"], "model: expected models.Ising"),
+        (["--model", "triangular", "--sampler", "multispin_heat_bath"], "lattice: expected a hypercubic lattice"),
     ],
 )
 def test_what_does_not_go_together_is_refused_before_any_work(arguments, message, tmp_path, capsys):

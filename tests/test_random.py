@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.extend.random import threefry_2x32
 
+from benchmarks import random_quality
 from jaxrg import random
 
 # Compiled once: one small kernel for each operation would cost more than the test.
@@ -257,3 +258,23 @@ def test_lowers_for_every_platform():
 
     exported = jax.export.export(jax.jit(draw), platforms=["cpu", "cuda", "tpu"])(jnp.uint32(0))
     assert exported.platforms == ("cpu", "cuda", "tpu")
+
+
+def test_light_bits_are_the_states_of_one_threefry():
+    sites, replicas = jnp.arange(5, 12, dtype=jnp.uint32), jnp.full(7, 3, jnp.uint32)
+    key = jax.random.key(4)
+    words = random.light_bits(key, sites, 10, replicas=replicas)
+    zeros = jnp.zeros_like(sites)
+    for block in range(3):
+        counter = (sites, replicas, zeros, zeros)
+        expected = random.threefry4x32(random.key_words(key), counter, rounds=10 + 3 * block)
+        found = words[4 * block : 4 * block + 4]
+        assert all(map(np.array_equal, found, expected[: len(found)]))
+    assert all(map(np.array_equal, random.light_bits(key, sites, 2, replicas=replicas), words))
+    assert np.array_equal(random.light_bits(key, sites, 1)[0], random.light_bits(key, sites, 1, replicas=zeros)[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ["kernel", "sites", "replicas", "settle"])
+def test_light_bits_pass_the_battery(order):
+    assert random_quality.run_builtin(order, 1 << 21, generator="light_bits")

@@ -25,6 +25,7 @@ CALLS = [
     Call("random.philox4x32", generator(2, 4)),
     Call("random.key_words", lambda seed: {"key": jax.random.key(seed)}),
     Call("random.bits", lambda seed: sites(seed) | {"num_words": 3}),
+    Call("random.light_bits", lambda seed: sites(seed) | {"num_words": 5}),
     Call("random.uniform", sites),
     Call("random.bernoulli", lambda seed: sites(seed) | {"probability": jnp.linspace(0.0, 1.0, 6)}),
     Call("random.bernoulli_logit", lambda seed: sites(seed) | {"logit": jnp.linspace(-1.0, 1.0, 6)}),

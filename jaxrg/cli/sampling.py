@@ -41,7 +41,7 @@ def sample(chosen: argparse.Namespace) -> bool:
     console, streams = terminal(), _chosen(chosen)
     try:
         _ = streams[0].sampler
-    except ValueError as error:  # as of a multispin sampler of a glass
+    except ValueError as error:  # as of a multispin sampler on triangles
         raise FolderError(str(error)) from None
     root = RunFolder(chosen.out, streams[0].settings, name="--out")
     if chosen.dry_run:

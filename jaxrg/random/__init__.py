@@ -9,9 +9,19 @@ The default is Threefry4x32 with 13 rounds. Its authors know of no flaw from 12 
 Random123), and 13 has published known answers. It was as fast as Philox4x32-7, over which the same authors see a
 cloud, and 1.6 times as fast as the Threefry2x32-20 of ``jax.random``; it needs no wide products, which a TPU lacks.
 ``benchmarks/random_quality.py`` writes the stream in the order in which the kernels consume it and tests it.
+`light_bits` are words of half the operations, from fewer rounds, for kernels that would otherwise wait for them.
 """
 
-from jaxrg.random.draws import BinaryExpansion, bernoulli, bernoulli_logit, binary_expansion, bits, key_words, uniform
+from jaxrg.random.draws import (
+    BinaryExpansion,
+    bernoulli,
+    bernoulli_logit,
+    binary_expansion,
+    bits,
+    key_words,
+    light_bits,
+    uniform,
+)
 from jaxrg.random.generators import philox4x32, rotate_left, threefry2x32, threefry4x32
 
 __all__ = [
@@ -21,6 +31,7 @@ __all__ = [
     "binary_expansion",
     "bits",
     "key_words",
+    "light_bits",
     "philox4x32",
     "rotate_left",
     "threefry2x32",

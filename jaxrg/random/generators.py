@@ -128,9 +128,18 @@ def threefry4x32(
 
 @partial(jax.jit, static_argnums=2, inline=True)
 def threefry4x32_words(key_words: Sequence[Array], counter_words: Sequence[Array], rounds: int) -> tuple[Array, ...]:
+    return threefry4x32_states(key_words, counter_words, (rounds,))[0]
+
+
+@partial(jax.jit, static_argnums=2, inline=True)
+def threefry4x32_states(
+    key_words: Sequence[Array], counter_words: Sequence[Array], rounds: tuple[int, ...]
+) -> list[tuple[Array, ...]]:
+    """The four words after so many rounds, for each of some ascending numbers of them."""
     schedule = (*key_words, reduce(jnp.bitwise_xor, key_words) ^ _PARITY)
     words = [counter + key for counter, key in zip(counter_words, schedule, strict=False)]
-    for index in range(rounds):
+    states = []
+    for index in range(rounds[-1]):
         partner, other = (1, 3) if index % 2 == 0 else (3, 1)
         for target, source, amount in zip((0, 2), (partner, other), _ROTATIONS_4X32[index % 8], strict=True):
             words[target] = words[target] + words[source]
@@ -140,7 +149,9 @@ def threefry4x32_words(key_words: Sequence[Array], counter_words: Sequence[Array
             keys = [schedule[(injection + offset) % 5] for offset in range(4)]
             keys[3] = keys[3] + injection
             words = [word + key for word, key in zip(words, keys, strict=True)]
-    return words[0], words[1], words[2], words[3]
+        if index + 1 in rounds:
+            states.append(tuple(words))
+    return states
 
 
 def philox4x32(

@@ -17,7 +17,8 @@ from jaxrg.samplers.independence import (
     weighted_draws,
 )
 from jaxrg.samplers.kernels import from_kernel
-from jaxrg.samplers.multispin import PackedState, multispin_heat_bath, multispin_metropolis
+from jaxrg.samplers.multispin import multispin_heat_bath, multispin_metropolis
+from jaxrg.samplers.packed_measures import PackedState
 from jaxrg.samplers.recording import load, sample, save
 from jaxrg.samplers.replaying import repair, verify
 from jaxrg.samplers.replicas import replicas

@@ -108,7 +108,9 @@ def settling_word(words: Sequence[Array]) -> Array:
     return reduce(jnp.bitwise_xor, [rotate_left(word, shift) if shift else word for shift, word in enumerate(words)])
 
 
-def bernoulli_planes(planes: Sequence[Array], expansions: BinaryExpansion, settle: Array) -> tuple[Array, ...]:
+def bernoulli_planes(
+    planes: Sequence[Array], expansions: BinaryExpansion, settle: Array, *, mirrored: Array | None = None
+) -> tuple[Array, ...]:
     r"""Words whose 32 bits are true with given probabilities, all from the same random words.
 
     Lane j of the K planes is a uniform number in binary that is compared with p from the last digit to the first:
@@ -126,16 +128,22 @@ def bernoulli_planes(planes: Sequence[Array], expansions: BinaryExpansion, settl
         planes: K uint32 arrays of one shape; the last holds the leading digits.
         expansions: with K leading digits, and a leading axis over the probabilities, ``[n]``.
         settle: uint32 array of the planes' shape: one more random word, or ``settling_word``.
+        mirrored: uint32 mask of the planes' shape, or None: lanes whose random number u is replaced by the largest one
+            less u, every binary digit turned over.
 
     Returns:
         ``n`` uint32 arrays shaped like a plane. In each lane they are monotone in p, for they compare the same number.
     """
+    if mirrored is not None:
+        planes = [plane ^ mirrored for plane in planes]
     outcomes = []
     for index in range(expansions.head.shape[0]):
         head, tail, certain = (part[index] for part in expansions)
         outcome = jnp.where(settle < tail, jnp.uint32(_ONES), certain)
+        if mirrored is not None:
+            other = jnp.where(~settle < tail, jnp.uint32(_ONES), certain)
+            outcome = (other & mirrored) | (outcome & ~mirrored)
         for digit, plane in enumerate(planes):
-            mask = -((head >> digit) & 1)
-            outcome = (plane & outcome) | ((plane | outcome) & mask)
+            outcome = jnp.where((head >> digit) & 1 != 0, plane | outcome, plane & outcome)
         outcomes.append(outcome)
     return tuple(outcomes)

@@ -1,8 +1,8 @@
-"""Multi-spin coded Ising dynamics: 32 independent chains in the bits of a word, all chains updated by word operations.
+"""Multi-spin coded Ising dynamics: 32 chains, or 32 strips of one, in the bits of a word, updated by word operations.
 
 A sweep is two half-sweeps, each one fused kernel: neighbours are counted by full adders, every possible count has its
-threshold, and one set of random words decides all 32 chains. Random words are functions of (key, site, word of chains),
-so a trajectory is bit for bit the same however the chains are spread over devices.
+threshold, and one set of random words decides all 32 spins of a word. Random words are functions of (key, site, word of
+chains), so a trajectory is bit for bit the same however the chains are spread over devices.
 """
 
 import dataclasses
@@ -18,10 +18,12 @@ from jax.tree_util import Partial
 
 from jaxrg import random
 from jaxrg.base import Sampler, Status
-from jaxrg.checks import as_count, as_spins, check_key, check_shape
-from jaxrg.models import Ising, Observables, magnetization
+from jaxrg.checks import as_count, as_spins, check_function, check_key, check_shape, is_traced, kind_of
+from jaxrg.closures import as_partial
+from jaxrg.lattice import Lattice
+from jaxrg.models import Glass, Ising, pytree
 from jaxrg.random import BinaryExpansion
-from jaxrg.samplers import packed
+from jaxrg.samplers import packed, realisations
 from jaxrg.samplers.bernoulli import (
     acceptance_expansion,
     bernoulli_planes,
@@ -30,6 +32,7 @@ from jaxrg.samplers.bernoulli import (
     stretched_planes,
 )
 from jaxrg.samplers.kernels import counted
+from jaxrg.samplers.packed_measures import PackedState, measure_packed
 from jaxrg.samplers.spins import SpinInfo, check_model
 
 Pick: TypeAlias = Callable[[Sequence[Sequence[Array]]], Array]
@@ -41,38 +44,30 @@ Rule: TypeAlias = Callable[[Array, list[Array], list], Pick]
 _MAX_UNROLLED = 250  # comparisons of a digit with a probability; more are done in a loop
 
 
-class PackedState(NamedTuple):
-    """Many configurations; chain c is bit ``c % 32`` of word ``c // 32``, and a set bit is spin +1.
-
-    Three plain arrays, which ``numpy.savez(file, **state._asdict())`` stores and ``PackedState(**numpy.load(file))``
-    reads.
-    """
-
-    even: Array  # [num_words, *compact shape] uint32, sites of even parity; may be sharded by words
-    odd: Array  # [num_words, *compact shape] uint32, the others
-    step: Array  # [] uint32, steps taken
-
-    @property
-    def spins(self) -> tuple[Array, Array]:
-        """Even and odd sites."""
-        return self.even, self.odd
-
-
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["model"], meta_fields=["num_chains", "num_draws"])
+@pytree(data_fields=("coupling", "field", "signs", "generator"), meta_fields=("layout", "num_draws"))
 @dataclasses.dataclass(frozen=True)
 class _Ensemble:
-    """The model, and the static choices of its packed chains."""
+    """The couplings of packed chains, and the choices made for them."""
 
-    model: Ising
-    num_chains: int
+    coupling: Array
+    field: (
+        Array | None
+    )  # None where it is seen to be zero: half of the comparisons are then mirror images of the others
+    signs: Array | None  # [2, 2d, 1 or num_words, *compact shape] uint32 of a glass, see `realisations.sign_words`
+    generator: Partial  # words of sites, as `random.bits`
+    layout: packed.Layout
     num_draws: int  # random words for each word of spins
+
+    @property
+    def lattice(self) -> Lattice:
+        return self.layout.lattice
 
     @property
     def num_planes(self) -> int:
         return self.num_draws + self.num_draws // 2
 
 
-def heat_bath_expansions(model: Ising, num_planes: int) -> list[BinaryExpansion]:
+def heat_bath_expansions(model: Ising | _Ensemble, num_planes: int) -> list[BinaryExpansion]:
     r"""Digits of :math:`P(s=+1) = 1/(1+e^{-2(Kn+h)})` for every number of up neighbours.
 
     Returns:
@@ -82,7 +77,7 @@ def heat_bath_expansions(model: Ising, num_planes: int) -> list[BinaryExpansion]
     return [logistic_expansion(2 * (n + _field(model)), num_planes=num_planes) for n in _coupled_sums(model)]
 
 
-def metropolis_expansions(model: Ising, num_planes: int) -> list[BinaryExpansion]:
+def metropolis_expansions(model: Ising | _Ensemble, num_planes: int) -> list[BinaryExpansion]:
     r"""Digits of :math:`\min(1, e^{-2(Km \pm h)})` for every number of aligned neighbours, m their sum times the spin.
 
     Returns:
@@ -94,11 +89,11 @@ def metropolis_expansions(model: Ising, num_planes: int) -> list[BinaryExpansion
     ]
 
 
-def _field(model: Ising) -> Array:
-    return jnp.asarray(model.field, jnp.asarray(model.coupling).dtype)
+def _field(model: Ising | _Ensemble) -> Array:
+    return jnp.asarray(0.0 if model.field is None else model.field, jnp.asarray(model.coupling).dtype)
 
 
-def _coupled_sums(model: Ising) -> list[Array]:
+def _coupled_sums(model: Ising | _Ensemble) -> list[Array]:
     """K times the sum of the neighbours, for every count; on open lattices also one higher."""
     coupling = jnp.asarray(model.coupling)
     degree = 2 * model.lattice.ndim
@@ -143,35 +138,65 @@ def _drawn(pick: Pick, planes: Sequence[Array], expansions: list[BinaryExpansion
     return lax.scan(compare, undecided, (places, jnp.stack(planes)))[0]
 
 
-def _half_sweep(rule: Rule, expansions: list[BinaryExpansion], ensemble: _Ensemble, key: Array, spins, others, colour):
-    """What is drawn for the words of one colour, given those of the other."""
-    sites, replicas = packed.site_indices(spins.shape[0], spins.shape[1:], colour)
-    words = random.bits(key, sites, ensemble.num_draws, replicas=replicas)
-    pick = rule(spins, *packed.neighbours(ensemble.model.lattice, others, colour))
-    return _drawn(pick, stretched_planes(words), expansions, settling_word(words))
-
-
 class _Dynamics(NamedTuple):
     """What the updates of a sweep are made of."""
 
     rule: Rule
-    expansions_fn: Callable[[Ising, int], list[BinaryExpansion]]
+    expansions_fn: Callable[[Ising | _Ensemble, int], list[BinaryExpansion]]
     move_fn: Callable[[Array, Array], Array]  # new words of the old ones and of those that are drawn
 
 
-def _sweep(dynamics: _Dynamics, ensemble: _Ensemble, key: Array, state: PackedState):
-    model = ensemble.model
-    expansions = dynamics.expansions_fn(model, ensemble.num_planes)
+def _half_sweep(decide: Callable, ensemble: _Ensemble, key: Array, spins: Array, others: Array, colour: int) -> Array:
+    """What is drawn for the words of one colour, given those of the other."""
+    # Beside the key, which is another one in every step, the colour is no constant of a loop over steps: the indices of
+    # all sites would otherwise be written once, before the loop, and read from memory in each of its turns.
+    parity, data = lax.optimization_barrier((jnp.uint32(colour), jax.random.key_data(key)))
+    key = jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
+    sites, replicas = packed.site_indices(spins.shape[0], spins.shape[1:], parity)
+    words = ensemble.generator(key, sites, ensemble.num_draws, replicas=replicas)
+    values, missing = packed.neighbours(ensemble.layout, others, parity)
+    if ensemble.signs is not None:
+        values = [value ^ signs for value, signs in zip(values, ensemble.signs[colour], strict=True)]
+    return decide(spins, values, missing, stretched_planes(words), settling_word(words))
 
-    # A loop over the colours, not two calls: XLA on a CPU would otherwise recompute the first half-sweep inside every
-    # use that the second makes of it.
-    def update(carry, colour):
-        spins, others = carry
-        drawn = _half_sweep(dynamics.rule, expansions, ensemble, key, spins, others, colour)
-        return (others, dynamics.move_fn(spins, drawn)), None
 
-    spins, _ = lax.scan(update, state.spins, jnp.arange(2, dtype=jnp.uint32))
-    is_finite = jnp.isfinite(jnp.asarray(model.coupling)) & jnp.isfinite(jnp.asarray(model.field))
+def _by_rule(dynamics: _Dynamics, expansions: list[BinaryExpansion]) -> Callable:
+    def decide(spins, values, missing, planes, settle):
+        return dynamics.move_fn(spins, _drawn(dynamics.rule(spins, values, missing), planes, expansions, settle))
+
+    return decide
+
+
+def _mirrored(dynamics: _Dynamics, expansions: list[BinaryExpansion]) -> Callable:
+    """Bit for bit what the rule of `_of_count` draws in no field, of half as many comparisons.
+
+    With P(+1 | n) = 1 - P(+1 | -n) exactly, u < P(+1 | n) says that 1 - u is not below P(+1 | -n). Where most
+    neighbours are up, random number and outcome are turned over; at n = 0 the leading digit decides.
+    """
+
+    def decide(spins, values, missing, planes, settle):
+        half = len(values) // 2
+        digits, _ = packed.count_ones(values, missing)
+        zeros, ones = jnp.zeros_like(spins), jnp.full_like(spins, 0xFFFFFFFF)
+        is_up = packed.choose(digits, None, [[zeros] * (half + 1) + [ones] * half])
+        below = jax.tree.map(lambda part: part[:half], expansions[0])
+        rows = [*bernoulli_planes(planes, below, settle, mirrored=is_up), planes[-1]]
+        return is_up ^ packed.choose(digits, None, [rows + rows[-2::-1]])
+
+    return decide
+
+
+def _sweep(decisions: Callable, dynamics: _Dynamics, ensemble: _Ensemble, key: Array, spins: tuple[Array, Array]):
+    even, odd = spins
+    decide = decisions(dynamics, dynamics.expansions_fn(ensemble, ensemble.num_planes))
+    # Barriers, as XLA on a CPU would otherwise compute a half-sweep anew inside every use that is made of it.
+    even = lax.optimization_barrier(_half_sweep(decide, ensemble, key, even, odd, 0))
+    odd = lax.optimization_barrier(_half_sweep(decide, ensemble, key, odd, even, 1))
+    return even, odd
+
+
+def _swept(ensemble: _Ensemble, state: PackedState, spins: tuple[Array, Array]) -> tuple[PackedState, SpinInfo]:
+    is_finite = jnp.isfinite(jnp.asarray(ensemble.coupling)) & jnp.isfinite(_field(ensemble))
     changed = [_changed_fraction(after, before) for after, before in zip(spins, state.spins, strict=True)]
     info = SpinInfo((changed[0] + changed[1]) / 2, Status.NOT_FINITE.when(~is_finite))  # of all chains together
     return state._replace(even=spins[0], odd=spins[1]), info
@@ -188,12 +213,16 @@ def _changed_fraction(spins: Array, before: Array) -> Array:
     return jnp.sum(counts.astype(jnp.float32)) / np.float32(packed.LANES * spins.size)
 
 
-def _heat_bath(ensemble: _Ensemble, key: Array, state: PackedState):
-    return _sweep(_Dynamics(_of_count, heat_bath_expansions, lambda _, up: up), ensemble, key, state)
+def _heat_bath(ensemble: _Ensemble, key: Array, state: PackedState) -> tuple[PackedState, SpinInfo]:
+    dynamics = _Dynamics(_of_count, heat_bath_expansions, lambda _, up: up)
+    is_symmetric = ensemble.field is None and all(ensemble.lattice.periodic)
+    decisions = _mirrored if is_symmetric else _by_rule
+    return _swept(ensemble, state, _sweep(decisions, dynamics, ensemble, key, state.spins))
 
 
-def _metropolis(ensemble: _Ensemble, key: Array, state: PackedState):
-    return _sweep(_Dynamics(_of_spin_and_count, metropolis_expansions, jnp.bitwise_xor), ensemble, key, state)
+def _metropolis(ensemble: _Ensemble, key: Array, state: PackedState) -> tuple[PackedState, SpinInfo]:
+    dynamics = _Dynamics(_of_spin_and_count, metropolis_expansions, jnp.bitwise_xor)
+    return _swept(ensemble, state, _sweep(_by_rule, dynamics, ensemble, key, state.spins))
 
 
 # Jitted for memory: op by op, the generator would hold a dozen arrays of the size of the state.
@@ -206,116 +235,86 @@ def _random_words(key: Array, num_words: int, shape: tuple[int, ...]) -> tuple[A
     return of_colour(0), of_colour(1)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def _given_words(spins: Array, num_words: int, ndim: int) -> tuple[Array, Array]:
-    if spins.ndim == ndim:
-        spins = jnp.broadcast_to(spins[None], (packed.LANES * num_words, *spins.shape))
-    return packed.compact(packed.pack(spins))
+@functools.partial(jax.jit, static_argnums=1)
+def _given_words(spins: Array, layout: packed.Layout) -> tuple[Array, Array]:
+    if spins.ndim == layout.lattice.ndim:
+        spins = jnp.broadcast_to(spins[None], (layout.num_chains, *spins.shape))
+    return packed.compact(layout.pack(spins))
 
 
 def _init(ensemble: _Ensemble, key: Array, spins: Array | None = None) -> PackedState:
     check_key("key", key)
-    lattice, num_chains = ensemble.model.lattice, ensemble.num_chains
-    num_words = num_chains // packed.LANES
+    layout = ensemble.layout
     if spins is None:
-        even, odd = _random_words(key, num_words, packed.compact_shape(lattice))
+        even, odd = _random_words(key, layout.num_words, layout.compact_shape)
     else:
-        spins = as_spins("spins", spins)
-        check_shape("spins", spins, lattice.shape if spins.ndim == lattice.ndim else (num_chains, *lattice.shape))
-        even, odd = _given_words(spins, num_words, lattice.ndim)
+        spins, shape = as_spins("spins", spins), layout.lattice.shape
+        check_shape("spins", spins, shape if spins.ndim == len(shape) else (layout.num_chains, *shape))
+        even, odd = _given_words(spins, layout)
     return PackedState(even, odd, jnp.zeros((), jnp.uint32))
 
 
-def _measure(ensemble: _Ensemble, fn: Callable, state: PackedState):
-    of_words = _counted(ensemble, fn, state)
-    return _unpacked(fn, state) if of_words is None else of_words
-
-
-def _unpacked(fn: Callable, state: PackedState):
-    words = packed.expand(*state.spins)
-    values = lax.map(
-        lambda lane: jax.vmap(fn)(packed.unpack_lane(words, lane)), jnp.arange(packed.LANES, dtype=jnp.uint32)
-    )
-    return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]), values)
-
-
-def _counted(ensemble: _Ensemble, fn: Callable, state: PackedState) -> Observables | Array | None:
-    """What an Ising model of this lattice reports, or the magnetization, from the bits; None for other functions.
-
-    The sums are the integers that `_unpacked` adds up, so the values are the same bit for bit.
-    """
-    func, args = getattr(fn, "func", fn), getattr(fn, "args", ())
-    lattice = ensemble.model.lattice
-    if func is magnetization and not args:
-        return _magnetization(_lane_counts(state.even, state.odd), lattice.num_sites, jnp.float32)
-    if func is not Ising.observables or len(args) != 1 or args[0].lattice != lattice:
-        return None
-    dtype = jnp.asarray(args[0].coupling).dtype
-    values, missing = packed.neighbours(lattice, state.odd, jnp.uint32(0))
-    aligned = [~(state.even ^ value) for value in values]
-    aligned = [word if mask is None else word & ~mask for word, mask in zip(aligned, missing, strict=True)]
-    digits, _ = packed.count_ones(aligned, [None] * len(aligned))  # every bond has one end of even parity
-    counts = _lane_counts(state.even, state.odd, *digits)
-    places = jnp.arange(len(digits), dtype=jnp.int32)
-    satisfied = jnp.sum(counts[2:] << places[:, None], axis=0)
-    num_bonds = int(np.sum(lattice.bonds_inside()))
-    energy = -(2 * satisfied - num_bonds).astype(dtype) / lattice.num_sites
-    return Observables(energy, _magnetization(counts, lattice.num_sites, dtype))
-
-
-def _lane_counts(*words: Array) -> Array:
-    """``[len(words), num_chains]`` int32 numbers of ones, one array of words after the other."""
-    # A loop, as the words would otherwise be computed anew inside every use that the counting makes of them.
-    return lax.map(packed.count_lanes, jnp.stack(words)).reshape(len(words), -1)
-
-
-def _magnetization(counts: Array, num_sites: int, dtype) -> Array:
-    return (2 * (counts[0] + counts[1]) - num_sites).astype(dtype) / num_sites
-
-
-def _sampler(kernel: Callable, model: Ising, num_chains: int, num_draws: int) -> Sampler:
-    check_model(model)
-    if not isinstance(model, Ising):
-        raise ValueError(f"model: expected models.Ising, got {type(model).__name__}; use samplers.heat_bath")
+def _sampler(kernel: Callable, model: Ising | Glass, num_chains: int, num_draws: int, generator: Callable) -> Sampler:
+    if not isinstance(model, Ising | Glass):
+        check_model(model)
+        raise ValueError(f"model: expected models.Ising or models.Glass, got {kind_of(model)}; use samplers.heat_bath")
     num_chains, num_draws = as_count("num_chains", num_chains), as_count("num_draws", num_draws)
-    if num_chains % packed.LANES:
-        raise ValueError(f"num_chains: expected a multiple of {packed.LANES}, the bits of a word, got {num_chains}")
     if num_draws not in (4, 8, 12, 16):
         raise ValueError(f"num_draws: expected 4, 8, 12 or 16, got {num_draws!r}")
-    packed.check_checkerboard(model.lattice)
+    check_function("generator", generator, of="a key, sites, a number of words, and replicas")
+    layout, signs = packed.Layout(model.lattice, num_chains), None
+    if isinstance(model, Glass):
+        model, signs = realisations.as_signs(model, layout)
     for name in ("coupling", "field"):
         shape = jnp.shape(getattr(model, name))
         if shape != ():
             raise ValueError(f"{name}: expected a scalar, got shape {shape}; use samplers.heat_bath")
-    ensemble = _Ensemble(model, num_chains, num_draws)
-    return Sampler(Partial(_init, ensemble), counted(Partial(kernel, ensemble)), Partial(_measure, ensemble))
+    is_free = not is_traced(model.field) and not np.any(np.asarray(model.field))
+    field = None if is_free else jnp.asarray(model.field)
+    ensemble = _Ensemble(jnp.asarray(model.coupling), field, signs, as_partial(generator), layout, num_draws)
+    return Sampler(Partial(_init, ensemble), counted(Partial(kernel, ensemble)), Partial(measure_packed, layout))
 
 
-def multispin_heat_bath(model: Ising, *, num_chains: int, num_draws: int = 8) -> Sampler:
-    r"""Heat bath for many chains at once, one chain a bit: the fastest way to many independent samples.
+def multispin_heat_bath(
+    model: Ising | Glass, *, num_chains: int, num_draws: int = 8, generator: Callable = random.bits
+) -> Sampler:
+    r"""Heat bath in words of 32 bits: the fastest way to many independent samples, or to one of a very large lattice.
 
     .. math:: P(s_x = +1 \mid \text{rest}) = \frac{1}{1 + e^{-2(K n_x + h)}}
 
+    A multiple of 32 chains is packed one chain a bit. Any other number is packed one chain a word, each cut into 32
+    strips along its first side: a single lattice of 2^30 spins is 128 MiB, and a sweep costs little more a spin.
+
     A step is one sweep of every chain, even sites and then odd sites. It leaves P invariant and is irreducible; as an
     ordered sweep it keeps balance but not detailed balance. Probabilities are exact to 2^-(B + 32), with B = 1.5 times
-    ``num_draws`` binary digits compared lane by lane. Chains of different words are independent; two chains of one word
+    ``num_draws`` binary digits compared lane by lane. Spins of different words are drawn independently; two of one word
     are but for the fraction 2^-2B of updates in which both are undecided by their B digits (`bernoulli_planes`).
+
+    Where the field is seen to be zero, half of the comparisons are saved, with the same trajectory bit for bit; a
+    sampler of another field is then another program. On a CPU with vectors of 512 bits, of which XLA takes half, the
+    option ``xla_cpu_prefer_vector_width=512`` of the compiler makes it 1.7 times as fast.
 
     Args:
         model: `jaxrg.models.Ising` with scalar coupling (either sign) and field, on a hypercubic lattice with even
-            periodic sides, open sides of any length, and an even last side.
-        num_chains: a multiple of 32.
+            periodic sides, open sides of any length, and an even last side. Or a ±J `jaxrg.models.Glass`: one for all
+            chains, or a stack with a realisation for every chain, ``jax.vmap(lambda key: plus_minus_glass(key, lattice,
+            K))(keys)``, of one coupling and field.
+        num_chains: a multiple of 32; or any number, for a first side that is a multiple of 64.
         num_draws: random words that each word of spins consumes: 4, 8, 12 or 16. The default, B = 12, leaves a
             correlation below 1e-6 in common events and of 2e-4 in the coincidence of events rarer than that.
+        generator: ``words = generator(key, sites, num_words, replicas=replicas)``, as `jaxrg.random.bits`, or
+            `jaxrg.random.light_bits`, which makes it 1.3 to 1.5 times as fast and tells what it does not claim.
 
     Returns:
         A sampler with `PackedState` and `SpinInfo`. ``init(key, spins)`` takes one configuration ``[*shape]`` for all
-        chains or ``[num_chains, *shape]``; without it, chains start at random. ``measure`` gives one value a chain:
-        ``model.observables`` and `jaxrg.models.magnetization` by counting bits, for the price of one or two sweeps, and
-        any other function on spins that are unpacked, which costs what that function costs on so many spins.
+        chains or ``[num_chains, *shape]``; without it, chains start at random. ``measure`` gives one value a chain: of
+        an Ising model ``model.observables`` and `jaxrg.models.magnetization` by counting bits, for the price of one or
+        two sweeps, and any other function on spins that are unpacked, which costs what that function costs on so many
+        spins. A method of a stack of glasses is given the glass of each chain.
 
     Raises:
-        ValueError: another model or lattice, couplings that are not scalar, or counts out of range.
+        ValueError: another model or lattice, couplings that are not scalar, bonds that are not ±1, or counts out of
+            range.
 
     Example:
         >>> from jaxrg import lattice, models, samplers
@@ -324,15 +323,20 @@ def multispin_heat_bath(model: Ising, *, num_chains: int, num_draws: int = 8) ->
         >>> state = sampler.init(jax.random.key(0))
         >>> samplers.run(jax.random.key(1), sampler, state, 20, observe=ising.observables).trace.energy.shape
         (64, 20)
+        >>> large = models.Ising(lattice.hypercubic((256, 256)), 0.3)
+        >>> [part.shape for part in multispin_heat_bath(large, num_chains=1).init(jax.random.key(0)).spins]
+        [(1, 8, 128), (1, 8, 128)]
 
     Reference:
         Jacobs & Rebbi, J. Comput. Phys. 41, 203 (1981); Block, Virnau & Preis, Comput. Phys. Commun. 181, 1549 (2010).
     """
-    return _sampler(_heat_bath, model, num_chains, num_draws)
+    return _sampler(_heat_bath, model, num_chains, num_draws, generator)
 
 
-def multispin_metropolis(model: Ising, *, num_chains: int, num_draws: int = 8) -> Sampler:
-    r"""Metropolis for many chains at once, one chain a bit.
+def multispin_metropolis(
+    model: Ising | Glass, *, num_chains: int, num_draws: int = 8, generator: Callable = random.bits
+) -> Sampler:
+    r"""Metropolis in words of 32 bits, packed as those of `multispin_heat_bath`.
 
     .. math:: P(s_x \to -s_x) = \min(1, e^{-2 s_x (K n_x + h)})
 
@@ -344,16 +348,17 @@ def multispin_metropolis(model: Ising, *, num_chains: int, num_draws: int = 8) -
 
     Args:
         model: as for `multispin_heat_bath`.
-        num_chains: a multiple of 32.
+        num_chains: as for `multispin_heat_bath`.
         num_draws: as for `multispin_heat_bath`.
+        generator: as for `multispin_heat_bath`.
 
     Returns:
         A sampler with `PackedState` and `SpinInfo`.
 
     Raises:
-        ValueError: another model or lattice, couplings that are not scalar, or counts out of range.
+        ValueError: as for `multispin_heat_bath`.
 
     Reference:
         Metropolis et al., J. Chem. Phys. 21, 1087 (1953).
     """
-    return _sampler(_metropolis, model, num_chains, num_draws)
+    return _sampler(_metropolis, model, num_chains, num_draws, generator)

@@ -1,19 +1,26 @@
-r"""Checkerboard lattices of words: 32 chains a word, one compact array for each colour.
+r"""Checkerboard lattices of words: one compact array for each colour, 32 chains or 32 strips of one chain a word.
 
 Site ``(i, x)`` has the colour ``(sum(i) + x) % 2``. The array of colour c holds it at ``(i, x // 2)``, where x is
 ``2 j + (sum(i) + c) % 2``, so that an array is half as long along the last axis, and each neighbour of a site is an
 element of the other array at the same place or one step along one axis.
+
+Strips are what a lattice falls into when its first side, L, is cut into 32: row ``i + b L/32`` is bit b of row i of
+the words. The words are then a lattice of their own, whose neighbours are those of 32 chains but that a step across its
+first boundary goes on in the next bit. L is a multiple of 64, so that all bits of a word have one colour.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxrg.lattice import Lattice
+from jaxrg.lattice import Lattice, hypercubic
+from jaxrg.random import rotate_left
 
-LANES = 32  # chains in a word
+LANES = 32  # chains or strips in a word
 _ADDED = 31  # words whose sum has five binary digits
 
 
@@ -35,9 +42,56 @@ def check_checkerboard(lattice: Lattice) -> None:
         )
 
 
-def compact_shape(lattice: Lattice) -> tuple[int, ...]:
-    """Shape of one colour's array."""
-    return (*lattice.shape[:-1], lattice.shape[-1] // 2)
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where the spins of so many chains are: 32 chains a word, or 32 strips of a chain if chains do not fill words.
+
+    Raises:
+        ValueError: chains that do not fill words, of a lattice that cannot be cut into 32 strips.
+    """
+
+    lattice: Lattice
+    num_chains: int
+
+    def __post_init__(self) -> None:
+        check_checkerboard(self.lattice)
+        if self.is_cut and self.lattice.shape[0] % (2 * LANES):
+            raise ValueError(
+                f"num_chains: expected a multiple of {LANES}, the bits of a word, or a lattice whose first side is a "
+                f"multiple of {2 * LANES}, to cut it into {LANES} strips, got {self.num_chains} chains of "
+                f"{self.lattice.shape}"
+            )
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the bits of a word are strips of one chain."""
+        return self.num_chains % LANES != 0
+
+    @property
+    def num_words(self) -> int:
+        """Words at every place."""
+        return self.num_chains if self.is_cut else self.num_chains // LANES
+
+    @property
+    def places(self) -> Lattice:
+        """The lattice of the words."""
+        first, *others = self.lattice.shape
+        return hypercubic((first // LANES if self.is_cut else first, *others), periodic=self.lattice.periodic)
+
+    @property
+    def compact_shape(self) -> tuple[int, ...]:
+        """Shape of the words of one colour."""
+        return (*self.places.shape[:-1], self.places.shape[-1] // 2)
+
+    def pack(self, spins: Array) -> Array:
+        """``[n, *shape]`` of any sign, n chains of strips or a multiple of 32, to ``[num_words, *places]``."""
+        return pack(spins.reshape(-1, *self.places.shape))
+
+    def joined(self, word: Array) -> Array:
+        """The spins ±1 (int8) ``[*shape]`` of one chain, whose strips are the bits of ``[*places]``."""
+        lanes = jnp.arange(LANES, dtype=jnp.uint32).reshape(-1, *[1] * word.ndim)
+        return unpack_lane(word[None], lanes).reshape(self.lattice.shape)
 
 
 def _coordinate(shape: tuple[int, ...], axis: int) -> Array:
@@ -70,9 +124,38 @@ def site_indices(num_words: int, shape: tuple[int, ...], colour: Array) -> tuple
     return sites, lax.broadcasted_iota(jnp.uint32, full, 0)
 
 
-def _moved(words: Array, axis: int, step: int, wraps: bool) -> tuple[Array, Array]:
-    """``words`` one step along a compact axis (``step`` is +1 or -1), and the mask of places where the step left the
-    box.
+def neighbours(layout: Layout, others: Array, colour: Array) -> tuple[list[Array], list[Array | None]]:
+    """Words of the 2 d neighbours of each site of one colour, and masks of those that an open boundary lacks.
+
+    Args:
+        layout: the lattice, and how its sites are spread over words.
+        others: ``[num_words, *compact_shape]`` words of the other colour.
+        colour: uint32 scalar, the colour of the sites.
+
+    Returns:
+        Arrays like ``others``, and for each None or a uint32 mask of the same shape, with a one where nothing is there.
+    """
+    values: list[Array] = [others]
+    missing: list[Array | None] = [None]
+    last = layout.lattice.ndim - 1
+    for axis in range(last):
+        for step in (-1, 1):
+            value, absent = _moved(layout, others, axis, step)
+            values.append(value)
+            missing.append(absent)
+    is_first = jnp.broadcast_to(row_parity(others.shape[1:], colour) == 0, others.shape)
+    before, absent_before = _moved(layout, others, last, -1)
+    after, absent_after = _moved(layout, others, last, 1)
+    values.append(jnp.where(is_first, before, after))
+    if absent_before is None or absent_after is None:
+        missing.append(None)
+    else:
+        missing.append(jnp.where(is_first, absent_before, absent_after))
+    return values, missing
+
+
+def _moved(layout: Layout, words: Array, axis: int, step: int) -> tuple[Array, Array | None]:
+    """What is one step (+1 or -1) along a compact axis from each place, and the bits that an open boundary lacks.
 
     A pad and a select, unlike a roll, stay inside the fusion that uses them.
     """
@@ -81,39 +164,17 @@ def _moved(words: Array, axis: int, step: int, wraps: bool) -> tuple[Array, Arra
     padding = [(0, 0, 0)] * words.ndim
     padding[axis + 1] = (1, -1, 0) if step < 0 else (-1, 1, 0)
     moved = lax.pad(words, jnp.uint32(0), padding)
-    outside = jnp.broadcast_to(_coordinate(words.shape[1:], axis) == edge, words.shape)
-    if wraps:
+    is_outside = jnp.broadcast_to(_coordinate(words.shape[1:], axis) == edge, words.shape)
+    wraps, is_seam = layout.lattice.periodic[axis], layout.is_cut and axis == 0
+    if wraps or is_seam:
         opposite = lax.slice_in_dim(words, side - 1 - edge, side - edge, axis=axis + 1)
-        moved = jnp.where(outside, jnp.broadcast_to(opposite, words.shape), moved)
-    return moved, outside
-
-
-def neighbours(lattice: Lattice, others: Array, colour: Array) -> tuple[list[Array], list[Array | None]]:
-    """Words of the 2 d neighbours of each site of one colour, and masks of those that an open boundary lacks.
-
-    Args:
-        lattice: checked by ``check_checkerboard``.
-        others: ``[num_words, *compact_shape]`` words of the other colour.
-        colour: uint32 scalar, the colour of the sites.
-
-    Returns:
-        Arrays like ``others``, and for each None or a uint32 mask of the same shape, all ones where nothing is there.
-    """
-    values: list[Array] = [others]
-    missing: list[Array | None] = [None]
-    ones = jnp.uint32(0xFFFFFFFF)
-    for axis in range(lattice.ndim - 1):
-        for step in (-1, 1):
-            moved, outside = _moved(others, axis, step, lattice.periodic[axis])
-            values.append(moved)
-            missing.append(None if lattice.periodic[axis] else jnp.where(outside, ones, 0))
-    is_first = jnp.broadcast_to(row_parity(others.shape[1:], colour) == 0, others.shape)
-    wraps = lattice.periodic[-1]
-    before, outside_before = _moved(others, lattice.ndim - 1, -1, wraps)
-    after, outside_after = _moved(others, lattice.ndim - 1, 1, wraps)
-    values.append(jnp.where(is_first, before, after))
-    missing.append(None if wraps else jnp.where(jnp.where(is_first, outside_before, outside_after), ones, 0))
-    return values, missing
+        if is_seam:  # a bit goes on in the strip before it or after it
+            opposite = rotate_left(opposite, 1 if step < 0 else LANES - 1)
+        moved = jnp.where(is_outside, jnp.broadcast_to(opposite, words.shape), moved)
+    if wraps:
+        return moved, None
+    end = 0xFFFFFFFF if not is_seam else 1 if step < 0 else 1 << (LANES - 1)
+    return moved, jnp.where(is_outside, jnp.uint32(end), 0)
 
 
 def _fill_missing(values: list[Array], missing: list[Array | None]) -> tuple[list[Array], Array | None]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxrg import exact, lattice, models, samplers
+from jaxrg import exact, lattice, models, random, samplers
 from tests.contracts.skeleton_model import TripletRing
 from tests.contracts.skeleton_sampler import independence
 from tests.samplers import transition_matrices as matrices
@@ -58,6 +58,12 @@ SAMPLERS = {
         functools.partial(matrices.multispin, "metropolis"),
         "checkerboards",
         is_irreducible=False,
+        num_chains=32,
+    ),
+    "multispin_light": Row(
+        lambda model: samplers.multispin_heat_bath(model, num_chains=32, generator=random.light_bits),
+        functools.partial(matrices.multispin, "heat_bath"),
+        "checkerboards",
         num_chains=32,
     ),
     "mixture": Row(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrg import lattice, models, rbm, samplers
+from jaxrg import lattice, models, random, rbm, samplers
 
 SQUARE = lattice.hypercubic((6, 8))
 TRIANGLES = np.array([[0, 1], [1, 2], [2, 0], [2, 3], [3, 4], [4, 2]])
@@ -49,6 +49,7 @@ PINS = {
     ("multispin_heat_bath", "ising"): ("1e9da1318cc495f5", "d638b241d4fcb6d3"),
     ("multispin_metropolis", "ising"): ("03b9112fc3e26753", "d4dfabff02212337"),
 }
+STRIPS_PIN = "7ed845cdaac7cc63"
 GIBBS_PIN = "19100e44b8d70604"
 
 
@@ -78,6 +79,14 @@ def test_trajectory_is_the_pinned_one(sampler, model):
     assert trace.dtype == np.int8
     # The pins hash the samples in order, in each of them the chains in order.
     assert (digest(*jax.tree.leaves(state.spins)), digest(np.swapaxes(trace, 0, 1))) == PINS[sampler, model]
+
+
+@pytest.mark.slow
+def test_trajectory_of_strips_and_light_bits_is_the_pinned_one():
+    model = models.plus_minus_glass(jax.random.key(5), lattice.hypercubic((64, 4)), 0.6)
+    chain = samplers.multispin_heat_bath(model, num_chains=1, generator=random.light_bits)
+    state = samplers.run(jax.random.key(8), chain, chain.init(jax.random.key(7)), 12).state
+    assert digest(*state.spins) == STRIPS_PIN
 
 
 def test_gibbs_trajectory_is_the_pinned_one():

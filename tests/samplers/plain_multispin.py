@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxrg import random
 from jaxrg.lattice import inside
-from jaxrg.samplers import multispin
+from jaxrg.samplers import multispin, packed
 
 EXPANSIONS = {
     "heat_bath": jax.jit(multispin.heat_bath_expansions, static_argnums=1),
@@ -24,23 +24,27 @@ def as_integers(expansion, num_planes):
     return np.array([whole if certain else head * 2**32 + tail for head, tail, certain in parts], object)
 
 
-def neighbour_sums(grid, spins):
-    """Sums over neighbours of ``[chains, *shape]`` spins, and the number of neighbours, by rolling int8 arrays."""
+def neighbour_sums(grid, spins, bonds=None):
+    """Sums over neighbours of ``[chains, *shape]`` spins, and the number of neighbours, by rolling int8 arrays.
+
+    Of a glass, with ``[directions, *shape]`` signs or ``[chains, directions, *shape]``, sums of J s.
+    """
     total, degree = np.zeros(spins.shape, int), np.zeros(spins.shape[1:], int)
-    for bond, sign in itertools.product(grid.bonds, (1, -1)):
-        offset = tuple(sign * component for component in bond)
-        kept = inside(grid, offset)
-        moved = np.roll(spins, tuple(-component for component in offset), axis=tuple(range(1, spins.ndim)))
-        total += np.where(kept, moved, 0)
-        degree += kept
+    axes = tuple(range(1, spins.ndim))
+    for direction, bond in enumerate(grid.bonds):
+        back = tuple(-component for component in bond)
+        signs = 1 if bonds is None else bonds[..., direction, *[slice(None)] * grid.ndim]
+        total += np.where(inside(grid, bond), signs * np.roll(spins, back, axes), 0)
+        total += np.where(inside(grid, back), np.roll(signs * spins, bond, axes), 0)
+        degree += inside(grid, bond).astype(int) + inside(grid, back)
     return total, degree
 
 
-def plain_thresholds(name, model, num_planes, spins):
+def plain_thresholds(name, model, num_planes, spins, bonds=None):
     """``[chains, *shape]`` integer threshold of each site's decision, looked up from the sampler's own tables."""
     grid = model.lattice
     tables = [as_integers(table, num_planes) for table in EXPANSIONS[name](model, num_planes)]
-    total, degree = neighbour_sums(grid, spins)
+    total, degree = neighbour_sums(grid, spins, bonds)
     total = total if name == "heat_bath" else total * spins
     is_odd = np.broadcast_to(degree % 2 == 1, total.shape)
     index = (total - is_odd + 2 * grid.ndim) // 2
@@ -53,12 +57,11 @@ def rotated(word, amount):
     return ((word << amount) | (word >> (32 - amount))) & 0xFFFFFFFF
 
 
-def plain_sweep(name, model, key, spins, num_draws):
-    """One sweep of int8 spins ``[chains, *shape]``, chain by chain and with integers, from the same random words."""
-    grid = model.lattice
-    sites = jnp.arange(grid.num_sites, dtype=jnp.uint32)
+def plain_uniforms(layout, key, num_draws, bits=bits):
+    """The integers ``[num_chains, *shape]`` that decide the spins, taken from the words bit by bit."""
+    sites = jnp.arange(layout.places.num_sites, dtype=jnp.uint32)
     uniforms = []
-    for word in range(len(spins) // 32):
+    for word in range(layout.num_words):
         words = bits(key, sites, num_draws, replicas=jnp.full_like(sites, word))
         words = [np.asarray(word).astype(object) for word in words]
         further = [rotated(words[k], 11) ^ rotated(words[k + 1], 22) for k in range(0, num_draws, 2)]
@@ -68,11 +71,17 @@ def plain_sweep(name, model, key, spins, num_draws):
         for lane in range(32):
             digits = sum((1 - ((plane >> lane) & 1)) << digit for digit, plane in enumerate([*further, *words]))
             uniforms.append(digits * 2**32 + settle)
-    uniforms = np.array(uniforms).reshape(spins.shape)
+    return np.array(uniforms).reshape(layout.num_chains, *layout.lattice.shape)
+
+
+def plain_sweep(name, model, key, spins, num_draws, *, bonds=None, bits=bits):
+    """One sweep of int8 spins ``[chains, *shape]``, chain by chain and with integers, from the same random words."""
+    grid = model.lattice
+    uniforms = plain_uniforms(packed.Layout(grid, len(spins)), key, num_draws, bits)
     colours = np.indices(grid.shape).sum(axis=0) % 2
     spins = spins.astype(int)
     for colour in range(2):
-        is_true = uniforms < plain_thresholds(name, model, num_draws * 3 // 2, spins)
+        is_true = uniforms < plain_thresholds(name, model, num_draws * 3 // 2, spins, bonds)
         drawn = np.where(is_true, 1, -1) if name == "heat_bath" else np.where(is_true, -spins, spins)
         spins = np.where(colours == colour, drawn, spins)
     return spins

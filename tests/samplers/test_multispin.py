@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrg import exact, lattice, models, random
+from jaxrg import exact, lattice, models, random, samplers
 from jaxrg.closures import as_partial
-from jaxrg.samplers import SpinInfo, multispin
+from jaxrg.samplers import SpinInfo, multispin, packed, packed_measures
 from jaxrg.samplers.multispin import multispin_heat_bath, multispin_metropolis
 from tests.rows import some_now
 from tests.samplers.plain_multispin import (
@@ -194,20 +194,17 @@ def test_chains_are_bits_of_words_in_order():
     assert np.array_equal(configurations(sampler, one), np.broadcast_to(spins[5], spins.shape))
 
 
-def test_each_word_of_spins_takes_its_planes_and_no_more(monkeypatch):
+def test_each_word_of_spins_takes_its_planes_and_no_more():
     asked = []
-    original = random.bits
 
     def counting(key, sites, num_words, **options):
         asked.append((num_words, sites.shape))
-        return original(key, sites, num_words, **options)
+        return random.bits(key, sites, num_words, **options)
 
-    monkeypatch.setattr(random, "bits", counting)
-    # A lattice of no other test: what is traced already asks for nothing.
-    sampler = multispin_heat_bath(models.Ising(lattice.hypercubic((4, 14)), 0.3), num_chains=64)
+    model = models.Ising(lattice.hypercubic((4, 14)), 0.3)
+    sampler = multispin_heat_bath(model, num_chains=64, generator=counting)
     jax.eval_shape(sampler.step, jax.random.key(0), sampler.init(jax.random.key(0)))
-    assert asked[-1] == (8, (2, 4, 7))
-    assert len(asked) == 3  # two colours of the start, and one body for both half-sweeps
+    assert asked == [(8, (2, 4, 7))] * 2  # of two colours
 
 
 def test_double_precision_couplings_and_wide_keys(x64):
@@ -232,7 +229,8 @@ def test_observables_of_bits_are_those_of_spins(case):
     energies = -(spins * neighbour_sums(grid, spins)[0]).sum(axes) / (2 * grid.num_sites)
     np.testing.assert_allclose(found.energy, energies, rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(found.magnetization, spins.mean(axes), rtol=1e-6, atol=1e-7)
-    unpacked = multispin._unpacked(as_partial(other.observables), sampler.init(jax.random.key(0), spins))
+    start = sampler.init(jax.random.key(0), spins)
+    unpacked = packed_measures.unpacked(packed.Layout(grid, 64), as_partial(other.observables), start)
     for a, b in zip(found, unpacked, strict=True):
         assert np.array_equal(a, b)
         assert a.dtype == b.dtype
@@ -242,7 +240,7 @@ def test_a_packed_state_is_three_plain_arrays(tmp_path):
     sampler = multispin_heat_bath(models.Ising(lattice.hypercubic((4, 6)), 0.3), num_chains=64)
     state = sampler.init(jax.random.key(0))
     np.savez(tmp_path / "state.npz", **state._asdict())
-    loaded = multispin.PackedState(**np.load(tmp_path / "state.npz"))
+    loaded = samplers.PackedState(**np.load(tmp_path / "state.npz"))
     assert np.array_equal(configurations(sampler, loaded), configurations(sampler, state))
 
 
@@ -263,8 +261,8 @@ def test_random_start_is_random():
         (lambda: models.Ising(lattice.hypercubic((4, 4)), jnp.ones(2)), "coupling: expected a scalar"),
         (lambda: models.Ising(lattice.hypercubic((4, 4)), 0.1, jnp.ones((4, 4))), "field: expected a scalar"),
         (
-            lambda: models.plus_minus_glass(jax.random.key(0), lattice.hypercubic((4, 4))),
-            "model: expected models.Ising, got Glass",
+            lambda: models.gaussian_glass(jax.random.key(0), lattice.hypercubic((4, 4))),
+            "bonds: expected all",
         ),
     ],
 )
@@ -291,7 +289,7 @@ SHARDED = """
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxrg import lattice, models, samplers
-from jaxrg.samplers.multispin import PackedState, multispin_heat_bath
+from jaxrg.samplers import PackedState, multispin_heat_bath
 
 model = models.Ising(lattice.hypercubic((4, 8)), 0.44, 0.03)
 sampler = multispin_heat_bath(model, num_chains=256, num_draws=4)

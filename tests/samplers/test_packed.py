@@ -38,7 +38,7 @@ def test_neighbours_are_those_of_the_lattice(shape, periodic):
     grid = lattice.hypercubic(shape, periodic=periodic)
     spins = np.random.default_rng(5).integers(0, 2**32, shape, dtype=np.uint32)
     compact = packed.compact(jnp.asarray(spins)[None])
-    assert [words.shape for words in compact] == [(1, *packed.compact_shape(grid))] * 2
+    assert [words.shape for words in compact] == [(1, *packed.Layout(grid, 32).compact_shape)] * 2
     assert np.array_equal(packed.expand(*compact)[0], spins)
     expected, present = [], []
     for bond in grid.bonds:
@@ -48,7 +48,8 @@ def test_neighbours_are_those_of_the_lattice(shape, periodic):
             present.append(packed.compact(shift(grid, jnp.full(shape, 0xFFFFFFFF, jnp.uint32), offset)[None]))
     sites = packed.compact(jnp.arange(grid.num_sites, dtype=jnp.uint32).reshape(shape)[None])
     for colour in range(2):
-        values, missing = jax.jit(packed.neighbours, static_argnums=0)(grid, compact[1 - colour], jnp.uint32(colour))
+        layout = packed.Layout(grid, 32)
+        values, missing = jax.jit(packed.neighbours, static_argnums=0)(layout, compact[1 - colour], jnp.uint32(colour))
         ones = [jnp.zeros_like(values[0]) if mask is None else mask for mask in missing]
         found = np.stack([value & ~mask for value, mask in zip(values, ones, strict=True)])
         wanted = np.stack([words[colour] for words in expected])
@@ -56,7 +57,7 @@ def test_neighbours_are_those_of_the_lattice(shape, periodic):
         assert np.array_equal(
             np.sort(~np.stack(ones), axis=0), np.sort(np.stack([mask[colour] for mask in present]), axis=0)
         )
-        indices, words = packed.site_indices(1, packed.compact_shape(grid), jnp.uint32(colour))
+        indices, words = packed.site_indices(1, packed.Layout(grid, 32).compact_shape, jnp.uint32(colour))
         assert np.array_equal(indices, sites[colour])
         assert not np.any(words)
 
