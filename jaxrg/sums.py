@@ -104,8 +104,10 @@ def weighted_mean(log_weights: Array, values: Array) -> Array:
         d\bar f = \overline{df} + \overline{(f - \bar f)\,dv}
 
     The log-weight and the value of one sample are taken off first: an offset that all have in common, as of large
-    energies, costs no digits, of derivatives neither.
+    energies, costs no digits, of derivatives neither. Raises ValueError for complex values.
     """
+    if jnp.issubdtype(values.dtype, jnp.complexfloating):
+        raise ValueError(f"values: expected real numbers, got {values.dtype}; take real and imaginary parts apart")
     first = jnp.argmax(jax.lax.stop_gradient(log_weights))
     weights = jnp.exp(log_weights - log_weights[first])
     if not jnp.issubdtype(values.dtype, jnp.floating):

@@ -94,7 +94,9 @@ def light_bits(key: Array, sites: Array, num_words: int, *, replicas: Array | No
     What is known: with 7 rounds in place of 10, neighbouring sites are correlated in 2^22 words, with 8 in 2^26 words.
     These pass ``python -m benchmarks.random_quality --generator light_bits`` in every order on 2^26 words, and the
     Diehard and STS tests of dieharder. What is not claimed: the authors of Threefry call 12 rounds the least without
-    known flaws, so there are tests of more words that these fail. Compare a result that matters with `bits`.
+    known flaws, so there are tests of more words that these fail. Words of one site are not independent across blocks:
+    a sum has no carry into bit 0, so that bit 0 of word 4 is the sum of six bits of words 0 to 3, and that of word 6 of
+    six others, in three of four sites. Compare a result that matters with `bits`.
 
     Args:
         key: one typed key; fold the step into it.

@@ -104,7 +104,7 @@ def hmc_step(
     acceptance = metropolis_acceptance(change)
     is_accepted = random.bernoulli(accept_key, jnp.uint32(0), acceptance)
     field = jax.tree.map(lambda new, old: jnp.where(is_accepted, new, old), target.wrap(trajectory.field), state.field)
-    status = Status.NOT_FINITE.when(~trajectory.is_start_finite)
+    status = Status.NOT_FINITE.when(~(trajectory.is_start_finite & jnp.isfinite(step_size)))
     return state._replace(field=field), HMCInfo(acceptance.astype(jnp.float32), is_accepted, change, status)
 
 
@@ -138,12 +138,13 @@ def hmc(
         start: configuration that ``init`` starts from unless it is given another. A model starts from a small random
             field without it, one of angles from any; a bare action needs one, whose shapes are those of the field.
         mass: None, or ``[L_1, ..., L_d]`` masses of the wave vectors along the leading axes of an array, in the order
-            of ``jnp.fft.fftn``, as ``lattice.laplacian_eigenvalues(square) + 0.1``; traced.
+            of ``jnp.fft.fftn``, as ``lattice.laplacian_eigenvalues(square) + 0.1``; traced. Those of k and -k are
+            alike; inside a transformation, where that cannot be seen, their mean is taken.
 
     Returns:
         A sampler with `FieldState` and `HMCInfo`. A trajectory that ends in NaN or infinity, as too large a step size
         gives it, is rejected, as its energy is beyond all bounds; ``energy_change`` tells. An action or a gradient that
-        is not finite where a trajectory starts is a failure, in the status.
+        is not finite where a trajectory starts, or a step size, is a failure, in the status.
 
     Raises:
         ValueError: no model and no action, unit vectors as those of `jaxrg.models.Heisenberg`, an action that is no

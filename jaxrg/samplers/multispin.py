@@ -41,6 +41,7 @@ Pick: TypeAlias = Callable[[Sequence[Sequence[Array]]], Array]
 Rule: TypeAlias = Callable[[Array, list[Array], list], Pick]
 """``pick = rule(spins, values, missing)`` of words of spins and those of `packed.neighbours`."""
 
+_MAX_SITES = 2**30  # of one lattice
 _MAX_UNROLLED = 250  # comparisons of a digit with a probability; more are done in a loop
 
 
@@ -262,6 +263,8 @@ def _sampler(kernel: Callable, model: Ising | Glass, num_chains: int, num_draws:
     if num_draws not in (4, 8, 12, 16):
         raise ValueError(f"num_draws: expected 4, 8, 12 or 16, got {num_draws!r}")
     check_function("generator", generator, of="a key, sites, a number of words, and replicas")
+    if model.lattice.num_sites > _MAX_SITES:
+        raise ValueError(f"lattice: expected at most 2^30 sites, which an int32 counts, got {model.lattice.num_sites}")
     layout, signs = packed.Layout(model.lattice, num_chains), None
     if isinstance(model, Glass):
         model, signs = realisations.as_signs(model, layout)

@@ -1,6 +1,7 @@
 """Measurements of configurations that are packed in words: by counting bits, or one lane after another."""
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -56,6 +57,8 @@ def unpacked(layout: Layout, fn: Callable, state: PackedState) -> PyTree:
 
 def _parts(fn: Callable) -> tuple[Callable, Any]:
     """The method and the model that a function consists of, as ``model.observables`` does."""
+    if inspect.ismethod(fn):
+        return fn.__func__, fn.__self__
     args = getattr(fn, "args", ())
     return getattr(fn, "func", fn), args[0] if len(args) == 1 else None
 

@@ -39,11 +39,14 @@ NOT_CALLED = {name: reason for room in rooms() for name, reason in not_called(ro
 MACHINERY = {"base", "checks", "closures", "progress", "store", "sums"}
 
 
-# Compiling everything anew takes minutes: every thirty-second function by default, the others among the slow tests.
-ROWS = [
-    pytest.param(call, id=call.name, marks=() if index % 32 == 0 else pytest.mark.slow)
-    for index, call in enumerate(CALLS)
-]
+def marks(index: int) -> tuple:
+    """Compiling all anew takes a quarter of an hour: few by default, a quarter among the slow, all at a release."""
+    if index % 32 == 0:
+        return ()
+    return (pytest.mark.slow,) if index % 4 == 0 else (pytest.mark.exhaustive,)
+
+
+ROWS = [pytest.param(call, id=call.name, marks=marks(index)) for index, call in enumerate(CALLS)]
 
 
 @pytest.mark.parametrize("call", ROWS)

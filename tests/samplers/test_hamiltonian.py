@@ -222,6 +222,23 @@ def test_a_tree_with_a_bare_action():
         chain.init(KEY, {"coarse": 0.1})
 
 
+def test_masses_and_step_sizes_inside_a_transformation():
+    """Where they cannot be seen: the masses of k and -k are taken to be their mean, and NaN is told."""
+    model = models.Phi4(lattice.hypercubic((3, 4)), 0.5, 0.1)
+    mass = np.random.default_rng(0).uniform(0.5, 2.0, (3, 4)).astype(np.float32)
+    mean = (mass + np.roll(np.flip(mass), 1, (0, 1))) / 2
+
+    @jax.jit
+    def step(mass, step_size):
+        sampler = samplers.hmc(model, step_size, 3, mass=mass)
+        return sampler.step(KEY, sampler.init(KEY))
+
+    found, info = step(mass, 0.2)
+    expected, _ = step(mean, 0.2)
+    np.testing.assert_allclose(found.field, expected.field, atol=1e-5)
+    assert (int(info.status[0]), int(step(mean, jnp.nan)[1].status[0])) == (0, Status.NOT_FINITE)
+
+
 def test_what_diverges_is_rejected_and_what_is_not_finite_is_told():
     model = models.Phi4(lattice.hypercubic((4, 4)), -4.0, 6.0)
     chain = samplers.hmc(model, 3.0, 10)

@@ -193,6 +193,15 @@ def test_what_has_no_levels_is_refused(call, message):
         call()
 
 
+def test_a_step_alone_is_that_of_a_run():
+    sampler = make(num_chains=2)
+    start = sampler.init(KEY)
+    state, info = sampler.step(KEY, start)
+    run = samplers.run(KEY, sampler, start, 1)
+    np.testing.assert_array_equal(state.spins, run.state.spins)
+    np.testing.assert_array_equal(info.energy, run.info.energy[:, 0])
+
+
 def test_too_few_steps_are_an_error():
     with pytest.raises(FloatingPointError, match="wang_landau: expected more steps"):
         ensembles.wang_landau(KEY, ISING, ENERGIES, 1)

@@ -96,6 +96,8 @@ def test_every_chain_has_the_energy_of_its_own_glass():
     expected = jax.vmap(models.Glass.observables)(stack, spins)
     for a, b in zip(found.trace, expected, strict=True):
         np.testing.assert_allclose(a[:, 0], b, rtol=1e-6)
+    for a, b in zip(sampler.measure(stack.observables, found.state), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
 @pytest.mark.slow

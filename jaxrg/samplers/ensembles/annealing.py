@@ -30,6 +30,8 @@ from jaxrg.samplers.ensembles.rungs import (
 from jaxrg.samplers.resampling import mean_of_logs, systematic
 from jaxrg.samplers.single_spin import heat_bath
 
+MAX_POPULATION = 2**20  # beyond, single precision cannot tell the teeth of a comb along all shares
+
 
 class PopulationAnnealing(NamedTuple):
     """What the populations found; every population weighs ``exp(log_partitions)`` in what is averaged over them."""
@@ -94,6 +96,8 @@ def _descend(
     observed = energies if observe is None else measured(observe, rung, chains)
 
     def mean(values: Array) -> Array:
+        if jnp.issubdtype(values.dtype, jnp.complexfloating):
+            raise ValueError(f"observe: expected real numbers, got {values.dtype}; take real and imaginary parts apart")
         is_floating = jnp.issubdtype(values.dtype, jnp.floating)
         return jnp.mean(values if is_floating else values.astype(energies.dtype), axis=0)
 
@@ -140,6 +144,8 @@ def _population_annealing(
         return shares.astype(values.dtype).reshape(*shares.shape, *[1] * (values.ndim - 2))
 
     def mean(values: Array) -> Array:
+        if jnp.issubdtype(values.dtype, jnp.complexfloating):
+            raise ValueError(f"observe: expected real numbers, got {values.dtype}; take real and imaginary parts apart")
         return jnp.sum(weights_of(values) * values, axis=0)
 
     def error_of_mean(values: Array, mean: Array) -> Array:  # a ratio of means over the populations, linearised
@@ -201,7 +207,8 @@ def population_annealing(
         `PopulationAnnealing`.
 
     Raises:
-        ValueError: no typed key, what `parallel_tempering` refuses, counts out of range, or no function ``observe``.
+        ValueError: no typed key, what `parallel_tempering` refuses, counts out of range, more than 2^20
+            members, no function ``observe``, or one with complex values.
         FloatingPointError: an energy that is NaN or infinite. Under a transformation floats become NaN.
 
     Example:
@@ -219,6 +226,8 @@ def population_annealing(
     """
     check_key("key", key)
     size = as_count("population_size", population_size, minimum=2)
+    if size > MAX_POPULATION:
+        raise ValueError(f"population_size: expected at most {MAX_POPULATION}, got {size}; take more populations")
     repeats = as_count("num_repeats", num_repeats, minimum=2)
     steps = np.int32(as_count("num_steps", num_steps))
     if observe is not None:

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array, lax
 
 from jaxrg.base import PyTree
-from jaxrg.checks import as_count, check_key
+from jaxrg.checks import as_count, check_key, is_traced
 from jaxrg.samplers.derivatives import without_derivatives
 from jaxrg.samplers.ensembles.ladders import Family, as_family
 from jaxrg.samplers.ensembles.rungs import (
@@ -119,7 +119,8 @@ def simulated_annealing(
         `SimulatedAnnealing`; energies in units of J, and two that differ by 1e-6 of themselves count as one.
 
     Raises:
-        ValueError: no typed key, what `parallel_tempering` refuses, or counts that are no positive integers.
+        ValueError: no typed key, what `parallel_tempering` refuses, couplings below 0, or counts that are no
+            positive integers.
         FloatingPointError: an energy that is NaN or infinite. Under a transformation floats become NaN.
 
     Example:
@@ -138,6 +139,8 @@ def simulated_annealing(
     check_key("key", key)
     restarts, steps = as_count("num_restarts", num_restarts), np.int32(as_count("num_steps", num_steps))
     found = as_family(family, couplings, sampler)
+    if not is_traced(found.couplings) and (least := float(np.min(np.asarray(found.couplings)))) < 0:
+        raise ValueError(f"couplings: expected numbers >= 0, whose ground states are lowest in energy, got {least}")
     return raised(
         "simulated_annealing", "finite energies", _simulated_annealing(key, found, steps, num_restarts=restarts)
     )

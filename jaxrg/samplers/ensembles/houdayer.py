@@ -17,7 +17,9 @@ from jaxrg.samplers.spins import SpinState, spin_sampler
 class HoudayerInfo(NamedTuple):
     """One sweep and one cluster."""
 
-    cluster_size: Array  # [] int32 sites that were flipped in both replicas; 0 where the replicas were equal
+    cluster_size: (
+        Array  # [] int32 sites flipped in both replicas; 0 where these were equal, without a field or opposite
+    )
     num_candidates: Array  # [] int32 sites of the rarer sign of q: a cluster of all of them only renames the replicas
     status: Array  # [] uint32 `Status`
 

@@ -78,7 +78,9 @@ def log_weight_of(levels: Levels, log_weights: Array, energies: Array) -> Array:
 def site_energies(levels: Levels, rows: Array, energies: Array, site: Array) -> Array:
     """``[num_values, num_chains]`` energies of all chains ``[num_sites, num_chains]`` for every value of a site."""
     here = lax.dynamic_index_in_dim(rows, site, 0, keepdims=False)
-    around = [lax.dynamic_index_in_dim(rows, other, 0, keepdims=False) for other in levels.neighbours[site]]
+    around = [
+        lax.dynamic_index_in_dim(rows, other, 0, keepdims=False) for other in jnp.asarray(levels.neighbours)[site]
+    ]
     strengths = levels.strengths[site]
 
     def energy_of(value: int) -> Array:
@@ -238,7 +240,8 @@ def multicanonical(model: Any, energies: Array, log_weights: Array, *, num_chain
     The model has coupling 1, so that H is the energy in units of J. At a transition of first order a canonical chain
     does not leave its phase, and this one walks through the states between both. Weights of any origin give exact
     averages, of which good ones, as from `wang_landau`, have the smaller errors. A step is a sweep over all sites in
-    order, each drawn by heat bath from its values: it keeps the distribution and reaches every configuration.
+    order, each drawn by heat bath from its values: it keeps the distribution and, where the levels are
+    those of all energies, reaches every configuration; within a narrow window single sites may not join all of them.
 
     The canonical mean at any K is a ratio, with its error by `jaxrg.stats.gamma_method`::
 

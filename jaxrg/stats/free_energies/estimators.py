@@ -224,7 +224,7 @@ def _multistate(energies: Array) -> FreeEnergies:
 
     def curvature_of(share: Array) -> Array:
         mean = blocked_sum(share) / count
-        return jnp.diag(mean) - share.T @ share / count
+        return jnp.diag(mean) - jnp.matmul(share.T, share, precision="highest") / count
 
     def improve(_, free: Array) -> Array:
         """Newton's step, or that of the fixed point where it does better."""

@@ -106,7 +106,7 @@ def _log_mixture(ensemble: Ensemble) -> Array:
     of_times = jnp.sum(share, axis=2).reshape((counts.size, -1))
     excess = blocked_sum(counts[:, None] * (of_times - 1)) / count
     rows = _flat(share)
-    curvature = jnp.diag(blocked_sum(of_times)) - rows.T @ rows
+    curvature = jnp.diag(blocked_sum(of_times)) - jnp.matmul(rows.T, rows, precision="highest")
     move = jnp.linalg.solve(curvature[1:, 1:] / counts.size, excess[1:])
     free = free - jnp.append(jnp.zeros(1, free.dtype), move)
     return jax.nn.logsumexp(free[None, None, None] - ensemble.works, axis=-1)
