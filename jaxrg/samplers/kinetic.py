@@ -45,19 +45,15 @@ def as_kinetic(mass: Any, like: PyTree) -> Kinetic:
     if not masses.ndim or tuple(shape[: masses.ndim]) != masses.shape:
         raise ValueError(f"mass: expected the leading sides of a field of shape {tuple(shape)}, got {masses.shape}")
     if is_traced(masses):
-        masses = (masses + _mirrored(masses)) / 2
+        masses = (masses + jnp.roll(jnp.flip(masses), 1, axis=tuple(range(masses.ndim)))) / 2
     else:
         seen = np.asarray(masses)
         if not np.all(np.isfinite(seen) & (seen > 0)):
             raise ValueError("mass: expected finite positive masses, got others among them")
-        if not np.allclose(seen, np.asarray(_mirrored(masses)), rtol=_SYMMETRIC, atol=0):
+        other = np.roll(np.flip(seen), 1, axis=tuple(range(seen.ndim)))
+        if not np.allclose(seen, other, rtol=_SYMMETRIC, atol=0):
             raise ValueError("mass: expected the same mass for k and -k, got masses that differ")
     return Kinetic(Partial(_coloured, masses), Partial(_moved, masses))
-
-
-def _mirrored(masses: Array) -> Array:
-    """The masses of -k."""
-    return jnp.roll(jnp.flip(masses), 1, axis=tuple(range(masses.ndim)))
 
 
 def _coloured(masses: Array, key: Array, field: Array) -> Array:
