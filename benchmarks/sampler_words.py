@@ -37,7 +37,7 @@ def square(side: int) -> models.Ising:
 def speeds(quick: bool) -> list[dict[str, Any]]:
     """Chains, strips, glasses and cubes beside what is written by hand, all in one round of interleaved runs.
 
-    All but one are compiled for vectors of 512 bits, as the C is on a machine that has them.
+    All but two are compiled for vectors of 512 bits, as the C is on a machine that has them.
     """
     import numba
 
@@ -52,6 +52,7 @@ def speeds(quick: bool) -> list[dict[str, Any]]:
     contestants = {
         "chains": chains,
         "default": Chain(chains.sampler, SWEEPS),
+        "bits": Chain(samplers.multispin_heat_bath(square(SIDE), num_chains=NUM_CHAINS), SWEEPS),
         "strips": Chain(light(square(LARGE), 1), 2, compiler_options=WIDE),
         "cube": Chain(light(cube, NUM_CHAINS), SWEEPS, compiler_options=WIDE),
         "glasses": Chain(light(stack, 32), SWEEPS, compiler_options=WIDE),
@@ -62,6 +63,7 @@ def speeds(quick: bool) -> list[dict[str, Any]]:
     flips = {
         "chains": SWEEPS * NUM_CHAINS * SIDE**2,
         "default": SWEEPS * NUM_CHAINS * SIDE**2,
+        "bits": SWEEPS * NUM_CHAINS * SIDE**2,
         "strips": 2 * LARGE**2,
         "cube": SWEEPS * NUM_CHAINS * 64**3,
         "glasses": SWEEPS * 32 * SIDE**2,
@@ -83,6 +85,8 @@ def speeds(quick: bool) -> list[dict[str, Any]]:
     pairs = [
         ("ising2d_light_vs_numba", "chains", f"numba heat bath, {threads}", "numba"),
         ("ising2d_light_default_width", "default", f"numba heat bath, {threads}", "numba"),
+        ("ising2d_light_vs_bits", "default", "the default generator", "bits"),
+        ("ising2d_light_wide_vectors", "chains", "vectors of XLA's choice", "default"),
         ("ising2d_light_vs_c", "chains", "C with OpenMP, same generator", "c"),
         ("ising2d_strips_vs_chains", "strips", "chains in the words", "chains"),
         ("ising3d_vs_numba", "cube", f"numba heat bath, {threads}", "numba_cube"),

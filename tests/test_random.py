@@ -274,6 +274,23 @@ def test_light_bits_are_the_states_of_one_threefry():
     assert np.array_equal(random.light_bits(key, sites, 1)[0], random.light_bits(key, sites, 1, replicas=zeros)[0])
 
 
+@pytest.mark.parametrize(
+    ("word", "others"),
+    [
+        (4, [(0, 26), (0, 27), (1, 14), (1, 19), (1, 27), (3, 5)]),
+        (6, [(1, 19), (2, 8), (2, 9), (3, 5), (3, 9), (3, 14)]),
+    ],
+)
+def test_light_bits_of_two_blocks_are_related_as_their_docstring_says(word, others):
+    """Seven bits of a site add up to the same at three of four sites; those of `bits` at half of them."""
+    for generator, expected in ((random.light_bits, 0.5), (random.bits, 0.0)):
+        words = np.asarray(jnp.stack(generator(jax.random.key(5), jnp.arange(1 << 14, dtype=jnp.uint32), 8)))
+        total = words[word] & 1
+        for index, bit in others:
+            total = total ^ (words[index] >> bit) & 1
+        assert abs(abs(1 - 2 * total.mean()) - expected) < 5 / 128  # errors of 2^14 sites
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("order", ["kernel", "sites", "replicas", "settle"])
 def test_light_bits_pass_the_battery(order):

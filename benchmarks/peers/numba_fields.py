@@ -9,13 +9,7 @@ import math
 import numba
 import numpy as np
 
-
-@numba.njit(inline="always")
-def _next(state):
-    state ^= (state << np.uint32(13)) & np.uint32(0xFFFFFFFF)
-    state ^= state >> np.uint32(17)
-    state ^= (state << np.uint32(5)) & np.uint32(0xFFFFFFFF)
-    return state
+from benchmarks.peers.xorshift import next_state
 
 
 @numba.njit(parallel=True, fastmath=True, cache=False)
@@ -25,9 +19,9 @@ def _draw(momentum, states):
     for row in numba.prange(rows):
         state = states[row]
         for column in range(0, columns, 2):
-            state = _next(state)
+            state = next_state(state)
             radius = math.sqrt(np.float32(-2) * math.log(np.float32(state) * unit))
-            state = _next(state)
+            state = next_state(state)
             angle = np.float32(2 * math.pi) * (np.float32(state) * unit)
             momentum[row, column] = radius * math.cos(angle)
             momentum[row, column + 1] = radius * math.sin(angle)

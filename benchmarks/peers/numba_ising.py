@@ -8,13 +8,7 @@ cubic lattice.
 import numba
 import numpy as np
 
-
-@numba.njit(inline="always")
-def _next(state):
-    state ^= (state << np.uint32(13)) & np.uint32(0xFFFFFFFF)
-    state ^= state >> np.uint32(17)
-    state ^= (state << np.uint32(5)) & np.uint32(0xFFFFFFFF)
-    return state
+from benchmarks.peers.xorshift import next_state
 
 
 @numba.njit(parallel=True, fastmath=True, cache=False)
@@ -28,7 +22,7 @@ def _half_sweep(spins, states, table, colour):
         for column in range((row + colour) & 1, columns, 2):
             left = here[column - 1 if column > 0 else columns - 1]
             right = here[column + 1 if column < columns - 1 else 0]
-            state = _next(state)
+            state = next_state(state)
             count = (above[column] + below[column] + left + right + 4) >> 1
             here[column] = 1 if state < table[count] else -1
         states[row] = state
@@ -45,7 +39,7 @@ def _glass_half_sweep(spins, down, across, states, table, colour):
         for column in range((row + colour) & 1, columns, 2):
             left = column - 1 if column > 0 else columns - 1
             right = column + 1 if column < columns - 1 else 0
-            state = _next(state)
+            state = next_state(state)
             total = signs_above[column] * above[column] + signs_below[column] * below[column]
             total += signs[left] * here[left] + signs[column] * here[right]
             here[column] = 1 if state < table[(total + 4) >> 1] else -1
@@ -68,7 +62,7 @@ def _cube_half_sweep(spins, states, table, colour):
             for column in range((layer + row + colour) & 1, columns, 2):
                 left = here[column - 1 if column > 0 else columns - 1]
                 right = here[column + 1 if column < columns - 1 else 0]
-                state = _next(state)
+                state = next_state(state)
                 total = above[column] + below[column] + front[column] + back[column] + left + right
                 here[column] = 1 if state < table[(total + 6) >> 1] else -1
         states[layer] = state

@@ -10,13 +10,7 @@ import math
 import numba
 import numpy as np
 
-
-@numba.njit(inline="always")
-def _next(state):
-    state ^= (state << np.uint32(13)) & np.uint32(0xFFFFFFFF)
-    state ^= state >> np.uint32(17)
-    state ^= (state << np.uint32(5)) & np.uint32(0xFFFFFFFF)
-    return state
+from benchmarks.peers.xorshift import next_state
 
 
 @numba.njit(parallel=True, fastmath=True, cache=False)
@@ -36,7 +30,7 @@ def _potts_half_sweep(spins, states, weights, num_states, colour):
                 count = (above[column] == value) + (below[column] == value) + (left == value) + (right == value)
                 total += weights[count]
                 cumulated[value] = total
-            state = _next(state)
+            state = next_state(state)
             level = np.float32(state) * np.float32(2.0**-32) * total
             drawn = 0
             for value in range(num_states - 1):
@@ -92,14 +86,14 @@ def _planar_half_sweep(angles, states, coupling, is_heat_bath, colour):
                 kappa = coupling * math.sqrt(x * x + y * y)
                 r = (1 + math.sqrt(1 + 4 * kappa * kappa)) / (2 * kappa)
                 while True:
-                    state = _next(state)
+                    state = next_state(state)
                     z = math.cos(math.pi * np.float32(state) * unit)
                     f = (1 + r * z) / (r + z)
                     c = kappa * (r - f)
-                    state = _next(state)
+                    state = next_state(state)
                     if np.float32(state) * unit < c * math.exp(1 - c):
                         break
-                state = _next(state)
+                state = next_state(state)
                 turn = math.acos(min(max(f, np.float32(-1)), np.float32(1)))
                 angle = middle + (turn if state & np.uint32(1) else -turn)
             else:

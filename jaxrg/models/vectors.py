@@ -1,5 +1,7 @@
 """What models of vectors of length one have in common: coupling, field, action and local field."""
 
+from abc import ABC, abstractmethod
+
 import jax.numpy as jnp
 from jax import Array
 
@@ -11,7 +13,7 @@ from jaxrg.models.fields import Reflection, alike, as_vector_field, by_component
 from jaxrg.models.lattice_pairs import LatticeSites
 
 
-class LatticeVectors(LatticeSites):
+class LatticeVectors(LatticeSites, ABC):
     """S = -K sum_b u_x . u_{x+b} - sum_x h_x . u_x; a base of dataclasses with these fields.
 
     A model says what its ``sites`` are, what the vectors of a configuration are and how much neighbours align.
@@ -27,13 +29,13 @@ class LatticeVectors(LatticeSites):
         object.__setattr__(self, "coupling", as_couplings("coupling", self.coupling, ()))
         object.__setattr__(self, "field", as_vector_field(self.field, self.lattice, self.sites.field_shape[0]))
 
+    @abstractmethod
     def _vectors(self, field: Array) -> Array:
         """``[n, *lattice.shape]``, components first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _aligned(self, field: Array) -> Array:
         """[] sum of u . u over all bonds."""
-        raise NotImplementedError
 
     @of_sites
     def action(self, field: Array) -> Array:

@@ -32,12 +32,16 @@ def pair_of(spins):
     return spins[0, 0] * spins[1, 1]
 
 
-def agrees(draws, expected):
-    """Independent draws of anything scatter around what is expected."""
-    draws, expected = np.asarray(draws, np.float64), np.asarray(expected)
+def score(draws, expected):
+    """The largest distance of the mean of independent draws from what is expected, in errors.
+
+    Ratios of means over n configurations have a bias of about one over their number, a thousandth at most here.
+    """
+    draws, expected = np.asarray(draws, np.float64), np.asarray(expected, np.float64)
+    scale = np.abs(expected).max()
     error = draws.std(axis=0, ddof=1) / np.sqrt(len(draws))
-    assert np.all(error < 0.1 * np.abs(expected).max())  # enough to tell
-    assert np.all(np.abs(draws.mean(axis=0) - expected) < 5 * error + 1e-3 * np.abs(expected).max())
+    assert np.all(error < 0.1 * scale)  # enough to tell
+    return np.max(np.abs(draws.mean(axis=0) - expected) / np.hypot(error, 1e-3 * scale))
 
 
 @pytest.mark.parametrize("sampler", some_now([samplers.heat_bath, samplers.wolff], samplers.heat_bath))
@@ -51,10 +55,10 @@ def test_derivatives_by_the_coupling_are_those_of_enumeration(sampler):
         return value, tangent / 2, jax.grad(mean)(0.25), jax.hessian(mean)(0.25)
 
     value, tangent, slope, curvature = jax.jit(jax.vmap(of))(jax.random.split(jax.random.key(0), 24))
-    agrees(value, exact_mean(0.25))
+    assert score(value, exact_mean(0.25)) < 5
     np.testing.assert_allclose(tangent, slope, rtol=1e-4)
-    agrees(slope, jax.grad(exact_mean)(0.25))
-    agrees(curvature, jax.hessian(exact_mean)(0.25))
+    assert score(slope, jax.grad(exact_mean)(0.25)) < 5
+    assert score(curvature, jax.hessian(exact_mean)(0.25)) < 5
 
 
 @pytest.mark.slow
@@ -72,8 +76,10 @@ def test_derivatives_by_bonds_and_fields_are_those_of_enumeration():
         return jax.grad(mean)(couplings), along((couplings,))[1]
 
     slope, curvature = jax.jit(jax.vmap(of))(jax.random.split(jax.random.key(1), 24))
-    jax.tree.map(agrees, slope, jax.grad(exact_mean)(couplings))
-    jax.tree.map(agrees, curvature, jax.jvp(jax.grad(exact_mean), (couplings,), (couplings,))[1])
+    exact_slope, exact_curvature = jax.jvp(jax.grad(exact_mean), (couplings,), (couplings,))
+    for name in ("J", "h"):
+        assert score(slope[name], exact_slope[name]) < 5
+        assert score(curvature[name], exact_curvature[name]) < 5
 
 
 def test_a_call_is_a_function_of_its_key_and_other_couplings_compile_nothing():
