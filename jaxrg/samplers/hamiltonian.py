@@ -35,7 +35,7 @@ class Trajectory(NamedTuple):
     momentum: PyTree
     start_action: Array
     end_action: Array
-    is_start_finite: Array  # [] bool, of the action and its gradient
+    is_start_finite: Array  # [] bool, of the action and the first kick
 
 
 def leapfrog(
@@ -62,7 +62,8 @@ def leapfrog(
         gradient = jax.grad(action)(field)
         is_half = is_start | (index == num_leapfrog)
         momentum = add(momentum, -jnp.where(is_half, 0.5 * step_size, step_size), gradient)
-        found = jax.lax.cond(is_start, all_finite, lambda _: jnp.bool_(True), gradient)
+        # Of the kicked momentum, which is there anyway: a gradient that is looked at would be another array.
+        found = jax.lax.cond(is_start, all_finite, lambda _: jnp.bool_(True), momentum)
         return field, momentum, is_finite & found
 
     def all_finite(tree: PyTree) -> Array:
@@ -104,7 +105,7 @@ def hmc_step(
     acceptance = metropolis_acceptance(change)
     is_accepted = random.bernoulli(accept_key, jnp.uint32(0), acceptance)
     field = jax.tree.map(lambda new, old: jnp.where(is_accepted, new, old), target.wrap(trajectory.field), state.field)
-    status = Status.NOT_FINITE.when(~(trajectory.is_start_finite & jnp.isfinite(step_size)))
+    status = Status.NOT_FINITE.when(~trajectory.is_start_finite)
     return state._replace(field=field), HMCInfo(acceptance.astype(jnp.float32), is_accepted, change, status)
 
 
