@@ -7,7 +7,6 @@ from typing import NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse.csgraph
 from jax import Array, lax
 from jax.custom_batching import custom_vmap
 
@@ -16,7 +15,7 @@ from jaxrg.base import PairModel, PyTree, Sampler
 from jaxrg.checks import is_traced
 from jaxrg.models.sites import States
 from jaxrg.random import BinaryExpansion
-from jaxrg.samplers import potts
+from jaxrg.samplers import frustration, potts
 from jaxrg.samplers.growth import (
     BOUND,
     MAX_SITES,
@@ -188,38 +187,13 @@ def wolff_step(model: PairModel, key: Array, state: SpinState):
 
 def _cluster_sampler(kernel: Callable, model: PairModel) -> Sampler:
     sampler = spin_sampler(kernel, model, init=init_ordered, protocol=PairModel)
-    if not is_traced(model) and _is_frustrated_antiferromagnet(model):
+    if not is_traced(model) and (found := frustration.of_clusters(model)):
         warnings.warn(
-            "model: expected bonds that one configuration satisfies, got a frustrated antiferromagnet: its clusters "
-            "come to span the lattice, where a sweep of heat_bath decorrelates faster; the distribution is right",
+            f"model: expected bonds that one configuration satisfies, got {found}: its clusters come to span the "
+            "lattice, where a sweep of heat_bath decorrelates faster; the distribution is right",
             stacklevel=3,
         )
     return sampler
-
-
-@jax.jit
-def _bonds_and_ends(model: PairModel) -> tuple[Array, Array, Array]:
-    """Couplings of all bonds, and the sites at their ends."""
-    sites = jnp.arange(int(np.prod(model.shape)), dtype=jnp.int32).reshape(model.shape)
-    return model.bond_couplings(), *model.bond_ends(sites)
-
-
-def _is_frustrated_antiferromagnet(model: PairModel) -> bool:
-    """Whether no bond favours equal spins, and not all can have unequal ones: a graph with an odd cycle."""
-    numbers = [np.asarray(leaf) for leaf in jax.tree.leaves(model)]
-    if not any(np.any(leaf < 0) for leaf in numbers):
-        return False
-    with jax.ensure_compile_time_eval():
-        couplings, first, second = (np.ravel(part) for part in _bonds_and_ends(model))
-    if np.any(couplings > 0):
-        return False
-    first, second = first[couplings != 0], second[couplings != 0]
-    # Two copies of the graph, joined crosswise: an odd cycle leads from a site to its own copy.
-    size = int(np.prod(model.shape))
-    ends = np.concatenate([first, second]), np.concatenate([second, first]) + size
-    cover = scipy.sparse.coo_array((np.ones(len(ends[0]), bool), ends), (2 * size, 2 * size))
-    _, component = scipy.sparse.csgraph.connected_components(cover, directed=False)
-    return bool(np.any(component[:size] == component[size:]))
 
 
 def swendsen_wang(model: PairModel | potts.PottsModel) -> Sampler:
@@ -229,7 +203,9 @@ def swendsen_wang(model: PairModel | potts.PottsModel) -> Sampler:
     cluster of up spins, which keeps the chain exact. Couplings may have either sign, but the clusters are those of the
     physics only where one configuration satisfies all bonds. Where bonds are frustrated, in a glass or a triangular
     antiferromagnet, bonds percolate before spins order: ``largest_cluster`` and ``cluster_size`` come close to the
-    number of sites, and a sweep of `heat_bath` decorrelates faster. An antiferromagnet that is frustrated is warned of.
+    number of sites, and a sweep of `heat_bath` decorrelates faster. An antiferromagnet that is frustrated is warned of,
+    and another frustrated model of 64 sites or more whose bonds percolate: at high temperature the bonds of a glass are
+    open with probability :math:`\tanh|J|`, and one draw of such bonds joins half of the sites.
 
     Of a Potts model bonds join equal states with probability :math:`1-e^{-J}`, and a cluster takes a state with weight
     :math:`e^{\sum_{x \in c} h_x(s)}`. Its couplings are not negative; a traced one that is sets the status.
@@ -245,7 +221,7 @@ def swendsen_wang(model: PairModel | potts.PottsModel) -> Sampler:
             there is `swendsen_wang_embedding`.
 
     Warns:
-        UserWarning: a frustrated antiferromagnet, where its couplings can be seen.
+        UserWarning: frustration, where couplings can be seen.
 
     Reference:
         Swendsen & Wang, Phys. Rev. Lett. 58, 86 (1987).
