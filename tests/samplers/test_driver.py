@@ -35,19 +35,22 @@ def programs() -> int:
 
 
 def test_other_numbers_of_steps_and_fresh_functions_compile_nothing():
-    whole = samplers.run(KEY, SAMPLER, start(), 121, observe=lambda spins: ISING.observables(spins))
+    ising = models.Ising(lattice.hypercubic((4, 10)), 0.4)  # a lattice that no other test has compiled for
+    sampler = samplers.heat_bath(ising)
+    begin = sampler.init(jax.random.key(0))
+    whole = samplers.run(KEY, sampler, begin, 121, observe=lambda spins: ising.observables(spins))
     before = programs()
     seen = []
     chunked = samplers.run(
-        KEY, SAMPLER, start(), 121, observe=ISING.observables, progress=lambda *report: seen.append(report)
+        KEY, sampler, begin, 121, observe=ising.observables, progress=lambda *report: seen.append(report)
     )
     assert programs() == before + 1  # another function
-    long = samplers.run(KEY, SAMPLER, start(), 2 * driver.CHUNK_STEPS + 1, observe=ISING.observables)
-    model = models.Ising(ISING.lattice, 0.1)
-    other = samplers.run(KEY, samplers.heat_bath(model), start(), 7, observe=model.observables)
+    long = samplers.run(KEY, sampler, begin, 2 * driver.CHUNK_STEPS + 1, observe=ising.observables)
+    model = models.Ising(ising.lattice, 0.1)
+    other = samplers.run(KEY, samplers.heat_bath(model), begin, 7, observe=model.observables)
 
     def scaled(factor):
-        return samplers.run(KEY, SAMPLER, start(), 5, observe=lambda spins: factor * models.magnetization(spins)).trace
+        return samplers.run(KEY, sampler, begin, 5, observe=lambda spins: factor * models.magnetization(spins)).trace
 
     for scale in (1.0, 2.0):
         magnetization = whole.trace.magnetization[:, :5]
