@@ -10,7 +10,7 @@ import time
 
 from benchmarks.calls import Call, calls_of, rooms
 
-QUICK_ROOMS = ("exact", "stats", "transforms")
+QUICK_ROOMS = ("exact", "transforms")
 
 
 def _time(call: Call, answers) -> None:

@@ -9,7 +9,7 @@ NUM_MACHINES = 8  # of one shape, which compile little; the benchmark counts fif
 ESTIMATES = "tempered 0.3", "tempered 0.1", "annealed both ways", "bracket"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive  # `python -m benchmarks rbm` counts fifty machines too
 def test_stated_intervals_cover_and_one_end_alone_does_not():
     table, costs = study.measure(NUM_MACHINES, study.SHAPES[:1])
     covered = [study.coverage(table[name]) for name in ESTIMATES]
