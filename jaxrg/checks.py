@@ -117,6 +117,18 @@ def as_floating_alike(**values: Any) -> list[Array]:
     return [jax.lax.convert_element_type(array, widest) for array in arrays]
 
 
+def as_floating_tree(name: str, tree: Any) -> Any:
+    """A tree of real numbers, lists among them, as by `as_floating`.
+
+    Raises:
+        ValueError: as `as_floating`, or a tree without numbers.
+    """
+    found = jax.tree.map(lambda leaf: as_floating(name, leaf), tree, is_leaf=lambda node: isinstance(node, list))
+    if not jax.tree.leaves(found):
+        raise ValueError(f"{name}: expected numbers, got {tree!r}")
+    return found
+
+
 def as_table(name: str, value: Any) -> Array:
     """A function of all subsets of n players, or states of n spins, along the last axis: floats ``[..., 2**n]``.
 

@@ -9,7 +9,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from jaxrg.base import Observe, PyTree
-from jaxrg.checks import as_count, as_floating, check_function, check_key
+from jaxrg.checks import as_count, as_floating_tree, check_function, check_key
 from jaxrg.closures import as_partial
 from jaxrg.samplers.driver import run
 from jaxrg.samplers.ensembles.ladders import reduced_energy
@@ -27,10 +27,7 @@ class _Chain:
     num_chains: int
 
     def __call__(self, key: Array, observe: Callable, family: Callable, sampler: Callable, couplings: PyTree) -> PyTree:
-        floats = jax.tree.map(
-            lambda leaf: as_floating("couplings", leaf), couplings, is_leaf=lambda node: isinstance(node, list)
-        )
-        return _mean(self, key, observe, family, sampler, floats)
+        return _mean(self, key, observe, family, sampler, as_floating_tree("couplings", couplings))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -9,7 +9,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from jaxrg.base import Observe, PyTree
-from jaxrg.checks import as_floating, check_function
+from jaxrg.checks import as_floating_tree, check_function
 from jaxrg.closures import as_partial
 from jaxrg.stats._layout import as_chains
 from jaxrg.stats.free_energies import FreeEnergies, multistate_bennett
@@ -51,7 +51,7 @@ class Ensemble(NamedTuple):
         Args:
             couplings: tree of numbers and arrays, as the Hamiltonian takes it.
         """
-        return _log_partition(self, as_couplings(couplings))
+        return _log_partition(self, as_floating_tree("couplings", couplings))
 
     def log_weights(self, couplings: PyTree) -> Array:
         r"""``[chains, samples, states]`` log-weights of all samples at these couplings.
@@ -63,17 +63,7 @@ class Ensemble(NamedTuple):
         Args:
             couplings: tree of numbers and arrays, as the Hamiltonian takes it.
         """
-        return _log_weights(self, as_couplings(couplings))
-
-
-def as_couplings(couplings: PyTree) -> PyTree:
-    """A tree of floats."""
-    found = jax.tree.map(
-        lambda leaf: as_floating("couplings", leaf), couplings, is_leaf=lambda node: isinstance(node, list)
-    )
-    if not jax.tree.leaves(found):
-        raise ValueError(f"couplings: expected numbers, got {couplings!r}")
-    return found
+        return _log_weights(self, as_floating_tree("couplings", couplings))
 
 
 def _flat(tree: PyTree) -> PyTree:
@@ -132,7 +122,7 @@ def _log_partition(ensemble: Ensemble, couplings: PyTree) -> Array:
 
 
 def _expectation(ensemble: Ensemble, observe: Callable, couplings: PyTree) -> PyTree:
-    return _mean(ensemble, observe, as_couplings(couplings))
+    return _mean(ensemble, observe, as_floating_tree("couplings", couplings))
 
 
 @jax.jit
@@ -179,7 +169,7 @@ def single_histogram(hamiltonian: Callable, samples: PyTree, couplings: PyTree) 
     Reference:
         Ferrenberg & Swendsen, Phys. Rev. Lett. 61, 2635 (1988).
     """
-    hamiltonian, couplings = _as_hamiltonian(hamiltonian), as_couplings(couplings)
+    hamiltonian, couplings = _as_hamiltonian(hamiltonian), as_floating_tree("couplings", couplings)
     return _single(hamiltonian, as_chains("samples", samples, keep_integers=True), couplings)
 
 
@@ -220,7 +210,7 @@ def multiple_histograms(hamiltonian: Callable, samples: PyTree, couplings: PyTre
     Reference:
         Ferrenberg & Swendsen, Phys. Rev. Lett. 63, 1195 (1989); Shirts & Chodera, J. Chem. Phys. 129, 124105 (2008).
     """
-    hamiltonian, couplings = _as_hamiltonian(hamiltonian), as_couplings(couplings)
+    hamiltonian, couplings = _as_hamiltonian(hamiltonian), as_floating_tree("couplings", couplings)
     chains = as_chains("samples", samples, keep_integers=True)
     shapes = [leaf.shape[:1] for leaf in jax.tree.leaves(couplings)]
     num_states = shapes[0][0] if shapes and shapes[0] else 0

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxrg.base import PyTree
-from jaxrg.checks import check_function, takes
+from jaxrg.checks import as_floating_tree, check_function, takes
 from jaxrg.closures import as_partial
 from jaxrg.stats.autocorrelation import GammaEstimate, as_tau_exp, estimates
 from jaxrg.stats.importance import is_trustworthy
-from jaxrg.stats.reweighting.ensembles import Ensemble, as_couplings
+from jaxrg.stats.reweighting.ensembles import Ensemble
 
 
 def estimate(
@@ -60,7 +60,7 @@ def estimate(
         raise ValueError("quantity: expected a function of an ensemble and couplings, got one of other parameters")
     if not isinstance(ensemble, Ensemble):
         raise ValueError(f"ensemble: expected one of single_histogram, got a {type(ensemble).__name__}")
-    return _estimate(as_partial(quantity), ensemble, as_couplings(couplings), as_tau_exp(tau_exp))
+    return _estimate(as_partial(quantity), ensemble, as_floating_tree("couplings", couplings), as_tau_exp(tau_exp))
 
 
 @jax.jit
@@ -71,13 +71,13 @@ def _estimate(quantity: Callable, ensemble: Ensemble, couplings: PyTree, tau_exp
         return jax.tree.map(jnp.asarray, quantity(ensemble._replace(log_counts=log_counts), couplings))
 
     values, pull = jax.vjp(of, counts)
+    total = sum(leaf.size for leaf in jax.tree.leaves(values))
 
     def influence(place: Array) -> Array:
         """``[chains, samples]`` of one number of all values."""
-        unit = jnp.zeros(sum(leaf.size for leaf in jax.tree.leaves(values)), counts.dtype).at[place].set(1)
+        unit = jnp.zeros(total, counts.dtype).at[place].set(1)
         return pull(_unraveled(values, unit))[0]
 
-    total = sum(leaf.size for leaf in jax.tree.leaves(values))
     series = counts.size * jnp.moveaxis(jax.lax.map(influence, jnp.arange(total)), 0, -1)
     series = series - jnp.mean(series, axis=(0, 1), keepdims=True)
     # Energies are slow: whatever follows them has its band from them.
