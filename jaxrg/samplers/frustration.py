@@ -57,5 +57,6 @@ def _spans(couplings: np.ndarray, ends: tuple[np.ndarray, np.ndarray], size: int
     A bond is satisfied with probability 1 / (1 + exp(-2 abs(J))) and then joins with 1 - exp(-2 abs(J)): tanh abs(J).
     """
     is_open = np.random.default_rng(0).random(couplings.size) < np.tanh(np.abs(couplings))
-    component = _components(*(end[is_open] for end in ends), size)
+    first, second = ends
+    component = _components(first[is_open], second[is_open], size)
     return bool(np.bincount(component).max() >= _SPANNING * size)
