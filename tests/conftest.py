@@ -24,15 +24,20 @@ def _warnings_are_errors() -> Iterator[None]:
         yield
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Default tests are compiled by XLA's older emitters: thousands of small programs, each run once, in half the time.
+# Two workers on two cores gain nothing by splitting the code of one program for several threads of the compiler.
+ONE_PART = "--xla_cpu_parallel_codegen_split_count=1"
+QUICK_COMPILE = f"{ONE_PART} --xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
 
-    The slow tests are compiled as a user's programs are, and so is everything where ``XLA_FLAGS`` is in the environment
-    (it may be empty). The older emitters are known to be there in these versions of jax only.
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Default tests are thousands of small programs, each run once: compiled by XLA's older emitters, not optimised.
+
+    The slow tests are compiled as a user's programs are, but in one part each, and all are where ``XLA_FLAGS`` is set
+    (it may be empty). The flags are known to be there in these versions of jax only.
     """
     is_default = config.option.markexpr.startswith("not slow")
-    if is_default and jax.__version_info__[:2] == (0, 10) and "XLA_FLAGS" not in os.environ:
-        os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false"  # for workers and programs that tests start too
+    if jax.__version_info__[:2] == (0, 10) and "XLA_FLAGS" not in os.environ:
+        os.environ["XLA_FLAGS"] = QUICK_COMPILE if is_default else ONE_PART  # for workers and programs of tests too
 
 
 RESIDENT = pathlib.Path("/proc/self/statm")

@@ -100,7 +100,8 @@ def test_rescale_multipliers_of_any_step(activation):
         layers = [at.Layer(jnp.ones((1, 1)), start[None], activation)]
         return at.deeplift_rescale(layers, change[None], jnp.zeros(1), output=0).values[0] / change
 
-    np.testing.assert_allclose(multipliers(starts, changes.astype(np.float32)), slopes, rtol=2e-4, atol=1e-7)
+    # XLA's tanh is a rational function, which ends 1.8e-7 below one where the compiler joins no products and sums.
+    np.testing.assert_allclose(multipliers(starts, changes.astype(np.float32)), slopes, rtol=2e-4, atol=4e-7)
 
 
 def test_relevance_goes_on_through_a_unit_that_is_zero():
