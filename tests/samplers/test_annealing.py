@@ -20,8 +20,8 @@ LADDER = jnp.linspace(0.0, 0.44, 12)
 WANNIER = 0.3230659669  # entropy per site of the ground states of the triangular antiferromagnet
 
 
-def chain(coupling):
-    return models.Ising(RING, coupling, 0.3)
+def chain(coupling, field=0.3):
+    return models.Ising(RING, coupling, field)
 
 
 def square(coupling):
@@ -35,13 +35,16 @@ def glass(side, seed):
 
 
 @pytest.mark.parametrize(
-    "sampler", [samplers.heat_bath, pytest.param(samplers.random_scan_metropolis, marks=pytest.mark.slow)]
+    ("sampler", "field"),
+    [(samplers.heat_bath, 0.3), pytest.param(samplers.random_scan_metropolis, 0.0, marks=pytest.mark.slow)],
 )
-def test_the_estimate_of_the_partition_function_is_unbiased(sampler):
+def test_the_estimate_of_the_partition_function_is_unbiased(sampler, field):
+    # In equilibrium at K = 0: without a field as it starts, and with one after a sweep of heat bath.
+    family = functools.partial(chain, field=field)
     ladder = jnp.array([0.0, 0.8, 1.6])
     # Four members and one step leave the populations far from equilibrium; only the mean of Z is right.
-    found = ensembles.population_annealing(KEY, chain, ladder, 4, num_repeats=4000, num_steps=1, sampler=sampler)
-    logs = [float(exact.log_partition(chain(k).hamiltonian, (3,))) for k in ladder]
+    found = ensembles.population_annealing(KEY, family, ladder, 4, num_repeats=4000, num_steps=1, sampler=sampler)
+    logs = [float(exact.log_partition(family(k).hamiltonian, (3,))) for k in ladder]
     ratios = np.exp(np.asarray(found.log_partitions, float) - (np.array(logs) - logs[0]))
     pulls = (ratios.mean(axis=0) - 1)[1:] / (ratios.std(axis=0, ddof=1)[1:] / math.sqrt(len(ratios)))
     assert np.abs(pulls).max() < 4
@@ -143,7 +146,7 @@ def test_ground_states_are_those_of_an_exhaustive_search(sides, seed):
     energies = np.asarray(exact.energies(family(1.0).hamiltonian, sides))
     assert float(found.energy) == energies.min()
     assert float(found.success) > 0.3
-    assert float(found.success) == np.mean(np.asarray(found.energies) == energies.min())
+    assert round(float(found.success) * 30) == np.sum(np.asarray(found.energies) == energies.min())
     again = jax.vmap(family(1.0).hamiltonian)(found.configurations)
     np.testing.assert_array_equal(again, found.energies)
     assert float(family(1.0).hamiltonian(found.configuration)) == float(found.energy)
