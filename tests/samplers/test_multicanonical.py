@@ -127,6 +127,20 @@ def test_wang_landau_counts_the_states_of_the_ising_torus():
     assert np.all(np.isfinite(found.log_weights))
 
 
+@pytest.mark.slow
+def test_wang_landau_where_the_lowest_levels_are_rarely_found():
+    """512 of 2^256 states at the two ends: every level converges all the same, within a thousand sweeps."""
+    energies = jnp.arange(-512.0, 513.0, 4.0)
+    found = ensembles.wang_landau(KEY, models.Ising(lattice.hypercubic((16, 16)), 1.0), energies, 1000)
+    counts = exact.torus_state_counts((16, 16))
+    seen = np.array([count > 0 for count in counts])
+    np.testing.assert_array_equal(np.isfinite(found.log_density), seen)
+    wanted = np.array([math.log(count) for count in counts if count > 0]) - 256 * math.log(2)
+    error = np.asarray(found.log_density)[seen] - wanted
+    assert np.std(error) < 0.4
+    assert np.ptp(wanted) > 170
+
+
 def test_canonical_means_from_one_run_at_every_temperature():
     sampler = ensembles.multicanonical(ISING, ENERGIES, built().log_weights)
     start = sampler.init(jax.random.key(2), built().configurations)
