@@ -337,6 +337,10 @@ def test_a_device_that_is_not_there_is_a_line_of_words(tmp_path, quick, capsys):
 @pytest.mark.slow
 def test_a_demo_stopped_by_ctrl_c_goes_on_to_the_results_of_an_unbroken_one(tmp_path):
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "COLUMNS": "80", "PYTHONIOENCODING": "ascii"}
+    # Compiled once for both runs, and without a wish for speed.
+    environment["XLA_FLAGS"] = f"{environment.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+    environment |= {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+    environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 
     def start(folder: Path) -> subprocess.Popen:
         command = [sys.executable, "-c", LISTENING_PROGRAM, "demo", "--smoke", "--out", str(folder)]
