@@ -41,10 +41,12 @@ def naive_jax(side: int, coupling: float, num_sweeps: int) -> Callable[[], None]
 
 
 def checkerboards(quick: bool) -> list[dict[str, Any]]:
-    """Multispin kernels against a hand-written numba checkerboard and naive JAX, in flips per nanosecond."""
+    """Multispin kernels against a numba checkerboard, naive JAX, thrml and peapods, in flips per nanosecond."""
     import numba
+    import peapods
 
     from benchmarks.peers.numba_ising import NumbaIsing
+    from benchmarks.peers.thrml_ising import ThrmlIsing
 
     side, num_chains, sweeps = (256, 64, 2) if quick else (512, 128, 4)
     peer_side, peer_sweeps = (512, 4) if quick else (1024, 10)
@@ -53,6 +55,9 @@ def checkerboards(quick: bool) -> list[dict[str, Any]]:
     cube = models.Ising(lattice.hypercubic((64, 64, 64)), CRITICAL_3D)
     heat_bath_chain = Chain(samplers.multispin_heat_bath(square, num_chains=num_chains), sweeps)
     numba_lattice = NumbaIsing(peer_side, exact.critical_coupling)
+    thrml_lattice = ThrmlIsing(512, exact.critical_coupling)
+    copies = np.full(numba.get_num_threads(), 1 / exact.critical_coupling)  # a chain for every thread
+    peapods_lattices = peapods.Ising((512, 512), temperatures=copies)
     times = medians(
         {
             "heat_bath": heat_bath_chain,
@@ -61,6 +66,8 @@ def checkerboards(quick: bool) -> list[dict[str, Any]]:
             "cube": Chain(samplers.multispin_heat_bath(cube, num_chains=num_chains), sweeps),
             "numba": lambda: numba_lattice.sweep(peer_sweeps),
             "naive": naive_jax(peer_side, exact.critical_coupling, 2),
+            "thrml": lambda: thrml_lattice.sweep(2),
+            "peapods": lambda: peapods_lattices.sample(2, sweep_mode="gibbs", warmup_ratio=0.0),
         },
         repeats=repeats,
     )
@@ -68,25 +75,17 @@ def checkerboards(quick: bool) -> list[dict[str, Any]]:
     heat_bath, metropolis = flips / times["heat_bath"], flips / times["metropolis"]
     cubic = sweeps * num_chains * 64**3 * 1e-9 / times["cube"]
     numba_rate = peer_sweeps * peer_side**2 * 1e-9 / times["numba"]
-    naive_rate = 2 * peer_side**2 * 1e-9 / times["naive"]
     unit = "flips/ns"
+    peers = {
+        "numba": (f"numba heat bath, {numba.get_num_threads()} threads", numba_rate),
+        "thrml": ("thrml block Gibbs", 2 * 512**2 * 1e-9 / times["thrml"]),
+        "peapods": (f"peapods Gibbs, {len(copies)} chains", 2 * len(copies) * 512**2 * 1e-9 / times["peapods"]),
+        "naive_jax": ("jnp.roll + jax.random", 2 * peer_side**2 * 1e-9 / times["naive"]),
+    }
     return [
-        record(
-            "ising2d_vs_numba",
-            heat_bath,
-            unit,
-            peer=f"numba heat bath, {numba.get_num_threads()} threads",
-            peer_value=numba_rate,
-            ratio=heat_bath / numba_rate,
-        ),
-        record(
-            "ising2d_vs_naive_jax",
-            heat_bath,
-            unit,
-            peer="jnp.roll + jax.random",
-            peer_value=naive_rate,
-            ratio=heat_bath / naive_rate,
-        ),
+        record(f"ising2d_vs_{name}", heat_bath, unit, peer=peer, peer_value=rate, ratio=heat_bath / rate)
+        for name, (peer, rate) in peers.items()
+    ] + [
         record("ising2d_metropolis", metropolis, unit),
         record("ising3d_heat_bath", cubic, unit),
         record("multispin_observation", times["observed"] / times["heat_bath"] - 1, "sweeps/sample"),
