@@ -187,7 +187,7 @@ def unbiased(
     warmup = min(2 * scale.side**2, num_steps)
     start = sampler.init(jax.random.key(seed)) if state is None else state
     key, watch = jax.random.key(seed), report("unbiased")
-    start = samplers.run(key, sampler, start, warmup).state
+    start = samplers.warm_up(key, sampler, start, warmup)
     run = monte_carlo.measure(key, sampler, start, num_steps, steps, num_bins=scale.num_bins, progress=watch)
     return run.moments, run.state
 
@@ -220,7 +220,7 @@ def ising_moments(seed: int, side: int, coupling: float, steps: Any, scale: Squa
     """Of many packed chains, in equilibrium from a random start."""
     ising = models.Ising(lattice.hypercubic((side, side)), coupling)
     sampler = samplers.multispin_heat_bath(ising, num_chains=scale.num_chains)
-    start = samplers.run(jax.random.key(seed), sampler, sampler.init(jax.random.key(seed)), scale.warmup).state
+    start = samplers.warm_up(jax.random.key(seed), sampler, sampler.init(jax.random.key(seed)), scale.warmup)
     thinned = samplers.thin(sampler, scale.num_sweeps)
     key, watch = jax.random.key(seed + 1), report(f"L = {side}")
     count = scale.num_samples

@@ -83,7 +83,7 @@ def moments_by_weight(seed: int, size: Ensemble, weights: Any, scale: CubicScale
     start_key, run_key, block_key = jax.random.split(jax.random.key(seed), 3)
     ising = models.Ising(lattice.hypercubic((size.side,) * 3), CRITICAL)
     sampler = samplers.multispin_heat_bath(ising, num_chains=size.num_chains)
-    start = samplers.run(start_key, sampler, sampler.init(start_key), size.warmup).state
+    start = samplers.warm_up(start_key, sampler, sampler.init(start_key), size.warmup)
     num_even, num_odd = scale.num_operators
     operators = basis(size.side // 2, first(EVEN, num_even), first(ODD, num_odd))
     found = {}

@@ -45,7 +45,7 @@ def scalar_field(scale: FieldScale) -> list[dict[str, Any]]:
     moves = [samplers.swendsen_wang_embedding(model), samplers.hmc(model, 0.36 / scale.side**0.5, 8)]
     sampler = samplers.replicas(samplers.mixture(moves, [0.5, 0.5]), scale.num_chains)
     key, watch = jax.random.key(8), report("field")
-    start = samplers.run(key, sampler, sampler.init(key), scale.num_steps // 8).state
+    start = samplers.warm_up(key, sampler, sampler.init(key), scale.num_steps // 8)
     steps = monte_carlo.ladder(operators, block_means, scale.num_levels)
     run = monte_carlo.measure(key, sampler, start, scale.num_steps, steps, num_bins=scale.num_bins, progress=watch)
     levels = []

@@ -30,7 +30,7 @@ def moments(seed: int, side: int, num_levels: int, scale: MatchingScale) -> mont
     ising = models.Ising(operators.lattice, exact.critical_coupling)
     sampler = samplers.multispin_heat_bath(ising, num_chains=scale.num_chains)
     start_key, run_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), side))
-    start = samplers.run(start_key, sampler, sampler.init(start_key), scale.warmup * side**2).state
+    start = samplers.warm_up(start_key, sampler, sampler.init(start_key), scale.warmup * side**2)
     steps, thinned = majority_ladder(operators, 2, num_levels), samplers.thin(sampler, scale.num_sweeps)
     return monte_carlo.measure(run_key, thinned, start, scale.num_samples, steps, num_bins=scale.num_bins).moments
 

@@ -26,7 +26,7 @@ EDGES = (2.0, 4.0, 6.0, 9.0, 13.0)  # of the distances of energies, lattice spac
 def chains_of(key: Any, sampler: Any, warmup: int, between: int, count: int) -> np.ndarray:
     """``[chains, count, ...]`` configurations, so many steps apart."""
     start_key, run_key = jax.random.split(key)
-    state = samplers.run(run_key, sampler, sampler.init(start_key), warmup).state
+    state = samplers.warm_up(run_key, sampler, sampler.init(start_key), warmup)
     thinned = samplers.thin(sampler, between)
     return np.asarray(samplers.run(run_key, thinned, state, count, observe=lambda spins: spins).trace)
 
@@ -193,7 +193,7 @@ def dreams(sampler: Any, side: int, num_chains: int, num_steps: int, start: np.n
     chains = samplers.replicas(sampler, num_chains)
     spins = None if start is None else jnp.asarray(start[:num_chains].reshape(num_chains, -1))
     state = chains.init(jax.random.key(12), spins)
-    state = samplers.run(jax.random.key(13), chains, state, num_steps // 2).state
+    state = samplers.warm_up(jax.random.key(13), chains, state, num_steps // 2)
     observe = _observer(side)
     return summarized(samplers.run(jax.random.key(13), chains, state, num_steps, observe=observe).trace)
 

@@ -47,7 +47,7 @@ SMOKE = Scale(
 def critical_samples(key: jax.Array, side: int, count: int) -> jax.Array:
     """Configurations of as many Wolff chains side by side as there are blocks of 64, ten clusters apart."""
     sampler = samplers.replicas(samplers.wolff(models.Ising(lattice.hypercubic((side, side)), CRITICAL)), 64)
-    start = samplers.run(key, sampler, sampler.init(key), 200).state
+    start = samplers.warm_up(key, sampler, sampler.init(key), 200)
     thinned = samplers.thin(sampler, 10)
     run = samplers.run(jax.random.fold_in(key, 1), thinned, start, -(-count // 64), observe=lambda spins: spins)
     return run.trace.reshape(-1, side * side)[:count]

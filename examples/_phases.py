@@ -56,7 +56,7 @@ def sample(key: Array, size: int, num_chains: int, at: np.ndarray) -> np.ndarray
         ising = models.Ising(lattice.hypercubic((size, size)), jnp.float32(1 / temperature))
         sampler = samplers.multispin_heat_bath(ising, num_chains=num_chains)
         state = sampler.init(sweep_key, jnp.ones((size, size), jnp.int8))
-        state = samplers.run(sweep_key, sampler, state, num_steps=_num_sweeps(temperature, size)).state
+        state = samplers.warm_up(sweep_key, sampler, state, num_steps=_num_sweeps(temperature, size))
         spins = samplers.run(last_key, sampler, state, num_steps=1, observe=_as_they_are).trace[:, 0]
         found.append(np.asarray(spins * jax.random.rademacher(sign_key, (num_chains, 1, 1), jnp.int8)))
     return np.stack(found)

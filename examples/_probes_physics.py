@@ -35,7 +35,7 @@ def ising_samples(side: int, couplings: np.ndarray, num_each: int, num_steps: in
     for number, coupling in enumerate(couplings):
         chains = samplers.replicas(samplers.swendsen_wang(models.Ising(square, jnp.float32(coupling))), num_each)
         start_key, run_key = jax.random.split(jax.random.fold_in(jax.random.key(7), number))
-        state = samplers.run(run_key, chains, chains.init(start_key), num_steps).state
+        state = samplers.warm_up(run_key, chains, chains.init(start_key), num_steps)
         found.append(np.asarray(state.spins))
     spins = np.concatenate(found)
     bonds = spins * (np.roll(spins, 1, axis=1) + np.roll(spins, 1, axis=2))
@@ -150,7 +150,7 @@ def winding_samples(side: int, couplings: np.ndarray, num_each: int, num_steps: 
         model = models.XY(square, jnp.float32(coupling))
         chains = samplers.replicas(samplers.swendsen_wang_embedding(model), num_each)
         start_key, run_key = jax.random.split(jax.random.fold_in(jax.random.key(17), number))
-        state = samplers.run(run_key, chains, chains.init(start_key), num_steps).state
+        state = samplers.warm_up(run_key, chains, chains.init(start_key), num_steps)
         found.append(np.asarray(state.field))
     angles = np.concatenate(found)
     angles = angles[np.random.default_rng(1).permutation(len(angles))]

@@ -165,7 +165,7 @@ def flow_of(machines: list[rbm.RBM], target: np.ndarray, data: Data, reader: The
         state = chains.init(jax.random.key(200 + number), jnp.asarray(starts.reshape(-1, starts.shape[-1])))
         found = [reader.values(starts).mean(axis=2)]
         for done, mark in zip(scale.marks, scale.marks[1:], strict=False):
-            state = samplers.run(jax.random.key(300 + number), chains, state, mark - done).state
+            state = samplers.warm_up(jax.random.key(300 + number), chains, state, mark - done)
             spins = state.visible.reshape(starts.shape)
             found.append(reader.values(spins).mean(axis=2))
         values.append(np.stack(found))

@@ -18,7 +18,7 @@ def estimate(side: int, num_steps: int) -> stats.Thermodynamics:
     ising = models.Ising(lattice.hypercubic((side, side)), exact.critical_coupling)
     sampler = samplers.wolff(ising)
     key = jax.random.key(1)
-    start = samplers.run(key, sampler, sampler.init(jax.random.key(0)), num_steps // 10).state
+    start = samplers.warm_up(key, sampler, sampler.init(jax.random.key(0)), num_steps // 10)
     trace = samplers.run(key, sampler, start, num_steps, observe=ising.observables).trace
     return stats.thermodynamics(trace, coupling=exact.critical_coupling, num_sites=side * side)
 

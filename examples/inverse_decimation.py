@@ -171,7 +171,7 @@ def measure(density: spins.InverseDecimation, params: Any, fields: str, seconds:
 def swendsen_wang_rate(model: models.Ising) -> float:
     """Independent configurations a second of chains side by side, two autocorrelation times of the energy apart."""
     chains = samplers.replicas(samplers.swendsen_wang(model), 16)
-    state = samplers.run(jax.random.key(7), chains, chains.init(jax.random.key(8)), 50).state
+    state = samplers.warm_up(jax.random.key(7), chains, chains.init(jax.random.key(8)), 50)
     samplers.run(jax.random.key(9), chains, state, 1, observe=model.observables)  # compiles
     start = time.time()
     run = jax.block_until_ready(samplers.run(jax.random.key(9), chains, state, 400, observe=model.observables))

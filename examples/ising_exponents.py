@@ -61,7 +61,7 @@ def sample(key: jax.Array, side: int, coupling: float, scale: Scale) -> Point:
     ising = models.Ising(lattice.hypercubic((side, side)), coupling)
     sampler = samplers.replicas(samplers.swendsen_wang(ising), scale.num_chains)
     start_key, key = jax.random.split(key)
-    start = samplers.run(start_key, sampler, sampler.init(key), scale.num_steps // 10).state
+    start = samplers.warm_up(start_key, sampler, sampler.init(key), scale.num_steps // 10)
 
     def observe(spins: jax.Array) -> tuple:
         return ising.observables(spins), stats.correlations.structure_factor(spins)[:, 0]

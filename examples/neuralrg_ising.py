@@ -77,7 +77,7 @@ def spins_of(target: Target, num_spins: int) -> jax.Array:
     """Spins ``[num_spins, side, side]`` of chains that cross the critical point in a few steps, every fourth kept."""
     num_chains = min(64, num_spins // 8)
     chains = samplers.replicas(samplers.thin(samplers.swendsen_wang(target.spins), 4), num_chains)
-    state = samplers.run(jax.random.key(0), chains, chains.init(jax.random.key(1)), 50).state
+    state = samplers.warm_up(jax.random.key(0), chains, chains.init(jax.random.key(1)), 50)
     trace = samplers.run(jax.random.key(2), chains, state, num_spins // num_chains, observe=lambda spins: spins).trace
     return trace.reshape(-1, *target.model.shape)
 

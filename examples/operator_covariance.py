@@ -104,7 +104,7 @@ def of_slices(operators: lattice.Operators, spins: Any) -> Any:
 
 def covariances(seed: int, model: models.Ising, local: Any, distances: Any, num_steps: int, scale: Scale) -> Any:
     sampler = samplers.multispin_heat_bath(model, num_chains=scale.num_chains)
-    start = samplers.run(jax.random.key(seed), sampler, sampler.init(jax.random.key(seed)), scale.warmup).state
+    start = samplers.warm_up(jax.random.key(seed), sampler, sampler.init(jax.random.key(seed)), scale.warmup)
     thinned = samplers.thin(sampler, scale.num_sweeps)
     key = jax.random.key(seed + 1)
     return monte_carlo.operator_covariances(key, thinned, start, num_steps, local, distances, num_bins=32)

@@ -78,7 +78,7 @@ def measured(key: jax.Array, side: int, scale: Scale) -> Size:
     built = ensembles.wang_landau(keys[0], model, grid, scale.num_building, num_chains=scale.num_chains)
     sampler = ensembles.multicanonical(model, grid, built.log_weights, num_chains=scale.num_chains)
     start = sampler.init(keys[1], built.configurations)
-    start = samplers.run(keys[1], sampler, start, scale.num_steps // 10).state
+    start = samplers.warm_up(keys[1], sampler, start, scale.num_steps // 10)
     info = samplers.run(keys[2], sampler, start, scale.num_steps).info
     energy, log_weight = np.asarray(info.energy, float), np.asarray(info.log_weight, float)
 
@@ -142,7 +142,7 @@ def canonical(key: jax.Array, side: int, scale: Scale) -> tuple[float, float]:
     sampler = samplers.heat_bath(model_of(side, CRITICAL))
     found = []
     for start in (jnp.zeros((side, side), jnp.int8), None):
-        state = samplers.run(key, sampler, sampler.init(key, start), scale.num_canonical // 4 + 1).state
+        state = samplers.warm_up(key, sampler, sampler.init(key, start), scale.num_canonical // 4 + 1)
         observe = model_of(side, CRITICAL).observables
         trace = samplers.run(key, sampler, state, scale.num_canonical, observe=observe).trace
         found.append(float(jnp.mean(trace.energy)))

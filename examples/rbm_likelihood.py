@@ -49,7 +49,7 @@ def ising_data(scale: Scale, coupling: float, key: Array) -> Array:
     """``[num_samples, side**2]`` of Wolff's algorithm."""
     model = models.Ising(lattice.hypercubic((scale.side, scale.side)), jnp.float32(coupling))
     sampler = samplers.thin(samplers.wolff(model), 5)
-    warm = samplers.run(key, sampler, sampler.init(key), scale.num_samples).state
+    warm = samplers.warm_up(key, sampler, sampler.init(key), scale.num_samples)
     trace = samplers.run(key, sampler, warm, scale.num_samples, observe=lambda spins: spins).trace
     return trace.reshape(scale.num_samples, -1)
 
@@ -60,7 +60,7 @@ def magnetization(visible: Array) -> Array:
 
 def tunnelling(key: Array, sampler: Any, num_steps: int) -> tuple[float, float]:
     """Changes of sign a step of one chain, and the error of that."""
-    start = samplers.run(key, sampler, sampler.init(key), 200).state
+    start = samplers.warm_up(key, sampler, sampler.init(key), 200)
     signs = jnp.sign(samplers.run(key, sampler, start, num_steps, observe=magnetization).trace)
     rate = float(tempering.tunnelling_rate(signs))
     return rate, float(np.sqrt(max(rate, 1 / num_steps) / num_steps))

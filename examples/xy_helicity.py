@@ -84,7 +84,7 @@ def sample(key: jax.Array, side: int, coupling: float, num_steps: int, num_chain
     # Replicas inside, so that a step computes only the move that it has drawn.
     sampler = samplers.thin(samplers.mixture([samplers.replicas(move, num_chains) for move in moves], [1 / 3] * 3), 3)
     start_key, key = jax.random.split(key)
-    start = samplers.run(start_key, sampler, sampler.init(key), num_steps // 10).state
+    start = samplers.warm_up(start_key, sampler, sampler.init(key), num_steps // 10)
 
     def observe(angles: jax.Array) -> dict[str, jax.Array]:
         seen = xy.observables(angles)

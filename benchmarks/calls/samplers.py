@@ -176,6 +176,7 @@ CALLS = [
         most=(3, 0),
         why="the chain, what is kept of it, and the packing of both into words",
     ),
+    Call("samplers.warm_up", lambda seed: {name: value for name, value in running(seed).items() if name != "observe"}),
     Call(
         "samplers.weighted_draws",
         lambda seed: drawn(seed) | {"key": jax.random.key(seed), "num_samples": 5 + seed, "batch_size": 4},

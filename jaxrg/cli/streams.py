@@ -75,7 +75,7 @@ class Stream(NamedTuple):
         """After the steps that are not stored."""
         state = sampler.init(jax.random.fold_in(self.key, START))
         num_steps = -(-self.settings["burn_in"] // self.settings["thin"])
-        return samplers.run(self.key, sampler, state, num_steps).state
+        return samplers.warm_up(self.key, sampler, state, num_steps)
 
     def arguments(self, state: PyTree | None = None) -> dict[str, Any]:
         """Of `samplers.sample`, `verify` and `repair`, but for the folder; the start is computed unless it is given."""

@@ -87,7 +87,7 @@ def _critical_samples(key, side: int, num_samples: int) -> np.ndarray:
     num_chains = min(NUM_CHAINS, num_samples)
     start_key, warmup_key, run_key = jax.random.split(key, 3)
     sampler = samplers.replicas(samplers.swendsen_wang(ising), num_chains)
-    state = samplers.run(warmup_key, sampler, sampler.init(start_key), WARMUP).state
+    state = samplers.warm_up(warmup_key, sampler, sampler.init(start_key), WARMUP)
     thinned = samplers.thin(sampler, THINNING)
     num_draws = -(-num_samples // num_chains)
     spins = samplers.run(run_key, thinned, state, num_draws, observe=lambda spins: spins).trace

@@ -44,7 +44,7 @@ def sample(key, *, is_smoke: bool) -> np.ndarray:
     ising = models.Ising(lattice.hypercubic((scale.side, scale.side)), COUPLING)
     sampler = samplers.multispin_heat_bath(ising, num_chains=scale.num_chains)
     init_key, run_key = jax.random.split(key)
-    state = samplers.run(run_key, sampler, sampler.init(init_key), 10 * scale.sweeps_between).state
+    state = samplers.warm_up(run_key, sampler, sampler.init(init_key), 10 * scale.sweeps_between)
     sampler = samplers.thin(sampler, scale.sweeps_between)
     # Chain by chain, so that groups of consecutive samples are independent of each other.
     configurations = samplers.run(run_key, sampler, state, scale.samples_per_chain, observe=lambda spins: spins).trace

@@ -35,7 +35,7 @@ def _measure(key, ising: models.Ising, scale: Scale, method: str) -> dict[str, d
     else:
         sampler, num_steps = samplers.multispin_heat_bath(ising, num_chains=32), scale.heat_bath_sweeps
     start = sampler.init(init_key, jnp.ones(ising.shape, jnp.int8))
-    state = samplers.run(run_key, sampler, start, num_steps // 10).state
+    state = samplers.warm_up(run_key, sampler, start, num_steps // 10)
     trace = samplers.run(run_key, sampler, state, num_steps, observe=ising.observables).trace
     found = stats.thermodynamics(trace, coupling=ising.coupling, num_sites=ising.lattice.num_sites)
     fields = ("value", "error", "tau_int", "tau_int_error", "is_converged")

@@ -3,7 +3,7 @@
 from jaxrg.samplers import ensembles
 from jaxrg.samplers.clusters import swendsen_wang, wolff
 from jaxrg.samplers.combinators import AccumulatorState, MixtureInfo, accumulate, mixture, thin
-from jaxrg.samplers.driver import Run, run
+from jaxrg.samplers.driver import Run, run, warm_up
 from jaxrg.samplers.embedding import ReflectionModel, swendsen_wang_embedding, wolff_embedding
 from jaxrg.samplers.fields import FieldState
 from jaxrg.samplers.hamiltonian import HMCInfo, TunedStepSize, hmc, tune_step_size
@@ -66,6 +66,7 @@ __all__ = [
     "thin",
     "tune_step_size",
     "verify",
+    "warm_up",
     "weighted_draws",
     "wolff",
     "wolff_embedding",

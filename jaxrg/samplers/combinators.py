@@ -160,7 +160,7 @@ def accumulate(sampler: Sampler, accumulator: Accumulator, observe: Observe) -> 
         >>> ising = models.Ising(lattice.hypercubic((8, 8)), 0.3)
         >>> moments = stats.streaming_moments()
         >>> sampler = accumulate(samplers.heat_bath(ising), moments, ising.observables)
-        >>> state = samplers.run(jax.random.key(1), sampler, sampler.init(jax.random.key(0)), 50).state
+        >>> state = samplers.warm_up(jax.random.key(1), sampler, sampler.init(jax.random.key(0)), 50)
         >>> float(moments.summary(stats.merge_chains(moments, state.sums)).energy.count)
         50.0
     """

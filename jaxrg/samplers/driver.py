@@ -92,6 +92,27 @@ def _chunk(key: Array, sampler: Sampler, state: PyTree, observe, num_steps: Arra
     return jax.lax.fori_loop(0, jnp.minimum(num_steps, capacity), one_step, (state, jnp.uint32(0), buffers))
 
 
+@jax.jit
+def _silently(key: Array, sampler: Sampler, state: PyTree, num_steps: Array) -> tuple[PyTree, Array]:
+    """State and status after so many steps, of which nothing is written."""
+    sampler, state = _guarded(sampler, state)
+
+    def one_step(_, carry):
+        state, (_, info) = _one_step(key, sampler, carry[0], None)
+        return state, carry[1] | jnp.bitwise_or.reduce(info.status)
+
+    return jax.lax.fori_loop(0, num_steps, one_step, (state, jnp.uint32(0)))
+
+
+def _poisoned(status: Array, result: PyTree) -> PyTree:
+    """NaN for every float where a step failed."""
+
+    def leaf(value: Array) -> Array:
+        return jnp.where(status == 0, value, jnp.nan) if jnp.issubdtype(value.dtype, jnp.floating) else value
+
+    return jax.tree.map(leaf, result)
+
+
 @functools.partial(jax.jit, static_argnames="num_steps")
 def _scan(key: Array, sampler: Sampler, state: PyTree, observe, *, num_steps: int) -> Run:
     """The run under a transformation: no host is there to raise, so a failed step makes NaN of every float."""
@@ -102,13 +123,10 @@ def _scan(key: Array, sampler: Sampler, state: PyTree, observe, *, num_steps: in
         state, streams = _one_step(key, sampler, state, observe)
         return (state, status | jnp.bitwise_or.reduce(streams[1].status)), streams
 
-    def poisoned(leaf: Array) -> Array:
-        return jnp.where(status == 0, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-
     (state, status), streams = jax.lax.scan(one_step, (state, jnp.uint32(0)), length=num_steps)
     # Once, after the scan: inside it, the chains of a packed sampler would be written with strides.
     trace, info = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), streams)
-    return jax.tree.map(poisoned, Run(state, trace, info))
+    return _poisoned(status, Run(state, trace, info))
 
 
 class _Streams:
@@ -143,6 +161,71 @@ class _Streams:
         if self.parts[1:]:
             return jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), *self.parts)
         return jax.device_put(self.parts[0])
+
+
+def _checked(key: Array, sampler: Sampler, num_steps: int, progress: Progress | bool | None) -> int:
+    check_key("key", key)
+    num_steps = as_count("num_steps", num_steps)
+    check_sampler("sampler", sampler)
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        raise ValueError(f"progress: expected True or a function of (done, total, text), got {kind_of(progress)}")
+    return num_steps
+
+
+def _chunk_of(num_steps: int, progress: Progress | bool | None) -> int:
+    """Steps of one program, after which a signal is heard and progress is told."""
+    return min(CHUNK_STEPS, max(1, num_steps // NUM_CHUNKS) if progress else num_steps)
+
+
+def _raise_for(name: str, status: Array, state: PyTree) -> None:
+    if int(status):
+        step = int(np.max(np.asarray(state.step)))
+        raise FloatingPointError(f"{name}: {Status(int(status)).message} at or before step {step}")
+
+
+def warm_up(
+    key: Array, sampler: Sampler, state: PyTree, num_steps: int, *, progress: Progress | bool | None = None
+) -> PyTree:
+    """The state after steps of which nothing is kept: that of `run`, bit for bit, in the memory of one state.
+
+    How many steps are enough is seen in a trace: `jaxrg.stats.summary` gives the autocorrelation time, of which a
+    warm-up takes ten or more, and chains from order and from noise that agree.
+
+    Args:
+        key: as for `run`; a run with the same key goes on as one that was never interrupted.
+        sampler: from a function such as `wolff` or `heat_bath`.
+        state: from ``sampler.init`` or an earlier run.
+        num_steps: steps to take.
+        progress: as for `run`.
+
+    Returns:
+        The state after the last step.
+
+    Raises:
+        ValueError, FloatingPointError: as `run`. Under a transformation the floats of the state become NaN; spins have
+            none, and what failed shows in the run that follows.
+
+    Example:
+        >>> from jaxrg import lattice, models, samplers
+        >>> ising = models.Ising(lattice.hypercubic((8, 8)), 0.3)
+        >>> sampler = samplers.wolff(ising)
+        >>> state = warm_up(jax.random.key(1), sampler, sampler.init(jax.random.key(0)), 100)
+        >>> samplers.run(jax.random.key(1), sampler, state, 10, observe=ising.observables).trace.energy.shape
+        (1, 10)
+    """
+    num_steps = _checked(key, sampler, num_steps, progress)
+    if is_traced((key, sampler, state)):
+        after, status = _silently(key, sampler, state, np.int32(num_steps))
+        return _poisoned(status, after)
+    chunk, done = _chunk_of(num_steps, progress), 0
+    with reporting(progress, "warming up") as report:
+        while done < num_steps:
+            size = min(chunk, num_steps - done)
+            state, status = _silently(key, sampler, state, np.int32(size))
+            _raise_for("warm_up", status, state)
+            done += size
+            report(done, num_steps, "")
+    return state
 
 
 def run(
@@ -203,20 +286,16 @@ def run(
         >>> trace.energy.shape, info.acceptance.shape
         ((1, 100), (1, 100))
     """
-    check_key("key", key)
-    num_steps = as_count("num_steps", num_steps)
-    check_sampler("sampler", sampler)
+    num_steps = _checked(key, sampler, num_steps, progress)
     if observe is not None:
         check_function("observe", observe, of="one configuration")
         if not takes(observe, 1):
             raise ValueError("observe: expected a function of one configuration, got one of other parameters")
         observe = as_partial(observe)
-    if not (progress is None or isinstance(progress, bool) or callable(progress)):
-        raise ValueError(f"progress: expected True or a function of (done, total, text), got {kind_of(progress)}")
     if is_traced((key, sampler, state, observe)):
         return _scan(key, sampler, state, observe, num_steps=num_steps)
 
-    chunk = min(CHUNK_STEPS, max(1, num_steps // NUM_CHUNKS) if progress else num_steps)
+    chunk = _chunk_of(num_steps, progress)
     streams, carry, done = _Streams(num_steps), state, 0
     with reporting(progress, "sampling") as report:
         while done < num_steps:
@@ -224,9 +303,7 @@ def run(
             carry, status, part = _chunk(key, sampler, carry, observe, np.int32(size))
             if is_traced((status, part)):  # of what ``observe`` holds out of sight
                 return _scan(key, sampler, state, observe, num_steps=num_steps)
-            if int(status):
-                step = int(np.max(np.asarray(carry.step)))
-                raise FloatingPointError(f"run: {Status(int(status)).message} at or before step {step}")
+            _raise_for("run", status, carry)
             done += streams.add(part, done, size)
             report(done, num_steps, "")
     return Run(carry, *streams.joined())

@@ -109,7 +109,7 @@ def bin_means(states: BinningState) -> PyTree:
     A run that stores no trace has its errors of functions of several means from these::
 
         sampler = samplers.accumulate(chain, stats.binning(), lambda s: stats.thermodynamic_moments(observe(s)))
-        state = samplers.run(key, sampler, sampler.init(start), num_steps).state
+        state = samplers.warm_up(key, sampler, sampler.init(start), num_steps)
         stats.thermodynamics(stats.bin_means(state.sums), coupling=coupling, num_sites=num_sites)
 
     Their ``tau_int`` is in units of groups.

@@ -236,3 +236,39 @@ def test_an_observer_of_other_parameters_is_refused_in_words():
     state = sampler.init(jax.random.key(0))
     with pytest.raises(ValueError, match="observe: expected a function of one configuration, got one of other"):
         samplers.run(jax.random.key(1), sampler, state, 3, observe=lambda spins, key: spins)
+
+
+def test_a_warm_up_ends_where_a_run_does_and_compiles_once():
+    ising = models.Ising(lattice.hypercubic((4, 6)), 0.4)
+    sampler = samplers.heat_bath(ising)
+    begin = sampler.init(jax.random.key(0))
+    seen = []
+    before = driver._silently._cache_size()
+    told = samplers.warm_up(KEY, sampler, begin, 121, progress=lambda *report: seen.append(report))
+    at_once = samplers.warm_up(KEY, sampler, begin, 121)
+    other = models.Ising(ising.lattice, 0.1)
+    samplers.warm_up(KEY, samplers.heat_bath(other), begin, 7)
+    assert driver._silently._cache_size() == before + 1
+    assert (0, 121, "") <= seen[0] < seen[-1] == (121, 121, "")
+    for a, b, c in zip(
+        *map(jax.tree.leaves, (samplers.run(KEY, sampler, begin, 121).state, told, at_once)), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, c)
+    mapped = jax.vmap(lambda key: samplers.warm_up(key, sampler, begin, 9).spins)(jax.random.split(KEY, 2))
+    alone = [samplers.warm_up(key, sampler, begin, 9).spins for key in jax.random.split(KEY, 2)]
+    np.testing.assert_array_equal(mapped, np.stack(alone))
+
+
+def test_a_warm_up_fails_as_a_run_does():
+    with pytest.raises(FloatingPointError, match=r"warm_up: .* at or before step 5"):
+        samplers.warm_up(KEY, count_to(3), start(), 5)
+    with pytest.raises(ValueError, match="num_steps: expected an integer >= 1, got 0"):
+        samplers.warm_up(KEY, SAMPLER, start(), 0)
+    with pytest.raises(ValueError, match="progress: expected True or a function"):
+        samplers.warm_up(KEY, SAMPLER, start(), 3, progress=3)
+    hmc = samplers.hmc(models.Phi4(lattice.hypercubic((4, 4)), 0.3, 0.5), 0.1, 3)
+    begin = hmc.init(jax.random.key(0))
+    begin = begin._replace(field=begin.field.at[0, 0].set(jnp.inf))
+    found = jax.jit(lambda key: samplers.warm_up(key, hmc, begin, 2).field)(KEY)
+    assert np.all(np.isnan(found))
