@@ -39,18 +39,8 @@ class LatticeSites:
         return jnp.broadcast_to(values, there.shape), there
 
 
-class LatticePairs(LatticeSites):
-    """Geometry, field and bonds of a model on a lattice; a base of dataclasses with these two fields."""
-
-    field: Array | float
-
-    def field_array(self) -> Array:
-        """``[*shape]`` field on every site."""
-        return jnp.broadcast_to(jnp.asarray(self.field), self.shape)
-
-    def bond_products(self, spins: Array) -> list[Array]:
-        """``s_x s_{x+b}`` for every direction of bond, zero where a bond would leave an open boundary."""
-        return [spins * shift(self.lattice, spins, bond) for bond in self.lattice.bonds]
+class LatticeBonds(LatticeSites):
+    """Bonds of a model on a lattice, as clusters are made of them."""
 
     @property
     def num_bonds_of_site(self) -> int:
@@ -80,3 +70,17 @@ class LatticePairs(LatticeSites):
     def cluster_labels(self, active: Array) -> Array:
         """``[*shape]`` int32, the smallest site of each cluster of active bonds ``[num_directions, *shape]``."""
         return lattice_cluster_labels(self.lattice, active)
+
+
+class LatticePairs(LatticeBonds):
+    """Geometry, field and bonds of a model on a lattice; a base of dataclasses with these two fields."""
+
+    field: Array | float
+
+    def field_array(self) -> Array:
+        """``[*shape]`` field on every site."""
+        return jnp.broadcast_to(jnp.asarray(self.field), self.shape)
+
+    def bond_products(self, spins: Array) -> list[Array]:
+        """``s_x s_{x+b}`` for every direction of bond, zero where a bond would leave an open boundary."""
+        return [spins * shift(self.lattice, spins, bond) for bond in self.lattice.bonds]

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrg.lattice import Lattice, lattice_cluster_labels, shift
+from jaxrg.lattice import Lattice, shift
 from jaxrg.lattice.geometry import check_lattice
 from jaxrg.models.construction import as_couplings, of_sites, pytree
 from jaxrg.models.fields import PhaseObservables, Reflection, as_vector_field, by_component
-from jaxrg.models.lattice_pairs import LatticeSites
+from jaxrg.models.lattice_pairs import LatticeBonds, LatticeSites
 from jaxrg.models.observables import exact_sum
 from jaxrg.models.sites import States
 from jaxrg.models.xy import XY
@@ -47,7 +47,7 @@ def _ahead(lattice: Lattice, states: Array) -> Array:
 
 @pytree(data_fields=("coupling", "field"), meta_fields=("lattice", "num_states"))
 @dataclasses.dataclass(frozen=True)
-class Potts(_LatticeStates):
+class Potts(_LatticeStates, LatticeBonds):
     r"""The q-state Potts model with reduced couplings, beta absorbed.
 
     .. math:: H(s) = -K \sum_{b,x} \delta(s_x, s_{x+b}) - \sum_x h_x(s_x), \qquad s_x \in \{0, ..., q - 1\}
@@ -131,17 +131,17 @@ class Potts(_LatticeStates):
         order = (self.num_states * jnp.max(fractions) - 1) / float(self.num_states - 1)
         return PottsObservables(-self._equal_bonds(spins) / num_sites, order, fractions)
 
+    def distinct_couplings(self) -> Array:
+        """``[num_directions, 1, ..., 1]`` K, of all bonds."""
+        return jnp.broadcast_to(jnp.asarray(self.coupling), (len(self.lattice.bonds), *[1] * self.lattice.ndim))
+
     def bond_couplings(self) -> Array:
         """``[num_directions, *shape]`` K of the bond from ``x`` to ``x + b``; zero beyond an open boundary."""
-        return jnp.where(self.lattice.bonds_inside(), jnp.asarray(self.coupling), 0)
+        return jnp.where(self.lattice.bonds_inside(), self.distinct_couplings(), 0)
 
     def bonds_equal(self, spins: Array) -> Array:
         """``[num_directions, *shape]`` whether the states at ``x`` and ``x + b`` are equal."""
         return _ahead(self.lattice, spins) == spins[None]
-
-    def cluster_labels(self, active: Array) -> Array:
-        """``[*shape]`` int32, the smallest site of each cluster of active bonds ``[num_directions, *shape]``."""
-        return lattice_cluster_labels(self.lattice, active)
 
     def reflection(self, turn: Array, spins: Array) -> Reflection:
         r"""Two states exchanged: every pair for an equal part of the way of ``turn`` from 0 to 1.

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,50 +13,54 @@ from jax.custom_batching import custom_vmap
 from jaxrg import random
 from jaxrg.base import PairModel, PyTree, Sampler
 from jaxrg.checks import is_traced
-from jaxrg.models.sites import States
-from jaxrg.random import BinaryExpansion
 from jaxrg.samplers import frustration, potts
 from jaxrg.samplers.growth import (
     BOUND,
     MAX_SITES,
+    SPINS,
+    Cluster,
+    Flip,
     GrowingModel,
-    bond_digits,
+    Kind,
     bond_probability,
     bond_sign,
     can_grow,
+    drawn_bonds,
+    first_site,
     grow,
-    is_below,
+    is_accepted,
     settle,
-    sum_of_field,
+    sum_over,
 )
 from jaxrg.samplers.spins import (
     SpinState,
     SwendsenWangInfo,
     WolffInfo,
     init_ordered,
-    sites_of,
     spin_sampler,
     status_of_leaves,
 )
 
 
+class GrowingPairs(GrowingModel, PairModel, Protocol):
+    """Spins whose clusters can be grown."""
+
+
 def _draw_labels(model: PairModel, key: Array, spins: Array) -> Array:
     """``[*shape]`` cluster labels."""
-    return model.cluster_labels(_lattice_bonds(model, key, spins) if can_grow(model) else _bonds(model, key, spins))
+    if can_grow(model):
+        return model.cluster_labels(_lattice_bonds(cast(GrowingPairs, model), key, spins))
+    return model.cluster_labels(_bonds(model, key, spins))
 
 
-def _lattice_bonds(model: GrowingModel, key: Array, spins: Array) -> Array:
-    """``[num_directions, *shape]`` bool: the bonds that join their sites; the words of a site are for all its bonds."""
+def _lattice_bonds(model: GrowingPairs, key: Array, spins: Array) -> Array:
+    """``[num_directions, *shape]`` bool: the bonds that join their sites."""
     couplings = model.distinct_couplings()
-    signs, digits = bond_sign(couplings), bond_digits(couplings)
-    sites = jnp.arange(spins.size, dtype=jnp.uint32).reshape(spins.shape)
-    words = random.bits(key, sites, 2 * len(couplings))
+    signs, drawn = bond_sign(couplings), drawn_bonds(couplings, key, spins.shape)
     active = []
     for direction, (here, there) in enumerate(zip(*model.bond_ends(spins), strict=True)):
         sign = jnp.broadcast_to(signs[direction], spins.shape)
-        threshold = BinaryExpansion(*(jnp.broadcast_to(part[direction], spins.shape) for part in digits))
-        is_drawn = is_below(words[2 * direction], words[2 * direction + 1], threshold)
-        active.append((here * there == sign) & (sign != 0) & is_drawn)
+        active.append((here * there == sign) & (sign != 0) & drawn[direction])
     return jnp.stack(active)
 
 
@@ -113,59 +117,57 @@ def _acceptance(aligned: Array) -> Array:
     return jnp.exp(-jnp.maximum(2 * aligned, 0))
 
 
-class _Flip(NamedTuple):
-    """What became of a cluster."""
-
-    spins: Array  # [*shape] int8
-    size: Array  # [] int32
-    is_accepted: Array  # [] bool
-
-
-# What a step draws once has the replica number 1, bonds have 0: a key for each would cost more than a small cluster.
-def _first_site(key: Array, num_sites: int) -> Array:
-    """[] int32 any of the sites: floor(num_sites u / 2^64) of 64 random bits u."""
-    high, low = random.bits(key, jnp.uint32(0), 2, replicas=jnp.uint32(1))
-    size = jnp.uint32(num_sites)
-    product = high * size
-    carry = product + lax.mulhi(low, size) < product
-    return (lax.mulhi(high, size) + carry.astype(jnp.uint32)).astype(jnp.int32)
-
-
-def _is_accepted(key: Array, probability: Array) -> Array:
-    return random.bernoulli(key, jnp.uint32(1), probability, replicas=jnp.uint32(1))
-
-
-def _by_labels(model: PairModel, key: Array, spins: Array) -> _Flip:
+def _by_labels(model: PairModel | potts.PottsModel, key: Array, spins: Array) -> Flip:
     """The cluster among all clusters of the lattice."""
-    labels = _draw_labels(model, key, spins)
-    in_cluster = labels == labels.reshape(-1)[_first_site(key, spins.size)]
-    is_accepted = _is_accepted(key, wolff_acceptance(model, in_cluster, spins))
-    flipped = jnp.where(in_cluster & is_accepted, -spins, spins)
-    return _Flip(flipped, jnp.sum(in_cluster, dtype=jnp.int32), is_accepted)
+    if potts.is_potts(model):
+        return potts.by_labels(cast(potts.PottsModel, model), key, spins)
+    labels = _draw_labels(cast(PairModel, model), key, spins)
+    in_cluster = labels == labels.reshape(-1)[first_site(key, spins.size)]
+    accepted = is_accepted(key, wolff_acceptance(cast(PairModel, model), in_cluster, spins))
+    flipped = jnp.where(in_cluster & accepted, -spins, spins)
+    return Flip(flipped, jnp.sum(in_cluster, dtype=jnp.int32), accepted)
 
 
-def _by_growth(model: GrowingModel, key: Array, spins: Array, *, bound: int = BOUND) -> _Flip:
+def _how_to_grow(model: GrowingPairs) -> tuple[Array, Kind, Callable[[Cluster], Array]]:
+    """Couplings, kind of the values, and the probability of flipping a cluster that has been found."""
+
+    def probability_of(cluster: Cluster) -> Array:
+        def aligned(entry: Array) -> Array:
+            field = lax.dynamic_index_in_dim(model.field_array().reshape(-1), entry >> 1, keepdims=False)
+            return jnp.where((entry & 1) == 1, -field, field)
+
+        return _acceptance(sum_over(cluster, aligned, model.field_array().dtype))
+
+    return model.distinct_couplings(), SPINS, probability_of
+
+
+def _by_growth(model: GrowingModel, key: Array, spins: Array, *, bound: int = BOUND) -> Flip:
     """The cluster from its first site on, or by labels where it does not end before the bound."""
-    cluster = grow(model, key, spins, _first_site(key, spins.size), bound=min(bound, spins.size + 1))
+    first = first_site(key, spins.size)
+    if potts.is_potts(model):
+        couplings, kind, probability_of = potts.how_to_grow(model, key, spins, first)
+    else:
+        couplings, kind, probability_of = _how_to_grow(cast(GrowingPairs, model))
+    cluster = grow(model, couplings, key, spins, first, bound=min(bound, spins.size + 1), kind=kind)
     is_whole = cluster.size < cluster.queue.size
-    is_accepted = _is_accepted(key, _acceptance(sum_of_field(model, cluster)))
-    settled = settle(cluster, is_accepted & is_whole).reshape(spins.shape)
+    accepted = is_accepted(key, probability_of(cluster))
+    settled = settle(cluster, accepted & is_whole, kind).reshape(spins.shape)
 
-    def label(carry: tuple[Array, _Flip]) -> tuple[Array, _Flip]:
-        return jnp.bool_(True), _by_labels(model, key, carry[1].spins)
+    def label(carry: tuple[Array, Flip]) -> tuple[Array, Flip]:
+        return jnp.bool_(True), _by_labels(cast(PairModel, model), key, carry[1].spins)
 
     # A loop of one turn or none, which unlike a conditional leaves the spins where they are.
-    start = is_whole, _Flip(settled, cluster.size, is_accepted)
+    start = is_whole, Flip(settled, cluster.size, accepted)
     return lax.while_loop(lambda carry: ~carry[0], label, start)[1]
 
 
 @custom_vmap
-def _one_cluster(model: PairModel, key: Array, spins: Array) -> _Flip:
+def _one_cluster(model: PairModel, key: Array, spins: Array) -> Flip:
     return _cluster_alone(model, key, spins)
 
 
 @jax.jit  # so that the arrays it is made of stay inside: custom_vmap refuses those that a branch of many chains maps
-def _cluster_alone(model: PairModel, key: Array, spins: Array) -> _Flip:
+def _cluster_alone(model: PairModel, key: Array, spins: Array) -> Flip:
     if not can_grow(model) or spins.size > MAX_SITES:
         return _by_labels(model, key, spins)
     # Elsewhere than on a CPU a turn of a loop costs more than to label thousands of sites.
@@ -173,15 +175,16 @@ def _cluster_alone(model: PairModel, key: Array, spins: Array) -> _Flip:
 
 
 @_one_cluster.def_vmap
-def _many_clusters(axis_size: int, in_batched: list, *args) -> tuple[_Flip, PyTree]:
+def _many_clusters(axis_size: int, in_batched: list, *args) -> tuple[Flip, PyTree]:
     axes = jax.tree.map(lambda is_batched: 0 if is_batched else None, in_batched)
     flips = jax.vmap(_by_labels, axes, axis_size=axis_size)(*args)
     return flips, jax.tree.map(lambda _: True, flips)
 
 
-def wolff_step(model: PairModel, key: Array, state: SpinState):
+def wolff_step(model: PairModel | potts.PottsModel, key: Array, state: SpinState):
     flip = _one_cluster(model, key, state.spins)
-    info = WolffInfo(flip.size, flip.is_accepted.astype(jnp.float32), status_of_leaves(model))
+    status = potts.status_of(cast(potts.PottsModel, model)) if potts.is_potts(model) else status_of_leaves(model)
+    info = WolffInfo(flip.size, flip.is_accepted.astype(jnp.float32), status)
     return state._replace(spins=flip.spins), info
 
 
@@ -226,7 +229,7 @@ def swendsen_wang(model: PairModel | potts.PottsModel) -> Sampler:
     Reference:
         Swendsen & Wang, Phys. Rev. Lett. 58, 86 (1987).
     """
-    if isinstance(sites_of(model), States):
+    if potts.is_potts(model):
         return potts.potts_sampler(potts.swendsen_wang_step, model)
     return _cluster_sampler(swendsen_wang_step, cast(PairModel, model))
 
@@ -244,6 +247,6 @@ def wolff(model: PairModel | potts.PottsModel) -> Sampler:
     Reference:
         Wolff, Phys. Rev. Lett. 62, 361 (1989).
     """
-    if isinstance(sites_of(model), States):
-        return potts.potts_sampler(potts.wolff_step, model)
+    if potts.is_potts(model):
+        return potts.potts_sampler(wolff_step, model)
     return _cluster_sampler(wolff_step, cast(PairModel, model))

@@ -4,13 +4,16 @@ The loop is written for XLA's CPU compiler, which runs it as one kernel and upda
 writes what the turn before has decided and only then reads, and what it reads comes from the arrays just written.
 """
 
-from typing import Any, NamedTuple, Protocol, TypeGuard
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxrg.base import PairModel
+from jaxrg import random
+from jaxrg.base import Model
 from jaxrg.random import BinaryExpansion, binary_expansion, bits
 
 # Up to so many sites a cluster is grown. Measured on two CPU cores at the critical point, L = 128 and 512: all bounds
@@ -20,8 +23,8 @@ MAX_SITES = 2**30  # whose numbers and signs an int32 holds
 _FEW = 64  # couplings whose digits are worth computing before the growth
 
 
-class GrowingModel(PairModel, Protocol):
-    """A pair model on a lattice, which can say what the bonds of one site are."""
+class GrowingModel(Model, Protocol):
+    """A model of pairs on a lattice, which can say what the bonds of one site are."""
 
     @property
     def num_bonds_of_site(self) -> int:
@@ -37,12 +40,47 @@ class GrowingModel(PairModel, Protocol):
         ...
 
 
+class Kind(NamedTuple):
+    """What a cluster is made of: values int8, and what else an int8 can hold to mark one."""
+
+    mark: Callable[[Array], Array]
+    unmark: Callable[[Array], Array]
+    favoured: Callable[[Array, Array], Array]  # by a bond: of its coupling and the entry of its site, no marked value
+    changed: Callable[[Array], Array]  # what a value of the cluster becomes
+
+
+SPINS = Kind(
+    lambda spin: 2 * spin,
+    lambda marked: marked >> 1,
+    lambda coupling, entry: bond_sign(coupling) * (1 - 2 * (entry & 1)).astype(jnp.int8),
+    lambda spin: -spin,
+)
+
+
+def states(state: Array, proposed: Array) -> Kind:
+    """Of a Potts model, 0 to 126: a cluster of one state, and what it becomes."""
+    return Kind(
+        lambda value: ~value,
+        lambda marked: ~marked,
+        lambda coupling, entry: jnp.where(bond_sign(coupling) > 0, state, jnp.int8(-128)),
+        lambda value: proposed,
+    )
+
+
 class Cluster(NamedTuple):
     """A cluster as it was found."""
 
-    marked: Array  # [N] int8, the spins, those of the cluster doubled
-    queue: Array  # [bound] int32, its sites in the order in which they were found, 2 i + (s_i < 0)
+    marked: Array  # [N] int8, the values, those of the cluster marked
+    queue: Array  # [bound] int32, its sites in the order in which they were found, entries 2 i + (s_i < 0)
     size: Array  # [] int32; at least the bound where it is not whole
+
+
+class Flip(NamedTuple):
+    """What became of a cluster."""
+
+    spins: Array  # [*shape] int8
+    size: Array  # [] int32
+    is_accepted: Array  # [] bool
 
 
 class _Growth(NamedTuple):
@@ -53,27 +91,31 @@ class _Growth(NamedTuple):
     size: Array
     turn: Array  # [] int32, bonds looked at
     there: Array  # [] int32, the site at the other end
-    spin: Array  # [] int8, its spin, doubled where it is in the cluster
+    spin: Array  # [] int8, its value, marked where it is in the cluster
     is_joined: Array  # [] bool, whether it comes into the cluster by this bond
 
 
-def can_grow(model: Any) -> TypeGuard[GrowingModel]:
+def can_grow(model: Any) -> bool:
     """Whether a model knows the bonds of a site."""
     return hasattr(model, "bond_of_site")
 
 
-def grow(model: GrowingModel, bond_key: Array, spins: Array, seed: Array, *, bound: int) -> Cluster:
+def grow(
+    model: GrowingModel, couplings: Array, bond_key: Array, spins: Array, seed: Array, *, bound: int, kind: Kind = SPINS
+) -> Cluster:
     """The cluster of a site, whole if it has fewer sites than the bound.
 
     Args:
         model: a model that knows the bonds of a site.
+        couplings: ``[num_directions, ...]`` J of bonds that join with `bond_probability`, as ``distinct_couplings``.
         bond_key: key of the bonds' random words, the same that labelling takes.
         spins: ``[*shape]`` int8.
         seed: [] int32, flat index of the first site.
         bound: where to stop.
+        kind: of the values.
     """
     degree = model.num_bonds_of_site
-    couplings = model.distinct_couplings().reshape(degree // 2, -1)
+    couplings = couplings.reshape(degree // 2, -1)
     num_places = couplings.shape[1]
     digits = jax.tree.map(jnp.ravel, bond_digits(couplings)) if couplings.size <= _FEW else None
     flat_couplings = couplings.reshape(-1)
@@ -93,46 +135,72 @@ def grow(model: GrowingModel, bond_key: Array, spins: Array, seed: Array, *, bou
         there, origin, direction = model.bond_of_site(entry >> 1, turn % degree)
         place = direction * num_places + (origin if num_places > 1 else 0)
         spin = _get(marked, there)
-        favoured = bond_sign(_get(flat_couplings, place)) * (1 - 2 * (entry & 1)).astype(jnp.int8)
-        return there, spin, (spin == favoured) & (favoured != 0) & is_active(origin, direction, place)
+        is_favoured = spin == kind.favoured(_get(flat_couplings, place), entry)
+        return there, spin, is_favoured & is_active(origin, direction, place)
 
     def is_growing(growth: _Growth) -> Array:
         return (growth.turn < degree * growth.size) & (growth.size < bound)
 
     def one_bond(growth: _Growth) -> _Growth:
-        marked = _put(growth.marked, growth.there, jnp.where(growth.is_joined, 2 * growth.spin, growth.spin))
+        marked = _put(growth.marked, growth.there, jnp.where(growth.is_joined, kind.mark(growth.spin), growth.spin))
         queue = _put(growth.queue, growth.size, 2 * growth.there + (growth.spin < 0).astype(jnp.int32))
         size, turn = growth.size + growth.is_joined.astype(jnp.int32), growth.turn + 1
         return _Growth(marked, queue, size, turn, *look(marked, queue, turn))
 
     flat = spins.reshape(-1)
-    marked = _put(flat, seed, 2 * _get(flat, seed))
-    queue = _put(jnp.zeros(bound, jnp.int32), jnp.int32(0), 2 * seed + (_get(marked, seed) < 0).astype(jnp.int32))
+    first = _get(flat, seed)
+    marked = _put(flat, seed, kind.mark(first))
+    queue = _put(jnp.zeros(bound, jnp.int32), jnp.int32(0), 2 * seed + (first < 0).astype(jnp.int32))
     start = _Growth(marked, queue, jnp.int32(1), jnp.int32(0), *look(marked, queue, jnp.int32(0)))
     found = lax.while_loop(is_growing, one_bond, start)
     return Cluster(found.marked, found.queue, found.size)
 
 
-def sum_of_field(model: GrowingModel, cluster: Cluster) -> Array:
-    """The sum of h_x s_x over the sites that were found."""
+def sum_over(cluster: Cluster, value: Callable[[Array], Array], dtype: Any) -> Array:
+    """The sum of a function of an entry over the sites that were found."""
 
     def add(index: Array, total: Array) -> Array:
-        entry = _get(cluster.queue, index)
-        field = _get(model.field_array().reshape(-1), entry >> 1)
-        return total + jnp.where((entry & 1) == 1, -field, field)
+        return total + value(_get(cluster.queue, index))
 
-    return lax.fori_loop(0, cluster.size, add, jnp.zeros((), model.field_array().dtype))
+    return lax.fori_loop(0, cluster.size, add, jnp.zeros((), dtype))
 
 
-def settle(cluster: Cluster, is_flipped: Array) -> Array:
-    """``[N]`` int8 the spins without marks, those of the cluster turned over where they are to be."""
+def settle(cluster: Cluster, is_changed: Array, kind: Kind = SPINS) -> Array:
+    """``[N]`` int8 the values without marks, those of the cluster changed where they are to be."""
 
-    def one(index: Array, spins: Array) -> Array:
+    def one(index: Array, values: Array) -> Array:
         site = _get(cluster.queue, index) >> 1
-        spin = _get(spins, site) >> 1
-        return _put(spins, site, jnp.where(is_flipped, -spin, spin))
+        value = kind.unmark(_get(values, site))
+        return _put(values, site, jnp.where(is_changed, kind.changed(value), value))
 
     return lax.fori_loop(0, cluster.size, one, cluster.marked)
+
+
+# What a step draws once has the replica number 1, bonds have 0: a key for each would cost more than a small cluster.
+def first_site(key: Array, num_sites: int) -> Array:
+    """[] int32 any of the sites: floor(num_sites u / 2^64) of 64 random bits u."""
+    high, low = random.bits(key, jnp.uint32(0), 2, replicas=jnp.uint32(1))
+    size = jnp.uint32(num_sites)
+    product = high * size
+    carry = product + lax.mulhi(low, size) < product
+    return (lax.mulhi(high, size) + carry.astype(jnp.uint32)).astype(jnp.int32)
+
+
+def is_accepted(key: Array, probability: Array) -> Array:
+    """[] bool whether a step is accepted."""
+    return random.bernoulli(key, jnp.uint32(1), probability, replicas=jnp.uint32(1))
+
+
+def drawn_bonds(couplings: Array, key: Array, shape: tuple[int, ...]) -> list[Array]:
+    """``[*shape]`` bool of each direction: whether a bond would join; the words of a site are for all its bonds."""
+    digits = bond_digits(couplings)
+    words = bits(key, jnp.arange(math.prod(shape), dtype=jnp.uint32).reshape(shape), 2 * len(couplings))
+
+    def drawn(direction: int) -> Array:
+        threshold = BinaryExpansion(*(jnp.broadcast_to(part[direction], shape) for part in digits))
+        return is_below(words[2 * direction], words[2 * direction + 1], threshold)
+
+    return [drawn(direction) for direction in range(len(couplings))]
 
 
 def bond_sign(couplings: Array) -> Array:

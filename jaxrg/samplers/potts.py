@@ -1,18 +1,31 @@
 """Fortuin-Kasteleyn clusters of Potts models: Swendsen-Wang and Wolff, in a field of the states too."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from jaxrg import random
 from jaxrg.base import Model, Sampler, Status
 from jaxrg.checks import is_traced
 from jaxrg.models.sites import States
-from jaxrg.samplers.spins import SpinState, SwendsenWangInfo, WolffInfo, init_ordered, spin_sampler, status_of_leaves
+from jaxrg.samplers.growth import (
+    Cluster,
+    Flip,
+    GrowingModel,
+    Kind,
+    bond_probability,
+    can_grow,
+    drawn_bonds,
+    first_site,
+    is_accepted,
+    states,
+    sum_over,
+)
+from jaxrg.samplers.spins import SpinState, SwendsenWangInfo, init_ordered, sites_of, spin_sampler, status_of_leaves
 
 
 class PottsModel(Model, Protocol):
@@ -40,19 +53,25 @@ class PottsModel(Model, Protocol):
         ...
 
 
-def bond_probability(coupling: Array, is_equal: Array) -> Array:
-    r"""Probability :math:`1 - e^{-J}` that a bond joins equal states; NaN for J < 0, which has no such clusters."""
-    probability = jnp.where(is_equal, -jnp.expm1(-coupling), 0)
-    return jnp.where(coupling < 0, jnp.nan, probability)
+def is_potts(model: Any) -> bool:
+    """Whether a model has q states."""
+    return isinstance(sites_of(model), States)
 
 
-def _draw_labels(model: PottsModel, key: Array, spins: Array) -> tuple[Array, Array]:
-    """``[*shape]`` cluster labels, and a status word."""
+def status_of(model: PottsModel) -> Array:
+    """A status word: of what is not finite, and of couplings below zero, which have no such clusters."""
+    return status_of_leaves(model) | Status.NOT_FINITE.when(jnp.any(model.bond_couplings() < 0))
+
+
+def _draw_labels(model: PottsModel, key: Array, spins: Array) -> Array:
+    r"""``[*shape]`` cluster labels: bonds join equal states with probability :math:`1 - e^{-J}`."""
     couplings = model.bond_couplings()
-    counters = jnp.arange(couplings.size, dtype=jnp.uint32).reshape(couplings.shape)
-    probability = bond_probability(couplings, model.bonds_equal(spins))
-    active = random.bernoulli(key, counters, probability)
-    return model.cluster_labels(active), status_of_leaves(model) | Status.NOT_FINITE.when(jnp.any(couplings < 0))
+    if can_grow(model):
+        drawn = jnp.stack(drawn_bonds(cast(GrowingModel, model).distinct_couplings() / 2, key, spins.shape))
+    else:
+        counters = jnp.arange(couplings.size, dtype=jnp.uint32).reshape(couplings.shape)
+        drawn = random.bernoulli(key, counters, bond_probability(couplings / 2))
+    return model.cluster_labels(model.bonds_equal(spins) & (couplings > 0) & drawn)
 
 
 def cluster_fields(model: PottsModel, labels: Array) -> Array:
@@ -70,7 +89,7 @@ def _sum_by_cluster(labels: Array, values: Array) -> Array:
 
 def swendsen_wang_step(model: PottsModel, key: Array, state: SpinState):
     bond_key, state_key = jax.random.split(key)
-    labels, status = _draw_labels(model, bond_key, state.spins)
+    labels = _draw_labels(model, bond_key, state.spins)
     # The counter of a cluster is its label, so that all its sites draw one state.
     spins, _ = model.sites.draw(state_key, labels.astype(jnp.uint32), cluster_fields(model, labels))
     sizes = _sum_by_cluster(labels, jnp.ones(labels.shape, jnp.int32))
@@ -83,7 +102,7 @@ def swendsen_wang_step(model: PottsModel, key: Array, state: SpinState):
         jnp.max(sizes),
         square,
         fourth + pairs * (square**2 - fourth),
-        status,
+        status_of(model),
     )
     return state._replace(spins=spins), info
 
@@ -97,17 +116,41 @@ def wolff_acceptance(model: PottsModel, in_cluster: Array, spins: Array, propose
     return jnp.exp(jnp.minimum(jnp.sum(jnp.where(in_cluster, gain, 0)), 0))
 
 
-def wolff_step(model: PottsModel, key: Array, state: SpinState):
-    bond_key, seed_key, state_key = jax.random.split(key, 3)
-    labels, status = _draw_labels(model, bond_key, state.spins)
-    seed = jax.random.randint(seed_key, (), 0, labels.size, dtype=jnp.int32)
-    in_cluster = labels == labels.reshape(-1)[seed]
-    counter = jnp.uint32(0)
-    proposed = model.sites.propose(state_key, counter, state.spins.reshape(-1)[seed])
-    probability = wolff_acceptance(model, in_cluster, state.spins, proposed)
-    accepted = random.bernoulli(state_key, counter, probability)
-    info = WolffInfo(jnp.sum(in_cluster, dtype=jnp.int32), accepted.astype(jnp.float32), status)
-    return state._replace(spins=jnp.where(in_cluster & accepted, proposed, state.spins)), info
+def _proposal(model: PottsModel, key: Array, state: Array) -> Array:
+    """[] int8 any other state for a cluster."""
+    return model.sites.propose(jax.random.fold_in(key, 1), jnp.uint32(0), state)
+
+
+def by_labels(model: PottsModel, key: Array, spins: Array) -> Flip:
+    """The cluster of a random site among all clusters of the lattice, and what becomes of it."""
+    labels, first = _draw_labels(model, key, spins), first_site(key, spins.size)
+    in_cluster = labels == labels.reshape(-1)[first]
+    proposed = _proposal(model, key, spins.reshape(-1)[first])
+    accepted = is_accepted(key, wolff_acceptance(model, in_cluster, spins, proposed))
+    changed = jnp.where(in_cluster & accepted, proposed, spins)
+    return Flip(changed, jnp.sum(in_cluster, dtype=jnp.int32), accepted)
+
+
+def how_to_grow(
+    model: GrowingModel, key: Array, spins: Array, first: Array
+) -> tuple[Array, Kind, Callable[[Cluster], Array]]:
+    """Couplings, kind of the values, and the probability of changing a cluster that has been found."""
+    given = cast(PottsModel, model)
+    state = lax.dynamic_index_in_dim(spins.reshape(-1), first, keepdims=False)
+    proposed = _proposal(given, key, state)
+
+    def probability_of(cluster: Cluster) -> Array:
+        fields = given.state_fields()
+        if fields is None:
+            return jnp.ones((), jnp.float32)
+
+        def gain(entry: Array) -> Array:
+            here = fields.reshape(len(fields), -1)[:, entry >> 1]
+            return here[proposed] - here[state]
+
+        return jnp.exp(jnp.minimum(sum_over(cluster, gain, fields.dtype), 0))
+
+    return model.distinct_couplings() / 2, states(state, proposed), probability_of
 
 
 def potts_sampler(kernel: Callable, model: Any) -> Sampler:

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from jaxrg import lattice, models, samplers, stats
-from jaxrg.samplers import clusters
+from jaxrg.samplers import clusters, growth
 
 MODELS = {
     "open square in a field": models.Ising(lattice.hypercubic((3, 4), periodic=False), 0.4, 0.1),
     "double bonds": models.Ising(lattice.hypercubic((2, 2)), 0.3),
     "glass": models.gaussian_glass(jax.random.key(6), lattice.hypercubic((4, 5)), 0.6),
     "triangular, either sign": models.Ising(lattice.triangular((4, 6)), [0.3, 0.2, -0.1], 0.05),
+    "potts in a field": models.Potts(lattice.hypercubic((4, 5), periodic=(True, False)), 3, 0.9, [0.2, 0.0, -0.1]),
+    "potts on triangles": models.Potts(lattice.triangular((4, 6)), 5, 0.8),
     "cube": models.Ising(lattice.hypercubic((4, 3, 4)), 0.25),
 }
 
@@ -25,7 +27,8 @@ def test_any_bound_gives_the_cluster_of_labels(name):
     by_labels = jax.jit(clusters._by_labels)
     bounds = (4, 2**31) if name == "cube" else (4,)
     by_growth = [jax.jit(functools.partial(clusters._by_growth, bound=bound)) for bound in bounds]
-    configurations = np.random.default_rng(1).choice(np.array([-1, 1], np.int8), (50, *model.shape))
+    values = np.arange(model.num_states) if "potts" in name else np.array([-1, 1])
+    configurations = np.random.default_rng(1).choice(values.astype(np.int8), (50, *model.shape))
     sizes = set()
     for number, spins in enumerate(configurations):
         key = jax.random.key(number)
@@ -51,7 +54,7 @@ def test_a_chain_alone_and_one_of_many_flip_the_same_clusters():
 @pytest.mark.parametrize("num_sites", [1, 3, 12, 2**20 + 7])
 def test_every_site_is_as_likely_to_be_the_first(num_sites):
     keys = jax.random.split(jax.random.key(2), 60_000)
-    sites = np.asarray(jax.jit(jax.vmap(lambda key: clusters._first_site(key, num_sites)))(keys))
+    sites = np.asarray(jax.jit(jax.vmap(lambda key: growth.first_site(key, num_sites)))(keys))
     assert sites.min() >= 0
     assert sites.max() < num_sites
     bins = min(num_sites, 10)

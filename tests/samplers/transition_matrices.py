@@ -193,7 +193,7 @@ def _joins_of_states(model, couplings: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _bond_probabilities(model, spins):
-    return potts.bond_probability(model.bond_couplings(), model.bonds_equal(spins))
+    return jnp.where(model.bonds_equal(spins), potts.bond_probability(model.bond_couplings() / 2), 0)
 
 
 def _for_every_partition(fn, model, partitions: np.ndarray) -> np.ndarray:
