@@ -334,7 +334,7 @@ def test_a_device_that_is_not_there_is_a_line_of_words(tmp_path, quick, capsys):
     assert capsys.readouterr().err.startswith("jaxrg demo: Unable to initialize backend 'gpu'; expected")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_demo_stopped_by_ctrl_c_goes_on_to_the_results_of_an_unbroken_one(tmp_path):
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "COLUMNS": "80", "PYTHONIOENCODING": "ascii"}
     # Compiled once for both runs, and without a wish for speed.

@@ -220,8 +220,13 @@ def test_two_states_have_the_energy_of_the_ising_torus(kind, make):
     assert float(found.error) < 0.004
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("num_states", "energy", "power"), [(3, -1.577350269, 0.8), (4, -1.5, 0.5)])
+@pytest.mark.parametrize(
+    ("num_states", "energy", "power"),
+    [
+        pytest.param(3, -1.577350269, 0.8, marks=pytest.mark.slow),
+        pytest.param(4, -1.5, 0.5, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_potts_energies_at_the_critical_point_are_those_of_the_literature(num_states, energy, power):
     """-(1 + 1/sqrt(q)), to which those of tori tend as L^-(2 - y_T), y_T = 6/5 and 3/2 (the latter with logarithms)."""
     sides, found = np.array([8, 16, 32]), []

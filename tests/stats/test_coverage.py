@@ -28,8 +28,16 @@ def test_coverage_of_summaries() -> None:
         assert row.called > 0.5, row
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", errors.ESTIMATORS)
+SOONER = ("summary", "gamma_method", "jackknife")  # the others are exhaustive
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in SOONER else pytest.mark.exhaustive)
+        for name in errors.ESTIMATORS
+    ],
+)
 def test_coverage_of_every_estimator(name: str) -> None:
     rows = list(errors.coverage_of_processes(True, 400, (name,)))
     for row in rows:
