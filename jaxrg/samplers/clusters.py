@@ -18,10 +18,10 @@ from jaxrg.samplers.growth import (
     BOUND,
     MAX_SITES,
     SPINS,
+    STATES,
     Cluster,
     Flip,
     GrowingModel,
-    Kind,
     bond_probability,
     bond_sign,
     can_grow,
@@ -128,30 +128,30 @@ def _by_labels(model: PairModel | potts.PottsModel, key: Array, spins: Array) ->
     return Flip(flipped, jnp.sum(in_cluster, dtype=jnp.int32), accepted)
 
 
-def _how_to_grow(model: GrowingPairs) -> tuple[Array, Kind, Callable[[Cluster], Array]]:
-    """Couplings, kind of the values, and the probability of flipping a cluster that has been found."""
+def _flip_of(model: PairModel, cluster: Cluster) -> tuple[Callable[[Array], Array], Array]:
+    """What a cluster that has been found becomes, and the probability of it."""
 
-    def probability_of(cluster: Cluster) -> Array:
-        def aligned(entry: Array) -> Array:
-            field = lax.dynamic_index_in_dim(model.field_array().reshape(-1), entry >> 1, keepdims=False)
-            return jnp.where((entry & 1) == 1, -field, field)
+    def aligned(entry: Array) -> Array:
+        field = lax.dynamic_index_in_dim(model.field_array().reshape(-1), entry >> 1, keepdims=False)
+        return jnp.where((entry & 1) == 1, -field, field)
 
-        return _acceptance(sum_over(cluster, aligned, model.field_array().dtype))
-
-    return model.distinct_couplings(), SPINS, probability_of
+    return jnp.negative, _acceptance(sum_over(cluster, aligned, model.field_array().dtype))
 
 
 def _by_growth(model: GrowingModel, key: Array, spins: Array, *, bound: int = BOUND) -> Flip:
     """The cluster from its first site on, or by labels where it does not end before the bound."""
-    first = first_site(key, spins.size)
+    couplings, kind = model.distinct_couplings(), SPINS
     if potts.is_potts(model):
-        couplings, kind, probability_of = potts.how_to_grow(model, key, spins, first)
+        couplings, kind = couplings / 2, STATES
+    seed, bound = first_site(key, spins.size), min(bound, spins.size + 1)
+    cluster = grow(model, couplings, key, spins, seed, bound=bound, kind=kind)
+    if potts.is_potts(model):
+        changed, probability = potts.change_of(cast(potts.PottsModel, model), key, cluster)
     else:
-        couplings, kind, probability_of = _how_to_grow(cast(GrowingPairs, model))
-    cluster = grow(model, couplings, key, spins, first, bound=min(bound, spins.size + 1), kind=kind)
+        changed, probability = _flip_of(cast(PairModel, model), cluster)
     is_whole = cluster.size < cluster.queue.size
-    accepted = is_accepted(key, probability_of(cluster))
-    settled = settle(cluster, accepted & is_whole, kind).reshape(spins.shape)
+    accepted = is_accepted(key, probability)
+    settled = settle(cluster, accepted & is_whole, kind, changed).reshape(spins.shape)
 
     def label(carry: tuple[Array, Flip]) -> tuple[Array, Flip]:
         return jnp.bool_(True), _by_labels(cast(PairModel, model), key, carry[1].spins)

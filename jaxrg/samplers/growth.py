@@ -45,26 +45,19 @@ class Kind(NamedTuple):
 
     mark: Callable[[Array], Array]
     unmark: Callable[[Array], Array]
-    favoured: Callable[[Array, Array], Array]  # by a bond: of its coupling and the entry of its site, no marked value
-    changed: Callable[[Array], Array]  # what a value of the cluster becomes
+    favoured: Callable[[Array, Array, Array], Array]  # by a bond of a coupling: of the entry of a site and its value
 
 
 SPINS = Kind(
     lambda spin: 2 * spin,
     lambda marked: marked >> 1,
-    lambda coupling, entry: bond_sign(coupling) * (1 - 2 * (entry & 1)).astype(jnp.int8),
-    lambda spin: -spin,
+    lambda coupling, entry, spin: bond_sign(coupling) * (1 - 2 * (entry & 1)).astype(jnp.int8),
 )
-
-
-def states(state: Array, proposed: Array) -> Kind:
-    """Of a Potts model, 0 to 126: a cluster of one state, and what it becomes."""
-    return Kind(
-        lambda value: ~value,
-        lambda marked: ~marked,
-        lambda coupling, entry: jnp.where(bond_sign(coupling) > 0, state, jnp.int8(-128)),
-        lambda value: proposed,
-    )
+STATES = Kind(  # 0 to 126, of which a cluster has one; nothing is -128
+    lambda state: ~state,
+    lambda marked: ~marked,
+    lambda coupling, entry, state: jnp.where(bond_sign(coupling) > 0, state, jnp.int8(-128)),
+)
 
 
 class Cluster(NamedTuple):
@@ -73,6 +66,7 @@ class Cluster(NamedTuple):
     marked: Array  # [N] int8, the values, those of the cluster marked
     queue: Array  # [bound] int32, its sites in the order in which they were found, entries 2 i + (s_i < 0)
     size: Array  # [] int32; at least the bound where it is not whole
+    first: Array  # [] int8, the value of its first site
 
 
 class Flip(NamedTuple):
@@ -101,7 +95,7 @@ def can_grow(model: Any) -> bool:
 
 
 def grow(
-    model: GrowingModel, couplings: Array, bond_key: Array, spins: Array, seed: Array, *, bound: int, kind: Kind = SPINS
+    model: GrowingModel, couplings: Array, bond_key: Array, spins: Array, seed: Array, *, bound: int, kind: Kind
 ) -> Cluster:
     """The cluster of a site, whole if it has fewer sites than the bound.
 
@@ -135,7 +129,7 @@ def grow(
         there, origin, direction = model.bond_of_site(entry >> 1, turn % degree)
         place = direction * num_places + (origin if num_places > 1 else 0)
         spin = _get(marked, there)
-        is_favoured = spin == kind.favoured(_get(flat_couplings, place), entry)
+        is_favoured = spin == kind.favoured(_get(flat_couplings, place), entry, kind.unmark(_get(marked, entry >> 1)))
         return there, spin, is_favoured & is_active(origin, direction, place)
 
     def is_growing(growth: _Growth) -> Array:
@@ -148,12 +142,12 @@ def grow(
         return _Growth(marked, queue, size, turn, *look(marked, queue, turn))
 
     flat = spins.reshape(-1)
-    first = _get(flat, seed)
-    marked = _put(flat, seed, kind.mark(first))
-    queue = _put(jnp.zeros(bound, jnp.int32), jnp.int32(0), 2 * seed + (first < 0).astype(jnp.int32))
+    marked = _put(flat, seed, kind.mark(_get(flat, seed)))
+    is_down = (kind.unmark(_get(marked, seed)) < 0).astype(jnp.int32)
+    queue = _put(jnp.zeros(bound, jnp.int32), jnp.int32(0), 2 * seed + is_down)
     start = _Growth(marked, queue, jnp.int32(1), jnp.int32(0), *look(marked, queue, jnp.int32(0)))
     found = lax.while_loop(is_growing, one_bond, start)
-    return Cluster(found.marked, found.queue, found.size)
+    return Cluster(found.marked, found.queue, found.size, kind.unmark(_get(found.marked, seed)))
 
 
 def sum_over(cluster: Cluster, value: Callable[[Array], Array], dtype: Any) -> Array:
@@ -165,13 +159,13 @@ def sum_over(cluster: Cluster, value: Callable[[Array], Array], dtype: Any) -> A
     return lax.fori_loop(0, cluster.size, add, jnp.zeros((), dtype))
 
 
-def settle(cluster: Cluster, is_changed: Array, kind: Kind = SPINS) -> Array:
-    """``[N]`` int8 the values without marks, those of the cluster changed where they are to be."""
+def settle(cluster: Cluster, is_changed: Array, kind: Kind, changed: Callable[[Array], Array]) -> Array:
+    """``[N]`` int8 the values without marks, those of the cluster ``changed`` where they are to be."""
 
     def one(index: Array, values: Array) -> Array:
         site = _get(cluster.queue, index) >> 1
         value = kind.unmark(_get(values, site))
-        return _put(values, site, jnp.where(is_changed, kind.changed(value), value))
+        return _put(values, site, jnp.where(is_changed, changed(value), value))
 
     return lax.fori_loop(0, cluster.size, one, cluster.marked)
 

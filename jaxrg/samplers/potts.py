@@ -6,7 +6,7 @@ from typing import Any, Protocol, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from jaxrg import random
 from jaxrg.base import Model, Sampler, Status
@@ -16,13 +16,11 @@ from jaxrg.samplers.growth import (
     Cluster,
     Flip,
     GrowingModel,
-    Kind,
     bond_probability,
     can_grow,
     drawn_bonds,
     first_site,
     is_accepted,
-    states,
     sum_over,
 )
 from jaxrg.samplers.spins import SpinState, SwendsenWangInfo, init_ordered, sites_of, spin_sampler, status_of_leaves
@@ -60,7 +58,8 @@ def is_potts(model: Any) -> bool:
 
 def status_of(model: PottsModel) -> Array:
     """A status word: of what is not finite, and of couplings below zero, which have no such clusters."""
-    return status_of_leaves(model) | Status.NOT_FINITE.when(jnp.any(model.bond_couplings() < 0))
+    couplings = cast(GrowingModel, model).distinct_couplings() if can_grow(model) else model.bond_couplings()
+    return status_of_leaves(model) | Status.NOT_FINITE.when(jnp.any(couplings < 0))
 
 
 def _draw_labels(model: PottsModel, key: Array, spins: Array) -> Array:
@@ -131,26 +130,17 @@ def by_labels(model: PottsModel, key: Array, spins: Array) -> Flip:
     return Flip(changed, jnp.sum(in_cluster, dtype=jnp.int32), accepted)
 
 
-def how_to_grow(
-    model: GrowingModel, key: Array, spins: Array, first: Array
-) -> tuple[Array, Kind, Callable[[Cluster], Array]]:
-    """Couplings, kind of the values, and the probability of changing a cluster that has been found."""
-    given = cast(PottsModel, model)
-    state = lax.dynamic_index_in_dim(spins.reshape(-1), first, keepdims=False)
-    proposed = _proposal(given, key, state)
+def change_of(model: PottsModel, key: Array, cluster: Cluster) -> tuple[Callable[[Array], Array], Array]:
+    """What a cluster that has been found becomes, and the probability of it."""
+    proposed, fields = _proposal(model, key, cluster.first), model.state_fields()
+    if fields is None:
+        return lambda state: proposed, jnp.ones((), jnp.float32)
 
-    def probability_of(cluster: Cluster) -> Array:
-        fields = given.state_fields()
-        if fields is None:
-            return jnp.ones((), jnp.float32)
+    def gain(entry: Array) -> Array:
+        here = fields.reshape(len(fields), -1)[:, entry >> 1]
+        return here[proposed] - here[cluster.first]
 
-        def gain(entry: Array) -> Array:
-            here = fields.reshape(len(fields), -1)[:, entry >> 1]
-            return here[proposed] - here[state]
-
-        return jnp.exp(jnp.minimum(sum_over(cluster, gain, fields.dtype), 0))
-
-    return model.distinct_couplings() / 2, states(state, proposed), probability_of
+    return lambda state: proposed, jnp.exp(jnp.minimum(sum_over(cluster, gain, fields.dtype), 0))
 
 
 def potts_sampler(kernel: Callable, model: Any) -> Sampler:
