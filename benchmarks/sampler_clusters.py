@@ -91,6 +91,18 @@ def single_clusters(quick: bool) -> list[dict[str, Any]]:
     return found
 
 
+def potts_clusters(quick: bool) -> list[dict[str, Any]]:
+    """One Wolff chain of 512 x 512 three-state spins where clusters are small, against a step that labels all sites."""
+    potts = models.Potts(lattice.hypercubic((512, 512)), 3, np.log(1 + np.sqrt(3)) / 1.3)
+    whole = Chain(samplers.swendsen_wang(potts), 5, relax=50)
+    single = Chain(samplers.wolff(potts), 2_000)
+    single.state = whole.state
+    times = medians({"wolff": single, "labels": whole}, repeats=5 if quick else 15)
+    ours, theirs = (1e6 * times[name] / chain.num_steps for name, chain in (("wolff", single), ("labels", whole)))
+    peer = "a Swendsen-Wang step"
+    return [record("wolff_potts3_hot", ours, "us/step", peer=peer, peer_value=theirs, ratio=theirs / ours)]
+
+
 def _seconds(call: Any) -> float:
     started = time.perf_counter()
     call()
@@ -192,4 +204,10 @@ def compilation(quick: bool) -> list[dict[str, Any]]:
 
 def run(*, quick: bool) -> list[dict[str, Any]]:
     """Every record of clusters and of compiling."""
-    return sweeps(quick) + single_clusters(quick) + independent_energies(quick) + compilation(quick)
+    return (
+        sweeps(quick)
+        + single_clusters(quick)
+        + potts_clusters(quick)
+        + independent_energies(quick)
+        + compilation(quick)
+    )

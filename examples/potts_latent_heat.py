@@ -31,14 +31,14 @@ INTERFACE = 0.0473505  # sigma = 1 / (2 xi_d), Borgs & Janke, J. Physique I 2, 2
 class Scale(NamedTuple):
     """How much is sampled."""
 
-    sizes: tuple[int, ...] = (8, 12, 16, 20, 24)
-    num_chains: int = 128
-    num_building: int = 1_500  # sweeps of Wang and Landau
-    num_steps: int = 3_000  # sweeps of the measurement
+    sizes: tuple[int, ...] = (8, 12, 16, 20)
+    num_chains: int = 64
+    num_building: int = 25  # sweeps of Wang and Landau, times L^2, the price of a walk across the energies
+    num_steps: int = 6_000  # sweeps of the measurement
     num_canonical: int = 1_000
 
 
-SMOKE = Scale(sizes=(4, 6), num_chains=16, num_building=800, num_steps=200, num_canonical=50)
+SMOKE = Scale(sizes=(4, 6), num_chains=16, num_building=25, num_steps=200, num_canonical=50)
 
 
 class Size(NamedTuple):
@@ -75,7 +75,7 @@ def measured(key: jax.Array, side: int, scale: Scale) -> Size:
     keys = jax.random.split(key, 5)
     model = model_of(side, 1.0)
     grid = jnp.asarray(levels)
-    built = ensembles.wang_landau(keys[0], model, grid, scale.num_building, num_chains=scale.num_chains)
+    built = ensembles.wang_landau(keys[0], model, grid, scale.num_building * num_sites, num_chains=scale.num_chains)
     sampler = ensembles.multicanonical(model, grid, built.log_weights, num_chains=scale.num_chains)
     start = sampler.init(keys[1], built.configurations)
     start = samplers.warm_up(keys[1], sampler, start, scale.num_steps // 10)
