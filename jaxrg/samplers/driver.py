@@ -92,8 +92,7 @@ def _chunk(key: Array, sampler: Sampler, state: PyTree, observe, num_steps: Arra
     return jax.lax.fori_loop(0, jnp.minimum(num_steps, capacity), one_step, (state, jnp.uint32(0), buffers))
 
 
-@jax.jit
-def _silently(key: Array, sampler: Sampler, state: PyTree, num_steps: Array) -> tuple[PyTree, Array]:
+def _after(key: Array, sampler: Sampler, state: PyTree, num_steps: Array | int) -> tuple[PyTree, Array]:
     """State and status after so many steps, of which nothing is written."""
     sampler, state = _guarded(sampler, state)
 
@@ -102,6 +101,16 @@ def _silently(key: Array, sampler: Sampler, state: PyTree, num_steps: Array) -> 
         return state, carry[1] | jnp.bitwise_or.reduce(info.status)
 
     return jax.lax.fori_loop(0, num_steps, one_step, (state, jnp.uint32(0)))
+
+
+_silently = jax.jit(_after)
+
+
+@functools.partial(jax.jit, static_argnames="num_steps")
+def _silent_scan(key: Array, sampler: Sampler, state: PyTree, *, num_steps: int) -> PyTree:
+    """The state alone, of a number of steps that is known: sums of `accumulate` then have gradients."""
+    after, status = _after(key, sampler, state, num_steps)
+    return _poisoned(status, after)
 
 
 def _poisoned(status: Array, result: PyTree) -> PyTree:
@@ -215,17 +224,18 @@ def warm_up(
     """
     num_steps = _checked(key, sampler, num_steps, progress)
     if is_traced((key, sampler, state)):
-        after, status = _silently(key, sampler, state, np.int32(num_steps))
-        return _poisoned(status, after)
-    chunk, done = _chunk_of(num_steps, progress), 0
+        return _silent_scan(key, sampler, state, num_steps=num_steps)
+    chunk, carry, done = _chunk_of(num_steps, progress), state, 0
     with reporting(progress, "warming up") as report:
         while done < num_steps:
             size = min(chunk, num_steps - done)
-            state, status = _silently(key, sampler, state, np.int32(size))
-            _raise_for("warm_up", status, state)
+            carry, status = _silently(key, sampler, carry, np.int32(size))
+            if is_traced(status):  # of what the sampler holds out of sight
+                return _silent_scan(key, sampler, state, num_steps=num_steps)
+            _raise_for("warm_up", status, carry)
             done += size
             report(done, num_steps, "")
-    return state
+    return carry
 
 
 def run(

@@ -89,9 +89,19 @@ class _Growth(NamedTuple):
     is_joined: Array  # [] bool, whether it comes into the cluster by this bond
 
 
+def _generation(model: Any, name: str) -> int:
+    """How far up among the classes of a model an attribute is defined."""
+    line = type(model).__mro__
+    return next((number for number, ancestor in enumerate(line) if name in vars(ancestor)), len(line))
+
+
 def can_grow(model: Any) -> bool:
-    """Whether a model knows the bonds of a site."""
-    return hasattr(model, "bond_of_site")
+    """Whether a model knows the bonds of a site, with couplings no older than its ``bond_couplings``.
+
+    A class that overrides ``bond_couplings`` alone has inherited ``distinct_couplings`` of other bonds.
+    """
+    knows_bonds = hasattr(model, "bond_of_site") and hasattr(model, "distinct_couplings")
+    return knows_bonds and _generation(model, "distinct_couplings") <= _generation(model, "bond_couplings")
 
 
 def grow(

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrg import lattice, models, samplers
+from jaxrg import lattice, models, samplers, stats
 from jaxrg.base import Sampler, Status
 from jaxrg.samplers import driver
 
@@ -272,3 +272,35 @@ def test_a_warm_up_fails_as_a_run_does():
     begin = begin._replace(field=begin.field.at[0, 0].set(jnp.inf))
     found = jax.jit(lambda key: samplers.warm_up(key, hmc, begin, 2).field)(KEY)
     assert np.all(np.isnan(found))
+
+
+class Scaled:
+    """An observable that holds a number out of JAX's sight."""
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    def __call__(self, spins):
+        return self.scale * ISING.observables(spins).energy
+
+
+def test_sums_of_a_warm_up_have_the_gradients_of_a_run():
+    begin = samplers.accumulate(SAMPLER, stats.streaming_moments(), Scaled(1.0)).init(KEY)
+
+    def total(through, observe):
+        sums = through(KEY, samplers.accumulate(SAMPLER, stats.streaming_moments(), observe), begin, 5).sums
+        return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(sums) if jnp.issubdtype(leaf.dtype, jnp.floating))
+
+    def ran(*given):
+        return samplers.run(*given).state
+
+    def energy_times(scale):
+        return lambda spins: scale * ISING.observables(spins).energy
+
+    def gradient(through):
+        return float(jax.grad(lambda scale: total(through, energy_times(scale)))(2.0))
+
+    assert gradient(samplers.warm_up) == pytest.approx(gradient(ran), rel=1e-6)
+    assert gradient(ran) != 0
+    hidden = [jax.jit(lambda scale, by=by: total(by, Scaled(scale)))(2.0) for by in (samplers.warm_up, ran)]
+    np.testing.assert_allclose(*hidden, rtol=1e-6)

@@ -1,5 +1,6 @@
 """A cluster that is grown is the one that labelling finds, bit for bit, wherever the growth is cut off."""
 
+import dataclasses
 import functools
 
 import jax
@@ -62,3 +63,21 @@ def test_every_site_is_as_likely_to_be_the_first(num_sites):
     edges = -(-np.arange(bins + 1) * num_sites // bins)
     if bins > 1:
         assert stats.chi_squared(jnp.asarray(counts), jnp.asarray(np.diff(edges) / num_sites)).p_value > 1e-4
+
+
+@models.pytree(data_fields=("coupling", "field"), meta_fields=("lattice", "num_states"))
+@dataclasses.dataclass(frozen=True)
+class Stronger(models.Potts):
+    """Bonds of its own, and an inherited coupling that says nothing of them."""
+
+    def bond_couplings(self):
+        return jnp.where(self.lattice.bonds_inside(), jnp.float32(5), 0)
+
+
+def test_a_class_that_overrides_its_bonds_is_not_grown_by_those_of_another():
+    model = Stronger(lattice.hypercubic((4, 4)), 3, 0.0)
+    assert growth.can_grow(models.Potts(model.lattice, 3, 0.5))
+    assert not growth.can_grow(model)
+    sampler = samplers.wolff(model)
+    run = samplers.run(jax.random.key(1), sampler, sampler.init(jax.random.key(0)), 5)
+    np.testing.assert_array_equal(run.info.cluster_size, 16)

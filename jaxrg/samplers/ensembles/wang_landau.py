@@ -126,8 +126,8 @@ def wang_landau(key: Array, model: Any, energies: Array, num_steps: int, *, num_
         \quad \text{then} \quad f = \frac{\text{levels seen}}{\text{moves made}}
 
     The refinement f is halved when every level seen has had :math:`10 / \sqrt f` visits since the last halving and
-    since the last level was found, and falls as one over the time as soon as that is less. The error then falls as
-    :math:`\sqrt f`, and in float32 down to a few spacings of ln g, 1e-3 where it is a thousand. Within a narrow window
+    since the last level was found, and is one over the time as soon as it would fall below that. The error then falls
+    as :math:`\sqrt f`, and in float32 down to a few spacings of ln g, 1e-3 where it is a thousand. In a narrow window
     of levels single sites may not join all states, and g is that of those they join. The weights change while chains
     walk, so what they show are no averages; those are for `multicanonical` with these weights, and exact there.
 
