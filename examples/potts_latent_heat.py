@@ -18,14 +18,15 @@ import numpy as np
 from jax.tree_util import Partial
 from matplotlib.figure import Figure
 
-from jaxrg import lattice, models, samplers, stats
+from jaxrg import lattice, models, samplers
 from jaxrg.samplers import ensembles
 from jaxrg.stats import scaling
 
 NUM_STATES = 10
 CRITICAL = math.log(1 + math.sqrt(NUM_STATES))  # the reduced coupling 1 / Tc
 ORDERED, DISORDERED = -1.6642525, -0.9682031  # Baxter, J. Phys. C 6, L445 (1973), in units of J
-INTERFACE = 0.0473505  # sigma = 1 / (2 xi_d), Borgs & Janke, J. Physique I 2, 2011 (1992), in units of kT
+INTERFACE = 0.0473506  # sigma = 1 / (2 xi_d), Borgs & Janke, J. Physique I 2, 2011 (1992), in units of kT
+DROP = 0.35  # below its top, in ln P, a peak is a parabola
 
 
 class Scale(NamedTuple):
@@ -38,17 +39,17 @@ class Scale(NamedTuple):
     num_canonical: int = 1_000
 
 
-SMOKE = Scale(sizes=(4, 6), num_chains=16, num_building=25, num_steps=200, num_canonical=50)
+SMOKE = Scale(sizes=(6, 8), num_chains=16, num_building=25, num_steps=400, num_canonical=50)
 
 
 class Size(NamedTuple):
-    """What one size has shown; estimates with errors."""
+    """What one size has shown, with errors from the scatter of its chains."""
 
     energies: Any  # [num_levels] in units of J, a site
     log_probability: Any  # [num_levels] ln P(E) where both peaks have one height
-    phases: Any  # mean energies a site of both halves at Tc, ordered and disordered
-    tension: Any  # ln(P of the peaks / P of the valley) / (2 L)
-    crossings: float  # from one peak to the other and back, of all chains
+    values: Any  # [3] energies a site of the ordered and of the disordered peak, ln(peaks / valley) / (2 L)
+    errors: Any  # [3]
+    trips: int  # from one peak to the other and back, of all chains
     canonical: tuple[float, float]  # mean energies of canonical chains that start ordered and disordered
 
 
@@ -57,77 +58,54 @@ def model_of(side: int, coupling: float) -> models.Potts:
     return models.Potts(lattice.hypercubic((side, side)), NUM_STATES, coupling)
 
 
-def halves(middle: float, num_sites: float, mean: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
-    """Mean energies a site of what is below and above the middle, ratios of means."""
-    return mean["w e below"] / mean["w below"] / num_sites, mean["w e above"] / mean["w above"] / num_sites
-
-
-def depth(mean: dict[str, jax.Array]) -> jax.Array:
-    """ln of the peaks over the valley, where one coupling makes both peaks as high as they are on average."""
-    return (jnp.log(mean["ordered"]) + jnp.log(mean["disordered"])) / 2 - jnp.log(mean["valley"])
-
-
 def measured(key: jax.Array, side: int, scale: Scale) -> Size:
-    """Weights, a run in them, and what it says of Tc."""
+    """Weights, a run in them, and what it says of the transition."""
     num_sites = side**2
-    # From deep in the ordered phase to where the random configuration is drawn in.
-    levels = np.arange(-round(1.95 * num_sites), -round(0.5 * num_sites) + 1, dtype=np.float32)
+    # From the ground states to where a random configuration is drawn in.
+    levels = np.arange(-2 * num_sites, -round(0.5 * num_sites) + 1, dtype=np.float32)
     keys = jax.random.split(key, 5)
-    model = model_of(side, 1.0)
-    grid = jnp.asarray(levels)
+    model, grid = model_of(side, 1.0), jnp.asarray(levels)
     built = ensembles.wang_landau(keys[0], model, grid, scale.num_building * num_sites, num_chains=scale.num_chains)
     sampler = ensembles.multicanonical(model, grid, built.log_weights, num_chains=scale.num_chains)
     start = sampler.init(keys[1], built.configurations)
     start = samplers.warm_up(keys[1], sampler, start, scale.num_steps // 10)
-    info = samplers.run(keys[2], sampler, start, scale.num_steps).info
-    energy, log_weight = np.asarray(info.energy, float), np.asarray(info.log_weight, float)
+    energy = np.asarray(samplers.run(keys[2], sampler, start, scale.num_steps).info.energy, float)
 
-    weights = -CRITICAL * energy - log_weight
-    weights = np.exp(weights - weights.max())
-    middle = (ORDERED + DISORDERED) / 2 * num_sites
-    below = energy < middle
-    parts = {"below": below, "above": ~below}
-    series = {f"w {name}": weights * part for name, part in parts.items()}
-    series |= {f"w e {name}": weights * part * energy for name, part in parts.items()}
-    single = {name: jnp.asarray(values, jnp.float32) for name, values in series.items()}
-    phases = stats.gamma_method(Partial(Partial(halves, middle), float(num_sites)), single)
-
-    log_probability, coupling = equal_heights(energy, log_weight, levels, middle)
-    peaks = [levels[np.argmax(np.where(side, log_probability, -np.inf))] for side in (levels < middle, levels > middle)]
-    between = (levels > peaks[0]) & (levels < peaks[1])
-    valley = levels[np.argmin(np.where(between, log_probability, np.inf))]
-    tilted = -coupling * energy - log_weight
-    tilted = np.exp(tilted - tilted.max())
-    width = max(side / 4, 2)  # levels on either side that count as one place
-    names = {"ordered": peaks[0], "disordered": peaks[1], "valley": valley}
-    near = {name: jnp.asarray(tilted * (abs(energy - place) <= width), jnp.float32) for name, place in names.items()}
-    fall = stats.gamma_method(Partial(depth), near)
-    trips = sum(round_trips(chain, *peaks) for chain in energy)
-    tension = fall._replace(value=fall.value / (2 * side), error=fall.error / (2 * side))
-    return Size(levels / num_sites, log_probability, phases, tension, trips, canonical(keys[3], side, scale))
+    counts = np.stack([np.bincount((chain - levels[0]).astype(int), minlength=len(levels)) for chain in energy])
+    log_weights = np.asarray(built.log_weights, float)
+    log_probability, values = peaks_of(counts.sum(axis=0), log_weights, levels, side)
+    groups = np.array_split(np.arange(scale.num_chains), min(scale.num_chains, 16))
+    left_out = [peaks_of(np.delete(counts, group, 0).sum(axis=0), log_weights, levels, side)[1] for group in groups]
+    errors = np.std(left_out, axis=0) * math.sqrt(len(groups) - 1)  # jackknife
+    ordered, disordered, _ = values * num_sites
+    trips = sum(round_trips(chain, ordered, disordered) for chain in energy)
+    return Size(levels / num_sites, log_probability, values, errors, trips, canonical(keys[3], side, scale))
 
 
-def equal_heights(energy: np.ndarray, log_weight: np.ndarray, levels: np.ndarray, middle: float) -> tuple:
-    """ln P(E) at the coupling where both peaks of the smoothed histogram are as high, and that coupling."""
-    counts = np.bincount((energy - levels[0]).ravel().astype(int), minlength=len(levels))[: len(levels)]
-    total = np.zeros(len(levels))
-    np.add.at(total, (energy - levels[0]).ravel().astype(int), np.exp(-(log_weight - log_weight.mean())).ravel())
-    log_density = np.where(counts > 0, np.log(np.maximum(total, 1e-300)), -np.inf)
-    reach = max(int(math.sqrt(len(levels)) / 4), 1)
+def peaks_of(counts: np.ndarray, log_weights: np.ndarray, levels: np.ndarray, side: int) -> tuple[np.ndarray, Any]:
+    """ln P(E) at the coupling where both peaks are as high; their places, and ln(peaks / valley) / (2 L)."""
+    log_density = np.where(counts > 0, np.log(np.maximum(counts, 1)), -np.inf) - log_weights
+    window = np.ones(2 * max(side // 4, 1) + 1)
+    is_low = levels < (ORDERED + DISORDERED) / 2 * side**2
 
     def at(coupling: float) -> np.ndarray:
         found = log_density - coupling * levels
-        found = found - found.max()
-        smooth = np.convolve(np.exp(found), np.ones(2 * reach + 1), "same")
+        smooth = np.convolve(np.exp(found - found.max()), window, "same")
         return np.log(np.maximum(smooth, 1e-300)) - math.log(smooth.max())
 
     low, high = CRITICAL - 0.2, CRITICAL + 0.2
     for _ in range(40):
-        coupling = (low + high) / 2
-        found = at(coupling)
-        is_hot = found[levels < middle].max() < found[levels > middle].max()
-        low, high = (coupling, high) if is_hot else (low, coupling)
-    return at(coupling), coupling
+        found = at((low + high) / 2)
+        is_hot = found[is_low].max() < found[~is_low].max()
+        low, high = ((low + high) / 2, high) if is_hot else (low, (low + high) / 2)
+    places = [int(np.argmax(np.where(part, found, -np.inf))) for part in (is_low, ~is_low)]
+    vertices = []
+    for place in places:  # of a parabola through what is near the top
+        near = (found > found[place] - DROP) & (abs(np.arange(len(levels)) - place) < (places[1] - places[0]) / 2)
+        curvature, slope, _ = np.polyfit(levels[near] - levels[place], found[near], 2, w=np.sqrt(counts[near]))
+        vertices.append((levels[place] - slope / (2 * curvature)) / side**2)
+    depth = -found[places[0] : places[1] + 1].min() / (2 * side)
+    return found, np.array([*vertices, depth])
 
 
 def round_trips(energy: np.ndarray, ordered: float, disordered: float) -> int:
@@ -167,8 +145,7 @@ def figure(found: dict[int, Size]) -> Figure:
     for side, size in found.items():
         axes[0].plot(size.energies, size.log_probability, linewidth=1, label=f"$L = {side}$")
         for number, colour in ((0, "C0"), (1, "C3")):
-            one = size.phases[number]
-            axes[1].errorbar(1 / side**2, float(one.value), float(one.error), marker="o", markersize=4, color=colour)
+            axes[1].errorbar(1 / side**2, size.values[number], size.errors[number], fmt="o", markersize=4, color=colour)
     for energy in (ORDERED, DISORDERED):
         axes[0].axvline(energy, color="0.6", linewidth=1)
         axes[1].axhline(energy, color="0.6", linewidth=1)
@@ -177,7 +154,7 @@ def figure(found: dict[int, Size]) -> Figure:
     )
     axes[0].set(xlabel="energy / (J N)", ylabel="ln P, peaks as high", ylim=(lowest - 1, 0.5))
     axes[0].legend()
-    axes[1].set(xlabel="1 / N", ylabel="energy of each phase at $T_c$ / (J N)")
+    axes[1].set(xlabel="1 / N", ylabel="energy of each peak / (J N)")
     return drawn
 
 
@@ -187,43 +164,24 @@ def main(smoke: bool = False, out: str | Path = "out/potts_latent_heat") -> None
     for number, side in enumerate(scale.sizes):
         found[side] = measured(jax.random.fold_in(jax.random.key(0), number), side, scale)
         size = found[side]
-        print(f"L = {side}: {size.phases[0]}, {size.phases[1]}, {size.crossings} round trips", flush=True)
-    sides = list(scale.sizes)[-4:]
+        shown = [study.show(value, error, 4) for value, error in zip(size.values, size.errors, strict=True)]
+        print(f"L = {side}: peaks {shown[0]}, {shown[1]}, tension {shown[2]}, {size.trips} round trips", flush=True)
+    sides = list(scale.sizes)
     last, rows = found[sides[-1]], [study.HEADER]
-    for number, name, exact in ((0, "e_o, ordered phase", ORDERED), (1, "e_d, disordered phase", DISORDERED)):
-        phase = [found[side].phases[number] for side in sides]
-        fit = limit(sides, [float(one.value) for one in phase], [float(one.error) for one in phase], power=2)
-        chance = f" (p = {float(fit.p_value):.2f})" if len(sides) > 2 else ""
-        error = math.sqrt(float(fit.covariance[0, 0]))
-        rows.append(
-            study.Claim(
-                name, f"{exact:.5f}", study.show(fit.params[0], error, 4) + chance, f"L = {sides[-1]}: {phase[-1]}"
-            )
-        )
-    gaps = [float(found[side].phases[1].value - found[side].phases[0].value) for side in sides]
-    errors = [math.hypot(*(float(one.error) for one in found[side].phases)) for side in sides]
-    fit = limit(sides, gaps, errors, power=2)
+    values, errors = (np.array([getattr(found[side], part) for side in sides]) for part in ("values", "errors"))
+    gap, gap_error = values[:, 1] - values[:, 0], np.hypot(errors[:, 0], errors[:, 1])
     cold, hot = last.canonical
-    error = math.sqrt(float(fit.covariance[0, 0]))
-    rows.append(
-        study.Claim(
-            "latent heat",
-            f"{DISORDERED - ORDERED:.5f}",
-            study.show(fit.params[0], error, 4),
-            f"L = {sides[-1]}: {gaps[-1]:.4f}; canonical starts differ by {hot - cold:.4f}",
-        )
-    )
-    tensions = [found[side].tension for side in sides]
-    fit = limit(sides, [float(one.value) for one in tensions], [float(one.error) for one in tensions], power=1)
-    error = math.sqrt(float(fit.covariance[0, 0]))
-    rows.append(
-        study.Claim(
-            "interface tension",
-            f"{INTERFACE:.5f}",
-            study.show(fit.params[0], error, 4),
-            f"L = {sides[-1]}: {tensions[-1]}",
-        )
-    )
+    for name, exact, value, error, power, control in (
+        ("e_o, ordered phase", ORDERED, values[:, 0], errors[:, 0], 2, ""),
+        ("e_d, disordered phase", DISORDERED, values[:, 1], errors[:, 1], 2, ""),
+        ("latent heat", DISORDERED - ORDERED, gap, gap_error, 2, f"; canonical starts differ by {hot - cold:.4f}"),
+        ("interface tension", INTERFACE, values[:, 2], errors[:, 2], 1, ""),
+    ):
+        fit = limit(sides, value.tolist(), error.tolist(), power=power)
+        chance = f" (p = {float(fit.p_value):.2f})" if len(sides) > 2 else ""
+        measured_limit = study.show(fit.params[0], math.sqrt(float(fit.covariance[0, 0])), 4) + chance
+        at_last = f"L = {sides[-1]}: {study.show(value[-1], error[-1], 4)}{control}"
+        rows.append(study.Claim(name, f"{exact:.5f}", measured_limit, at_last))
     study.print_claims(rows)
     drawn = figure(found)
     study.save({"potts_latent_heat": drawn}, out)
