@@ -3,7 +3,9 @@
 # At its transition of first order a canonical chain stays in the phase it starts in. Chains with the multicanonical
 # weights of Wang and Landau walk from one phase to the other, and one run gives the distribution of the energy at every
 # temperature: two peaks, whose distance becomes Baxter's latent heat in large systems, and between them a valley that
-# holds the price of the interface. The control is the canonical chain.
+# holds the price of the interface. The correlation length is 10.6 sites, so that 20 are not many: the p-values say
+# where a term in 1/N, or 1/L for the interface, is not all that is left. The control is the canonical chain, which is
+# not yet stuck where its two starts agree.
 
 # %%
 import math
@@ -144,17 +146,21 @@ def figure(found: dict[int, Size]) -> Figure:
     drawn, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     for side, size in found.items():
         axes[0].plot(size.energies, size.log_probability, linewidth=1, label=f"$L = {side}$")
-        for number, colour in ((0, "C0"), (1, "C3")):
-            axes[1].errorbar(1 / side**2, size.values[number], size.errors[number], fmt="o", markersize=4, color=colour)
-    for energy in (ORDERED, DISORDERED):
-        axes[0].axvline(energy, color="0.6", linewidth=1)
-        axes[1].axhline(energy, color="0.6", linewidth=1)
+    places = 1 / np.array(list(found)) ** 2
+    values, errors = (np.array([getattr(size, part) for size in found.values()]) for part in ("values", "errors"))
+    phases = ("ordered", "C0", ORDERED), ("disordered", "C3", DISORDERED)
+    for number, (phase, colour, energy) in enumerate(phases):
+        axes[1].errorbar(places, values[:, number], errors[:, number], fmt="o", markersize=4, color=colour, label=phase)
+        baxter = {"color": "0.6", "linewidth": 1, "label": "Baxter" if number else None}
+        axes[0].axvline(energy, **baxter)
+        axes[1].axhline(energy, **baxter)
     lowest = min(
         size.log_probability[(size.energies > ORDERED) & (size.energies < DISORDERED)].min() for size in found.values()
     )
     axes[0].set(xlabel="energy / (J N)", ylabel="ln P, peaks as high", ylim=(lowest - 1, 0.5))
     axes[0].legend()
-    axes[1].set(xlabel="1 / N", ylabel="energy of each peak / (J N)")
+    axes[1].set(xlim=(0, 1.05 * places.max()), xlabel="1 / N", ylabel="energy of each peak / (J N)")
+    axes[1].legend()
     return drawn
 
 
