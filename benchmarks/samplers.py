@@ -55,7 +55,7 @@ def checkerboards(quick: bool) -> list[dict[str, Any]]:
     cube = models.Ising(lattice.hypercubic((64, 64, 64)), CRITICAL_3D)
     heat_bath_chain = Chain(samplers.multispin_heat_bath(square, num_chains=num_chains), sweeps)
     numba_lattice = NumbaIsing(peer_side, exact.critical_coupling)
-    thrml_side = 128 if quick else 512  # whose nodes take a quarter of a minute to make
+    thrml_side = 256 if quick else 512  # whose nodes take a quarter of a minute to make
     thrml_lattice = ThrmlIsing(thrml_side, exact.critical_coupling)
     copies = np.full(numba.get_num_threads(), 1 / exact.critical_coupling)  # a chain for every thread
     peapods_lattices = peapods.Ising((512, 512), temperatures=copies)
