@@ -6,7 +6,7 @@ from typing import Any, Protocol, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from jaxrg import random
 from jaxrg.base import Model, Sampler, Status
@@ -132,15 +132,16 @@ def by_labels(model: PottsModel, key: Array, spins: Array) -> Flip:
 
 def change_of(model: PottsModel, key: Array, cluster: Cluster) -> tuple[Callable[[Array], Array], Array]:
     """What a cluster that has been found becomes, and the probability of it."""
-    proposed, fields = _proposal(model, key, cluster.first), model.state_fields()
-    if fields is None:
+    proposed, given = _proposal(model, key, cluster.first), model.state_fields()
+    if given is None:
         return lambda state: proposed, jnp.ones((), jnp.float32)
 
     def gain(entry: Array) -> Array:
-        here = fields.reshape(len(fields), -1)[:, entry >> 1]
+        fields = cast(Array, model.state_fields())  # here, so that what is the same at all sites is never written out
+        here = lax.dynamic_index_in_dim(fields.reshape(len(fields), -1), entry >> 1, axis=1, keepdims=False)
         return here[proposed] - here[cluster.first]
 
-    return lambda state: proposed, jnp.exp(jnp.minimum(sum_over(cluster, gain, fields.dtype), 0))
+    return lambda state: proposed, jnp.exp(jnp.minimum(sum_over(cluster, gain, given.dtype), 0))
 
 
 def potts_sampler(kernel: Callable, model: Any) -> Sampler:
