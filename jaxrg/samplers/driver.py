@@ -15,7 +15,7 @@ from jaxrg.closures import as_partial
 from jaxrg.progress import reporting
 from jaxrg.samplers.combinators import AccumulatorState
 from jaxrg.samplers.derivatives import without_derivatives
-from jaxrg.samplers.kernels import check_sampler
+from jaxrg.samplers.kernels import check_sampler, poisoned
 
 NUM_CHUNKS = 50  # progress is reported about this often
 CHUNK_STEPS = 4096  # steps of one program: starting it costs far less than they do
@@ -110,16 +110,7 @@ _silently = jax.jit(_after)
 def _silent_scan(key: Array, sampler: Sampler, state: PyTree, *, num_steps: int) -> PyTree:
     """The state alone, of a number of steps that is known: sums of `accumulate` then have gradients."""
     after, status = _after(key, sampler, state, num_steps)
-    return _poisoned(status, after)
-
-
-def _poisoned(status: Array, result: PyTree) -> PyTree:
-    """NaN for every float where a step failed."""
-
-    def leaf(value: Array) -> Array:
-        return jnp.where(status == 0, value, jnp.nan) if jnp.issubdtype(value.dtype, jnp.floating) else value
-
-    return jax.tree.map(leaf, result)
+    return poisoned(status, after)
 
 
 @functools.partial(jax.jit, static_argnames="num_steps")
@@ -135,7 +126,7 @@ def _scan(key: Array, sampler: Sampler, state: PyTree, observe, *, num_steps: in
     (state, status), streams = jax.lax.scan(one_step, (state, jnp.uint32(0)), length=num_steps)
     # Once, after the scan: inside it, the chains of a packed sampler would be written with strides.
     trace, info = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), streams)
-    return _poisoned(status, Run(state, trace, info))
+    return poisoned(status, Run(state, trace, info))
 
 
 class _Streams:

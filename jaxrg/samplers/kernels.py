@@ -93,3 +93,12 @@ def _measure(measure: Callable, fn: Callable, state: PyTree) -> PyTree:
 
 def _one_chain(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
+
+
+def poisoned(status: Array, result: PyTree) -> PyTree:
+    """NaN for every float where a step failed."""
+
+    def leaf(value: Array) -> Array:
+        return jnp.where(status == 0, value, jnp.nan) if jnp.issubdtype(value.dtype, jnp.floating) else value
+
+    return jax.tree.map(leaf, result)

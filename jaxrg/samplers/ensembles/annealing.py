@@ -22,11 +22,11 @@ from jaxrg.samplers.ensembles.rungs import (
     measured,
     moved,
     not_finite,
-    poisoned,
     raised,
     rungs_of,
     start_of,
 )
+from jaxrg.samplers.kernels import poisoned
 from jaxrg.samplers.resampling import mean_of_logs, systematic
 from jaxrg.samplers.single_spin import heat_bath
 
@@ -154,6 +154,7 @@ def _population_annealing(
 
     means = jax.tree.map(mean, rest.means)
     return poisoned(
+        jnp.bitwise_or.reduce(status),
         PopulationAnnealing(
             log_partition,
             error,
@@ -165,7 +166,7 @@ def _population_annealing(
             jnp.max(rest.mean_square_family_size, axis=0),
             configurations,
             jnp.bitwise_or.reduce(status),
-        )
+        ),
     )
 
 

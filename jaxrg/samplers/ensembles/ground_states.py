@@ -20,11 +20,11 @@ from jaxrg.samplers.ensembles.rungs import (
     measured,
     moved,
     not_finite,
-    poisoned,
     raised,
     rungs_of,
     start_of,
 )
+from jaxrg.samplers.kernels import poisoned
 from jaxrg.samplers.single_spin import heat_bath
 
 _ROUNDING = 1e-6  # relative, of energies that are one
@@ -77,6 +77,7 @@ def _simulated_annealing(key: Array, family: Family, num_steps: Array, *, num_re
     lowest = jnp.argmin(best.energies)
     energy = best.energies[lowest]
     return poisoned(
+        status,
         SimulatedAnnealing(
             energy,
             jax.tree.map(lambda leaf: leaf[lowest], best.configurations),
@@ -84,7 +85,7 @@ def _simulated_annealing(key: Array, family: Family, num_steps: Array, *, num_re
             best.energies,
             best.configurations,
             status,
-        )
+        ),
     )
 
 

@@ -58,15 +58,6 @@ def not_finite(values: Array) -> Array:
     return Status.NOT_FINITE.when(~jnp.all(jnp.isfinite(values)))
 
 
-def poisoned(result: Any) -> Any:
-    """NaN for every float where something failed."""
-
-    def leaf(value: Array) -> Array:
-        return jnp.where(result.status == 0, value, jnp.nan) if jnp.issubdtype(value.dtype, jnp.floating) else value
-
-    return jax.tree.map(leaf, result)
-
-
 def raised(name: str, expected: str, result: Any) -> Any:
     """The result, or FloatingPointError where its status can be seen and is not OK."""
     if not is_traced(result.status) and int(result.status):

@@ -19,7 +19,8 @@ from jaxrg.samplers.ensembles.multicanonical import (
     random_start,
     visit,
 )
-from jaxrg.samplers.ensembles.rungs import poisoned, raised
+from jaxrg.samplers.ensembles.rungs import raised
+from jaxrg.samplers.kernels import poisoned
 
 # Visits that every level has had, times sqrt(f), before f is halved. Fewer leave errors behind that later visits are
 # too small to mend (with three, ln g of 16 x 16 spins may be off by 2 or 3 after 1,000 sweeps); a flat histogram,
@@ -116,7 +117,7 @@ def _wang_landau(key: Array, levels: Levels, grid: Array, num_steps: Array) -> W
     is_finite = jnp.all(jnp.isfinite(build.energies)) & jnp.all(jnp.isfinite(values))
     status = Status.NOT_FINITE.when(~is_finite) | Status.NOT_CONVERGED.when(~build.is_late)
     weights = -jnp.interp(numbers, places, values)
-    return poisoned(WangLandau(log_density, weights, build.refinement, as_spins(levels, build.rows), status))
+    return poisoned(status, WangLandau(log_density, weights, build.refinement, as_spins(levels, build.rows), status))
 
 
 def wang_landau(key: Array, model: Any, energies: Array, num_steps: int, *, num_chains: int = 64) -> WangLandau:
