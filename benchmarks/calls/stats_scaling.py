@@ -35,6 +35,7 @@ CALLS = [
     Call(
         "stats.scaling.least_squares",
         lambda seed: {"residuals": Partial(jnp.subtract, series(seed, 6)), "start": series(seed + 1, 6)},
+        sealed=("start",),  # parameters of the residuals, which alone know what they may be
     ),
     Call("stats.scaling.power_law", lambda seed: curve(seed)),
     Call("stats.scaling.crossing", two_curves),

@@ -1,6 +1,6 @@
 """Every sampler of Ising models against Kaufman's torus: energies and their squares, and what chance gives.
 
-``python -m pytest tests/contracts/test_kaufman.py -m slow -s`` prints how many z-scores are beyond 3.
+``python -m pytest tests/samplers/test_kaufman.py -m slow -s`` prints how many z-scores are beyond 3.
 """
 
 import functools
