@@ -21,7 +21,7 @@ from jaxrg.base import Sampler, Status
 from jaxrg.checks import as_count, as_spins, check_function, check_key, check_shape, is_traced, kind_of
 from jaxrg.closures import as_partial
 from jaxrg.lattice import Lattice
-from jaxrg.models import Glass, Ising, pytree
+from jaxrg.models import Glass, Ising, Potts, pytree
 from jaxrg.random import BinaryExpansion
 from jaxrg.samplers import packed, realisations
 from jaxrg.samplers.bernoulli import (
@@ -32,6 +32,7 @@ from jaxrg.samplers.bernoulli import (
     stretched_planes,
 )
 from jaxrg.samplers.kernels import counted
+from jaxrg.samplers.multispin_states import potts_metropolis
 from jaxrg.samplers.packed_measures import PackedState, measure_packed
 from jaxrg.samplers.spins import SpinInfo, check_model
 
@@ -149,10 +150,7 @@ class _Dynamics(NamedTuple):
 
 def _half_sweep(decide: Callable, ensemble: _Ensemble, key: Array, spins: Array, others: Array, colour: int) -> Array:
     """What is drawn for the words of one colour, given those of the other."""
-    # Beside the key, which is another one in every step, the colour is no constant of a loop over steps: the indices of
-    # all sites would otherwise be written once, before the loop, and read from memory in each of its turns.
-    parity, data = lax.optimization_barrier((jnp.uint32(colour), jax.random.key_data(key)))
-    key = jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
+    parity, key = packed.opaque(colour, key)
     sites, replicas = packed.site_indices(spins.shape[0], spins.shape[1:], parity)
     words = ensemble.generator(key, sites, ensemble.num_draws, replicas=replicas)
     values, missing = packed.neighbours(ensemble.layout, others, parity)
@@ -198,20 +196,9 @@ def _sweep(decisions: Callable, dynamics: _Dynamics, ensemble: _Ensemble, key: A
 
 def _swept(ensemble: _Ensemble, state: PackedState, spins: tuple[Array, Array]) -> tuple[PackedState, SpinInfo]:
     is_finite = jnp.isfinite(jnp.asarray(ensemble.coupling)) & jnp.isfinite(_field(ensemble))
-    changed = [_changed_fraction(after, before) for after, before in zip(spins, state.spins, strict=True)]
+    changed = [packed.fraction_of_ones(after ^ before) for after, before in zip(spins, state.spins, strict=True)]
     info = SpinInfo((changed[0] + changed[1]) / 2, Status.NOT_FINITE.when(~is_finite))  # of all chains together
     return state._replace(even=spins[0], odd=spins[1]), info
-
-
-def _changed_fraction(spins: Array, before: Array) -> Array:
-    counts = lax.population_count(spins ^ before)
-    # Halving by slices stays in one vectorised fusion; what is left is a fraction of the words. The sum of many
-    # integers is taken in float32, as 2^32 spins and more would overflow.
-    for axis in range(1, counts.ndim - 1):  # not along the words, which may lie on different devices
-        while counts.shape[axis] % 2 == 0 and spins.size < 64 * counts.size:
-            half = counts.shape[axis] // 2
-            counts = lax.slice_in_dim(counts, 0, half, axis=axis) + lax.slice_in_dim(counts, half, 2 * half, axis=axis)
-    return jnp.sum(counts.astype(jnp.float32)) / np.float32(packed.LANES * spins.size)
 
 
 def _heat_bath(ensemble: _Ensemble, key: Array, state: PackedState) -> tuple[PackedState, SpinInfo]:
@@ -255,8 +242,9 @@ def _init(ensemble: _Ensemble, key: Array, spins: Array | None = None) -> Packed
     return PackedState(even, odd, jnp.zeros((), jnp.uint32))
 
 
-def _sampler(kernel: Callable, model: Ising | Glass, num_chains: int, num_draws: int, generator: Callable) -> Sampler:
-    if not isinstance(model, Ising | Glass):
+def _sampler(kernel: Callable, model: Ising | Glass | Potts, num_chains: int, num_draws: int, generator: Callable):
+    is_potts = isinstance(model, Potts) and kernel is _metropolis
+    if not isinstance(model, Ising | Glass) and not is_potts:
         check_model(model)
         raise ValueError(f"model: expected models.Ising or models.Glass, got {kind_of(model)}; use samplers.heat_bath")
     num_chains, num_draws = as_count("num_chains", num_chains), as_count("num_draws", num_draws)
@@ -266,6 +254,8 @@ def _sampler(kernel: Callable, model: Ising | Glass, num_chains: int, num_draws:
     if model.lattice.num_sites > _MAX_SITES:
         raise ValueError(f"lattice: expected at most 2^30 sites, which an int32 counts, got {model.lattice.num_sites}")
     layout, signs = packed.Layout(model.lattice, num_chains), None
+    if isinstance(model, Potts):
+        return potts_metropolis(model, layout, num_draws, generator)
     if isinstance(model, Glass):
         model, signs = realisations.as_signs(model, layout)
     for name in ("coupling", "field"):
@@ -337,11 +327,16 @@ def multispin_heat_bath(
 
 
 def multispin_metropolis(
-    model: Ising | Glass, *, num_chains: int, num_draws: int = 8, generator: Callable = random.bits
+    model: Ising | Glass | Potts, *, num_chains: int, num_draws: int = 8, generator: Callable = random.bits
 ) -> Sampler:
     r"""Metropolis in words of 32 bits, packed as those of `multispin_heat_bath`.
 
-    .. math:: P(s_x \to -s_x) = \min(1, e^{-2 s_x (K n_x + h)})
+    .. math:: P(s_x \to -s_x) = \min(1, e^{-2 s_x (K n_x + h)}), \qquad
+        P(s_x \to s'_x) = \min(1, e^{-K (n_{s_x} - n_{s'_x})})
+
+    the second of a Potts model, with :math:`n_s` neighbours in state s. Of two states the other one is proposed, of
+    three one of the two others, of four any, the old one too. A Potts model takes two bits a site, and one or two more
+    random words.
 
     Every spin is proposed once a sweep, even sites and then odd sites. Moves with :math:`\Delta H \le 0` are always
     accepted, so the ordered sweep can be reducible: at zero coupling every spin flips in every sweep, and on small or
@@ -350,16 +345,17 @@ def multispin_metropolis(
     `samplers.random_scan_metropolis`.
 
     Args:
-        model: as for `multispin_heat_bath`.
+        model: as for `multispin_heat_bath`; or a `jaxrg.models.Potts` of two, three or four states without field, on
+            such a lattice.
         num_chains: as for `multispin_heat_bath`.
         num_draws: as for `multispin_heat_bath`.
         generator: as for `multispin_heat_bath`.
 
     Returns:
-        A sampler with `PackedState` and `SpinInfo`.
+        A sampler with `PackedState` and `SpinInfo`. Of a Potts model, too, ``model.observables`` is counted by bits.
 
     Raises:
-        ValueError: as for `multispin_heat_bath`.
+        ValueError: as for `multispin_heat_bath`; a Potts model of more states, or in a field.
 
     Reference:
         Metropolis et al., J. Chem. Phys. 21, 1087 (1953).

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from jaxrg.lattice import Lattice, hypercubic
@@ -109,6 +110,16 @@ def row_parity(shape: tuple[int, ...], colour: Array) -> Array:
         target = jnp.broadcast_shapes(total.shape, coordinate.shape)
         total = jnp.broadcast_to(total, target) + jnp.broadcast_to(coordinate, target)
     return total & 1
+
+
+def opaque(colour: int, key: Array) -> tuple[Array, Array]:
+    """A colour and a key that a compiler takes for unknown.
+
+    Beside the key, which is another one in every step, the colour is no constant of a loop over steps: the indices of
+    all sites would otherwise be written once, before the loop, and read from memory in each of its turns.
+    """
+    parity, data = lax.optimization_barrier((jnp.uint32(colour), jax.random.key_data(key)))
+    return parity, jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
 
 
 def site_indices(num_words: int, shape: tuple[int, ...], colour: Array) -> tuple[Array, Array]:
@@ -266,6 +277,18 @@ def _taken_apart(words: Array) -> Array:
     """``[..., n]`` words to the number of ones in each lane, ``[..., 32]`` int32."""
     lanes = jnp.arange(LANES, dtype=jnp.uint32).reshape(*[1] * words.ndim, -1)
     return jnp.sum((words[..., None] >> lanes) & 1, axis=-2, dtype=jnp.int32)
+
+
+def fraction_of_ones(words: Array) -> Array:
+    """The part of all bits that are one, float32."""
+    counts = lax.population_count(words)
+    # Halving by slices stays in one vectorised fusion; what is left is a fraction of the words. The sum of many
+    # integers is taken in float32, as 2^32 spins and more would overflow.
+    for axis in range(1, counts.ndim - 1):  # not along the words, which may lie on different devices
+        while counts.shape[axis] % 2 == 0 and words.size < 64 * counts.size:
+            half = counts.shape[axis] // 2
+            counts = lax.slice_in_dim(counts, 0, half, axis=axis) + lax.slice_in_dim(counts, half, 2 * half, axis=axis)
+    return jnp.sum(counts.astype(jnp.float32)) / np.float32(LANES * words.size)
 
 
 def compact(spins: Array) -> tuple[Array, Array]:

@@ -10,15 +10,18 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxrg.base import PyTree
-from jaxrg.models import Glass, Ising, Observables, magnetization
+from jaxrg.models import Glass, Ising, Observables, Potts, magnetization
+from jaxrg.models.potts import PottsObservables
 from jaxrg.samplers import packed
 from jaxrg.samplers.packed import LANES, Layout
 
 
 class PackedState(NamedTuple):
-    """Many configurations, a set bit for a spin +1. Chain c is bit ``c % 32`` of word ``c // 32`` if chains fill words.
+    """Many configurations, a bit of a word each. Chain c is bit ``c % 32`` of word ``c // 32`` if chains fill words.
 
-    Else word c holds chain c alone, cut into 32 strips: row ``i + b L/32`` of a first side L is bit b of row i.
+    Else word c holds chain c alone, cut into 32 strips: row ``i + b L/32`` of a first side L is bit b of row i. A set
+    bit is a spin +1. Potts states have two words at every place, ``[num_words, 2, *compact shape]``, of their low bits
+    and of their high bits.
 
     Three plain arrays, which ``numpy.savez(file, **state._asdict())`` stores and ``PackedState(**numpy.load(file))``
     reads.
@@ -42,17 +45,37 @@ def measure_packed(layout: Layout, fn: Callable, state: PackedState) -> PyTree:
 
 def unpacked(layout: Layout, fn: Callable, state: PackedState) -> PyTree:
     """The same without counting; a function of a stack of glasses gets the glass of each chain."""
-    words = packed.expand(*state.spins)
     call, models = _of_chain(layout, fn)
+    colours = [words_of_bits(layout, words) for words in state.spins]
+    planes = [packed.expand(even, odd) for even, odd in zip(*colours, strict=True)]
     if layout.is_cut:
-        return lax.map(lambda chain: call(chain[0], layout.joined(chain[1])), (models, words))
+
+        def of_chain(chain: tuple) -> PyTree:
+            model, words = chain
+            return call(model, _values([layout.joined(word) for word in words]))
+
+        return lax.map(of_chain, (models, planes))
     models = jax.tree.map(lambda leaf: leaf.reshape(-1, LANES, *leaf.shape[1:]), models)
 
     def of_lane(lane: Array) -> PyTree:
-        return jax.vmap(call)(jax.tree.map(lambda leaf: leaf[:, lane], models), packed.unpack_lane(words, lane))
+        values = _values([packed.unpack_lane(words, lane) for words in planes])
+        return jax.vmap(call)(jax.tree.map(lambda leaf: leaf[:, lane], models), values)
 
     values = lax.map(of_lane, jnp.arange(LANES, dtype=jnp.uint32))
     return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]), values)
+
+
+def words_of_bits(layout: Layout, words: Array) -> list[Array]:
+    """The words of each bit of a site, ``[num_words, *compact shape]``: one of spins, two of states."""
+    return [words] if words.ndim == layout.lattice.ndim + 1 else [words[:, bit] for bit in range(words.shape[1])]
+
+
+def _values(signs: list[Array]) -> Array:
+    """Spins as they are, states of their two bits."""
+    if len(signs) == 1:
+        return signs[0]
+    low, high = ((sign > 0).astype(jnp.int8) for sign in signs)
+    return low + 2 * high
 
 
 def _parts(fn: Callable) -> tuple[Callable, Any]:
@@ -74,27 +97,56 @@ def _of_chain(layout: Layout, fn: Callable) -> tuple[Callable, PyTree]:
     return lambda _, spins: fn(spins), ()
 
 
-def _counted(layout: Layout, fn: Callable, state: PackedState) -> Observables | Array | None:
-    """What an Ising model of this lattice reports, or the magnetization, from the bits; None for other functions.
+def _counted(layout: Layout, fn: Callable, state: PackedState) -> PyTree | None:
+    """What an Ising or Potts model of this lattice reports, or the magnetization, from bits; None for other functions.
 
     The sums are the integers that `unpacked` adds up, so the values are the same bit for bit.
     """
     func, model = _parts(fn)
-    lattice = layout.lattice
-    if func is magnetization and model is None:
+    lattice, bits = layout.lattice, words_of_bits(layout, state.even)
+    if func is magnetization and model is None and len(bits) == 1:
         return _magnetization(_chain_counts(layout, state.spins), lattice.num_sites, jnp.float32)
-    if func is not Ising.observables or not isinstance(model, Ising) or model.lattice != lattice:
-        return None
-    dtype = jnp.asarray(model.coupling).dtype
-    values, missing = packed.neighbours(layout, state.odd, jnp.uint32(0))
-    aligned = [~(state.even ^ value) for value in values]
-    aligned = [word if mask is None else word & ~mask for word, mask in zip(aligned, missing, strict=True)]
-    up, satisfied = _chain_counts(layout, state.spins), _chain_counts(layout, aligned)
+    if isinstance(model, Ising | Potts) and model.lattice == lattice:
+        if isinstance(model, Ising) and func is Ising.observables and len(bits) == 1:
+            return _ising_observables(layout, model, state)
+        if isinstance(model, Potts) and func is Potts.observables and len(bits) == 2:
+            return _potts_observables(layout, model, state)
+    return None
+
+
+def _satisfied(layout: Layout, state: PackedState) -> Array:
+    """``[num_chains]`` int32 numbers of bonds between equal values, modulo 2^32."""
+    here, there = (words_of_bits(layout, words) for words in state.spins)
+    moved = [packed.neighbours(layout, words, jnp.uint32(0)) for words in there]
+    aligned = []
+    for number, mask in enumerate(moved[0][1]):
+        is_equal = [~(word ^ values[number]) for word, (values, _) in zip(here, moved, strict=True)]
+        every = functools.reduce(jnp.bitwise_and, is_equal)
+        aligned.append(every if mask is None else every & ~mask)
+    return _chain_counts(layout, aligned)
+
+
+def _ising_observables(layout: Layout, model: Ising, state: PackedState) -> Observables:
+    lattice, dtype = layout.lattice, jnp.asarray(model.coupling).dtype
+    up, satisfied = _chain_counts(layout, state.spins), _satisfied(layout, state)
     sides = zip(lattice.shape, lattice.periodic, strict=True)
     num_bonds = sum(lattice.num_sites // side * (side if wraps else side - 1) for side, wraps in sides)
     # Counted from the middle: there are up to 2^31 bonds, one more than an int32 holds.
     excess = (satisfied - num_bonds // 2).astype(dtype)
     return Observables((num_bonds % 2 - 2 * excess) / lattice.num_sites, _magnetization(up, lattice.num_sites, dtype))
+
+
+def _potts_observables(layout: Layout, model: Potts, state: PackedState) -> PottsObservables:
+    num_sites, dtype = float(layout.lattice.num_sites), jnp.asarray(model.coupling).dtype
+    colours = [words_of_bits(layout, words) for words in state.spins]
+    marks = [[low & high, low & ~high, high & ~low] for low, high in colours]
+    three, one, two = (_chain_counts(layout, words) for words in zip(*marks, strict=True))
+    zero = layout.lattice.num_sites - one - two - three
+    numbers = jnp.stack([zero, one, two, three][: model.num_states], axis=-1)
+    fractions = numbers.astype(dtype) / num_sites
+    order = (model.num_states * jnp.max(fractions, axis=-1) - 1) / float(model.num_states - 1)
+    satisfied = _satisfied(layout, state).astype(jnp.uint32).astype(dtype)
+    return PottsObservables(-satisfied / num_sites, order, fractions)
 
 
 def _chain_counts(layout: Layout, words: Sequence[Array]) -> Array:

@@ -16,6 +16,7 @@ MODELS = {
     "glass": models.plus_minus_glass(jax.random.key(5), SQUARE, 0.6),
     "triangular": models.Ising(lattice.triangular((4, 6)), 0.12),
     "potts": models.Potts(SQUARE, 3, 0.9, [0.05, 0.0, 0.0]),
+    "potts_free": models.Potts(SQUARE, 3, 0.9),
     "graph": models.sparse_pairs(TRIANGLES, [0.5, -0.3, 0.2, 0.7, 0.4, -0.6], 0.1, num_sites=5),
 }
 # Digests of the spins after 24 steps, and of the configurations after steps 15, 18, 21 and 24.
@@ -48,6 +49,7 @@ PINS = {
     ("wolff_embedding", "potts"): ("01c88af0015f7556", "48e54b79e3a3fae0"),
     ("multispin_heat_bath", "ising"): ("1e9da1318cc495f5", "d638b241d4fcb6d3"),
     ("multispin_metropolis", "ising"): ("03b9112fc3e26753", "d4dfabff02212337"),
+    ("multispin_metropolis", "potts_free"): ("78b4acbc5fbded15", "544a41f38360a94a"),
 }
 STRIPS_PIN = "7ed845cdaac7cc63"
 GIBBS_PIN = "19100e44b8d70604"
