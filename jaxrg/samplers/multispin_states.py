@@ -69,7 +69,8 @@ def _init(ensemble: _Ensemble, key: Array, spins: Array | None = None) -> Packed
         spins = sites.random(key, every)
     is_one = jnp.ndim(spins) == layout.lattice.ndim
     spins = sites.checked("spins", spins, layout.lattice.shape if is_one else every)
-    return PackedState(*_words(spins, layout), jnp.zeros((), jnp.uint32))
+    even, odd = _words(spins, layout)
+    return PackedState(even, odd, jnp.zeros((), jnp.uint32))
 
 
 @partial(jax.jit, static_argnums=1)
