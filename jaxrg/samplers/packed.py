@@ -25,22 +25,33 @@ LANES = 32  # chains or strips in a word
 _ADDED = 31  # words whose sum has five binary digits
 
 
+def is_checkerboard(lattice: Lattice) -> bool:
+    """Whether a lattice is hypercubic, bipartite, and even along its last axis."""
+    return not _why_no_checkerboard(lattice)
+
+
 def check_checkerboard(lattice: Lattice) -> None:
-    """Raise ValueError unless the lattice is hypercubic, bipartite, and even along its last axis."""
+    """Raise ValueError unless it is one."""
+    if reason := _why_no_checkerboard(lattice):
+        raise ValueError(reason)
+
+
+def _why_no_checkerboard(lattice: Lattice) -> str:
     units = {tuple(int(axis == d) for axis in range(lattice.ndim)) for d in range(lattice.ndim)}
     if set(lattice.bonds) != units:
-        raise ValueError(f"lattice: expected a hypercubic lattice, got bonds {lattice.bonds}; use samplers.heat_bath")
+        return f"lattice: expected a hypercubic lattice, got bonds {lattice.bonds}; use samplers.heat_bath"
     for axis, (side, wraps) in enumerate(zip(lattice.shape, lattice.periodic, strict=True)):
         if wraps and side % 2:
-            raise ValueError(
+            return (
                 f"lattice: expected even periodic sides, got {side} along axis {axis}; a ring of odd length is not "
                 "bipartite, it has no checkerboard"
             )
     if lattice.shape[-1] % 2:
-        raise ValueError(
+        return (
             f"lattice: expected an even last side, to pack two colours alike, got {lattice.shape[-1]}; "
             "use samplers.heat_bath"
         )
+    return ""
 
 
 @jax.tree_util.register_static
@@ -174,7 +185,7 @@ def _moved(layout: Layout, words: Array, axis: int, step: int) -> tuple[Array, A
     edge = 0 if step < 0 else side - 1
     padding = [(0, 0, 0)] * words.ndim
     padding[axis + 1] = (1, -1, 0) if step < 0 else (-1, 1, 0)
-    moved = lax.pad(words, jnp.uint32(0), padding)
+    moved = lax.pad(words, jnp.zeros((), words.dtype), padding)
     is_outside = jnp.broadcast_to(_coordinate(words.shape[1:], axis) == edge, words.shape)
     wraps, is_seam = layout.lattice.periodic[axis], layout.is_cut and axis == 0
     if wraps or is_seam:

@@ -6,7 +6,7 @@ chains of the Ising model at once, far faster.
 """
 
 from collections.abc import Callable
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +15,13 @@ from jax import Array
 from jaxrg import random
 from jaxrg.base import MirroredSites, Model, PyTree, Sampler, SiteSpace, Status, computed_once
 from jaxrg.checks import kind_of
-from jaxrg.models import DensePairs
+from jaxrg.models import XY, DensePairs
+from jaxrg.samplers.checkerboards import checkerboard_sweep, is_checkerboard_of_vectors
 from jaxrg.samplers.spins import SpinInfo, site_indices, site_sampler, sites_of
 from jaxrg.samplers.sublattices import sublattice
 
-Draw: TypeAlias = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
-"""``values, status = draw(number, sites, values, field)``: what values in their field become at visit ``number``."""
+Draw: TypeAlias = Callable[[Any, Array, Array, Array, Array], tuple[Array, Array]]
+"""``values, status = draw(space, number, sites, values, field)``: what values of a `SiteSpace` become at a visit."""
 
 
 def metropolis_probability(space: SiteSpace, values: Array, proposed: Array, field: Array) -> Array:
@@ -31,21 +32,49 @@ def metropolis_probability(space: SiteSpace, values: Array, proposed: Array, fie
 def _sweep(draw: Draw, model: Model, state: PyTree, visits: Array) -> tuple[PyTree, SpinInfo]:
     """Give the sites of each visited sublattice what ``draw`` makes of them."""
     visit: Callable = _visit_site if isinstance(model, DensePairs) else _visit_sublattice
-    num_components = len(sites_of(model).value_shape)
-    axes = tuple(range(num_components))
-    # Components first, so that every operation runs along the sites.
-    before = jnp.moveaxis(state[0], tuple(axis - num_components for axis in axes), axes)
 
     def update(carry, numbered):
         values, status = carry
         values, found = visit(draw, model, values, *numbered)
         return (values, status | found), None
 
+    before = _components_first(model, state[0])
     numbered = (jnp.arange(model.num_colours, dtype=jnp.int32), visits)
     (after, status), _ = jax.lax.scan(update, (before, jnp.uint32(0)), numbered)
-    acceptance = jnp.mean(jnp.any(after != before, axis=axes), dtype=jnp.float32)
-    configuration = jnp.moveaxis(after, axes, tuple(axis - num_components for axis in axes))
-    return state._replace(**{state._fields[0]: configuration}), SpinInfo(acceptance, status)
+    return _moved(state, _components_last(model, after)), _info(model, before, after, status)
+
+
+def _sweep_of_all(draw: Draw, model: Model, state: PyTree) -> tuple[PyTree, SpinInfo]:
+    """`_sweep` in order, by a draw that leaves no site as it was: angles may be vectors while it lasts."""
+    space: Any = sites_of(model)
+    vectors = model.in_vectors() if isinstance(model, XY) else model
+    if vectors is None or not is_checkerboard_of_vectors(vectors):
+        return _sweep(draw, model, state, jnp.arange(model.num_colours, dtype=jnp.int32))
+    is_lifted = vectors is not model
+    before = space.lift(state[0]) if is_lifted else _components_first(model, state[0])
+    after, status = checkerboard_sweep(draw, vectors, before)
+    configuration = space.lower(after) if is_lifted else _components_last(model, after)
+    return _moved(state, configuration), _info(vectors, before, after, status)
+
+
+def _components_first(model: Model, configuration: Array) -> Array:
+    """So that every operation runs along the sites."""
+    axes = range(len(sites_of(model).value_shape))
+    return jnp.moveaxis(configuration, [axis - len(axes) for axis in axes], list(axes))
+
+
+def _components_last(model: Model, values: Array) -> Array:
+    axes = range(len(sites_of(model).value_shape))
+    return jnp.moveaxis(values, list(axes), [axis - len(axes) for axis in axes])
+
+
+def _moved(state: PyTree, configuration: Array) -> PyTree:
+    return state._replace(**{state._fields[0]: configuration})
+
+
+def _info(model: Any, before: Array, after: Array, status: Array) -> SpinInfo:
+    changed = jnp.any(after != before, axis=tuple(range(len(sites_of(model).value_shape))))
+    return SpinInfo(jnp.mean(changed, dtype=jnp.float32), status)
 
 
 def _visit_sublattice(draw: Draw, model: Model, values: Array, number: Array, colour: Array) -> tuple[Array, Array]:
@@ -56,7 +85,7 @@ def _visit_sublattice(draw: Draw, model: Model, values: Array, number: Array, co
     operands = here.pack(model.local_field(configuration)), here.pack(site_indices(model)), here.pack(values)
 
     def visited(field, sites, now):
-        drawn, status = draw(number, sites, now, field)
+        drawn, status = draw(space, number, sites, now, field)
         return drawn, status | _not_finite(field)
 
     drawn, status = computed_once(number, visited, *operands)
@@ -67,7 +96,7 @@ def _visit_site(draw: Draw, model: DensePairs, spins: Array, number: Array, site
     """One row of couplings, where every site is a sublattice: a sweep is one product of the matrix in all."""
     row = model.couplings[site]
     field = jnp.dot(row, spins.astype(row.dtype)) + model.field_array()[site]
-    drawn, status = draw(number, site.astype(jnp.uint32), spins[site], field)
+    drawn, status = draw(sites_of(model), number, site.astype(jnp.uint32), spins[site], field)
     return spins.at[site].set(drawn), status | _not_finite(field)
 
 
@@ -75,15 +104,11 @@ def _not_finite(field: Array) -> Array:
     return Status.NOT_FINITE.when(~jnp.all(jnp.isfinite(field)))
 
 
-def _in_order(model: Model) -> Array:
-    return jnp.arange(model.num_colours, dtype=jnp.int32)
-
-
 def heat_bath_kernel(model: Model, key: Array, state: PyTree):
-    def draw(number, sites, values, field):
-        return sites_of(model).draw(key, sites, field)
+    def draw(space, number, sites, values, field):
+        return space.draw(key, sites, field)
 
-    return _sweep(draw, model, state, _in_order(model))
+    return _sweep_of_all(draw, model, state)
 
 
 def _metropolis_draw(space: SiteSpace, key: Array, sites: Array, values: Array, field: Array) -> tuple[Array, Array]:
@@ -93,19 +118,19 @@ def _metropolis_draw(space: SiteSpace, key: Array, sites: Array, values: Array, 
 
 
 def _metropolis(model: Model, key: Array, state: PyTree):
-    def draw(number, sites, values, field):
-        proposed, accepted = _metropolis_draw(sites_of(model), key, sites, values, field)
+    def draw(space, number, sites, values, field):
+        proposed, accepted = _metropolis_draw(space, key, sites, values, field)
         return _where(accepted, proposed, values), jnp.uint32(Status.OK)
 
-    return _sweep(draw, model, state, _in_order(model))
+    return _sweep(draw, model, state, jnp.arange(model.num_colours, dtype=jnp.int32))
 
 
 def _random_scan_metropolis(model: Model, key: Array, state: PyTree):
     accept_key, propose_key, colour_key = jax.random.split(key, 3)
 
-    def draw(number, sites, values, field):
+    def draw(space, number, sites, values, field):
         now_key = jax.random.fold_in(accept_key, number)
-        proposed, accepted = _metropolis_draw(sites_of(model), now_key, sites, values, field)
+        proposed, accepted = _metropolis_draw(space, now_key, sites, values, field)
         chosen = random.bernoulli(jax.random.fold_in(propose_key, number), sites, 0.5)
         return _where(accepted & chosen, proposed, values), jnp.uint32(Status.OK)
 
@@ -114,10 +139,10 @@ def _random_scan_metropolis(model: Model, key: Array, state: PyTree):
 
 
 def _over_relaxation(model: Model, key: Array, state: PyTree):
-    def draw(number, sites, values, field):
-        return cast(MirroredSites, sites_of(model)).mirror(values, field), jnp.uint32(Status.OK)
+    def draw(space: MirroredSites, number, sites, values, field):
+        return space.mirror(values, field), jnp.uint32(Status.OK)
 
-    return _sweep(draw, model, state, _in_order(model))
+    return _sweep_of_all(draw, model, state)
 
 
 def _where(condition: Array, first: Array, second: Array) -> Array:

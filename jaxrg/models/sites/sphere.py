@@ -6,20 +6,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from jaxrg import random
 from jaxrg.base import Status
-from jaxrg.checks import as_floating, check_shape, is_traced
 from jaxrg.models.sites.angles import signed_of, vector_of
-
-_SLACK = 1e-4  # by which the length of a given vector may differ from one
+from jaxrg.models.sites.unit_vectors import UnitVectors, dot, normalised
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
-class Sphere:
+class Sphere(UnitVectors):
     r"""Unit vectors with density proportional to :math:`e^{f\cdot s}`, a local field ``[3, *sites]``.
 
     Draws are exact, by inversion: with :math:`\kappa = |f|` and u uniform,
@@ -30,25 +27,13 @@ class Sphere:
     configurations.
     """
 
-    is_integer = False
-    value_shape = (3,)
-    field_shape = (3,)
-
-    def checked(self, name: str, values: Any, shape: tuple[int, ...]) -> Array:
-        array = as_floating(name, values)
-        check_shape(name, array, shape)
-        if not is_traced(array):
-            lengths = np.linalg.norm(np.asarray(array), axis=-1)
-            wrong = lengths[~(np.abs(lengths - 1) < _SLACK)]
-            if wrong.size:
-                raise ValueError(f"{name}: expected unit vectors, got one of length {wrong.ravel()[0]}")
-        return array
+    num_components = 3
 
     def draw(self, key: Array, sites: Array, field: Array) -> tuple[Array, Array]:
         first, second = random.bits(key, sites, 2)
         # Both u and 1 - u, each fine around its zero.
         low, high = _unit(first, field.dtype), _unit(~first, field.dtype)
-        strength = jnp.sqrt(_dot(field, field))
+        strength = jnp.sqrt(dot(field, field))
         is_free = strength == 0
         safe = jnp.where(is_free, 1, strength)
         near = jnp.log1p(high * jnp.expm1(-2 * safe))  # where the argument of the logarithm is near one
@@ -71,30 +56,10 @@ class Sphere:
         radius = jnp.sqrt(jnp.maximum(1 - height * height, 0))
         return normalised(jnp.stack([radius * cosine, radius * sine, height]))
 
-    def log_ratio(self, values: Array, proposed: Array, field: Array) -> Array:
-        return _dot(field, proposed - values)
-
-    def mirror(self, values: Array, field: Array) -> Array:
-        """The image in the direction of the field; the value itself where there is none."""
-        square = _dot(field, field)
-        twice = 2 * _dot(field, values) / jnp.where(square > 0, square, 1)
-        image = normalised(jnp.stack([twice * f - v for f, v in zip(field, values, strict=True)]))
-        return jnp.where(jnp.broadcast_to(square > 0, image.shape), image, values)
-
-
-def _dot(first: Array, second: Array) -> Array:
-    """Written out, which XLA fuses better than a sum over a leading axis."""
-    return first[0] * second[0] + first[1] * second[1] + first[2] * second[2]
-
 
 def _unit(word: Array, dtype: Any) -> Array:
     """A uniform number in (0, 1], fine around zero."""
     return (word.astype(dtype) + 0.5) * 2.0**-32
-
-
-def normalised(vectors: Array) -> Array:
-    """Vectors ``[3, ...]`` of length one, which rounding takes them from."""
-    return vectors * jnp.broadcast_to(jax.lax.rsqrt(_dot(vectors, vectors)), vectors.shape)
 
 
 def _frame(x: Array, y: Array, z: Array) -> tuple[list[Array], list[Array]]:
