@@ -4,8 +4,9 @@
 # weights of Wang and Landau walk from one phase to the other, and one run gives the distribution of the energy at every
 # temperature: two peaks, whose distance becomes Baxter's latent heat in large systems, and between them a valley that
 # holds the price of the interface. The correlation length is 10.6 sites, so that 20 are not many: the p-values say
-# where a term in 1/N, or 1/L for the interface, is not all that is left. The control is the canonical chain, which is
-# not yet stuck where its two starts agree.
+# where a term in 1/N, or 1/L for the interface, is not all that is left. What canonical chains do instead shows on a
+# torus of twelve correlation lengths: each stays in the phase it starts in, and the two have Baxter's energies. On a
+# small torus they cross over and have neither.
 
 # %%
 import math
@@ -20,7 +21,7 @@ import numpy as np
 from jax.tree_util import Partial
 from matplotlib.figure import Figure
 
-from jaxrg import lattice, models, samplers
+from jaxrg import lattice, models, samplers, stats
 from jaxrg.samplers import ensembles
 from jaxrg.stats import scaling
 
@@ -39,9 +40,21 @@ class Scale(NamedTuple):
     num_building: int = 25  # sweeps of Wang and Landau, times L^2, the price of a walk across the energies
     num_steps: int = 6_000  # sweeps of the measurement
     num_canonical: int = 1_000
+    large: int = 128  # side of the torus where canonical chains stay in their phase
+    num_large: int = 20_000  # sweeps there
+    num_large_chains: int = 8
 
 
-SMOKE = Scale(sizes=(6, 8), num_chains=16, num_building=25, num_steps=400, num_canonical=50)
+SMOKE = Scale(
+    sizes=(6, 8),
+    num_chains=16,
+    num_building=25,
+    num_steps=400,
+    num_canonical=50,
+    large=32,
+    num_large=300,
+    num_large_chains=2,
+)
 
 
 class Size(NamedTuple):
@@ -129,6 +142,27 @@ def canonical(key: jax.Array, side: int, scale: Scale) -> tuple[float, float]:
     return found[0], found[1]
 
 
+class Phase(NamedTuple):
+    """Canonical chains of a large torus at Tc."""
+
+    energy: float
+    error: float
+    farthest: float  # of any chain at any time, towards the other phase
+
+
+def phase(key: jax.Array, is_ordered: bool, scale: Scale) -> Phase:
+    """From an ordered or from a random start, after a tenth of the sweeps."""
+    side = scale.large
+    model = model_of(side, CRITICAL)
+    sampler = samplers.replicas(samplers.heat_bath(model), scale.num_large_chains)
+    state = sampler.init(key, jnp.zeros((side, side), jnp.int8) if is_ordered else None)
+    state = samplers.warm_up(key, sampler, state, scale.num_large // 10)
+    energy = samplers.run(key, sampler, state, scale.num_large, observe=model.observables).trace.energy
+    summary = stats.summary(energy)
+    farthest = jnp.max(energy) if is_ordered else jnp.min(energy)
+    return Phase(float(summary.mean), float(summary.error), float(farthest))
+
+
 # %%
 def limit(sides: list[int], values: list[float], errors: list[float], *, power: int) -> scaling.Fit:
     """A constant and one term in 1 / L^power."""
@@ -188,6 +222,16 @@ def main(smoke: bool = False, out: str | Path = "out/potts_latent_heat") -> None
         measured_limit = study.show(fit.params[0], math.sqrt(float(fit.covariance[0, 0])), 4) + chance
         at_last = f"L = {sides[-1]}: {study.show(value[-1], error[-1], 4)}{control}"
         rows.append(study.Claim(name, f"{exact:.5f}", measured_limit, at_last))
+    ordered, disordered = (phase(jax.random.fold_in(jax.random.key(1), n), n == 0, scale) for n in range(2))
+    gap = disordered.energy - ordered.energy, math.hypot(ordered.error, disordered.error)
+    where = f"canonical, L = {scale.large}"
+    rows += [
+        study.Claim(
+            f"{name}, {where}", f"{exact:.5f}", study.show(one.energy, one.error, 4), f"goes to {one.farthest:.3f}"
+        )
+        for name, exact, one in (("e_o", ORDERED, ordered), ("e_d", DISORDERED, disordered))
+    ]
+    rows.append(study.Claim(f"latent heat, {where}", f"{DISORDERED - ORDERED:.5f}", study.show(*gap, 4), ""))
     study.print_claims(rows)
     drawn = figure(found)
     study.save({"potts_latent_heat": drawn}, out)
