@@ -106,8 +106,14 @@ def test_wrong_arguments_are_refused():
         exact.torus_energy_distribution(jnp.ones(2), (4, 4))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("shape", [(64, 64), (61, 67), (2, 2048)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param((64, 64), marks=pytest.mark.exhaustive),
+        pytest.param((61, 67), marks=pytest.mark.slow),
+        pytest.param((2, 2048), marks=pytest.mark.slow),
+    ],
+)
 def test_the_largest_tori(shape):
     """Primes suffice up to the limit, also where a side is one itself."""
     counts = exact.torus_state_counts(shape)

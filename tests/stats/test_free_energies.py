@@ -90,7 +90,7 @@ def test_shifts_of_a_thousand_cost_no_digits():
     np.testing.assert_allclose(far.steps.error, near.steps.error, rtol=2e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_other_numbers_of_samples_in_the_two_directions():
     forward = works_of(energies_of(gaussian_samples(5, 1, 8_000)))[0][..., 0]
     reverse = works_of(energies_of(gaussian_samples(6, 4, 500)))[1][..., 0]

@@ -220,8 +220,9 @@ def moments(ensemble, h):
     )
 
 
-@pytest.mark.parametrize("num_states", [1, 3])
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "num_states", [pytest.param(1, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.exhaustive)]
+)
 def test_errors_of_means_and_of_two_derivatives_hold_for_correlated_chains(num_states):
     """Intervals of one and two errors over many short chains, memory 0.8 (tau_int 4.5)."""
     repeats, fields = 300, jnp.array([0.0, 1.0, 2.0])[:num_states]

@@ -46,7 +46,7 @@ def test_bracket_and_tempered_chains_agree_with_enumeration(machine, ladder):
     assert float(both.log_partition.error) < min(one)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_all_machines_together_are_no_worse_than_neighbours(machine, ladder):
     exact = float(rbm.log_partition(machine))
     pairs, states = (

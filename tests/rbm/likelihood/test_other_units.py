@@ -20,9 +20,9 @@ def random_machine(visible, hidden, seed: int = 0, scale: float = 0.5) -> rbm.RB
 @pytest.mark.parametrize(
     ("visible", "hidden"),
     [
-        pytest.param(Binary(), Binary(), marks=pytest.mark.slow),
+        pytest.param(Binary(), Binary(), marks=pytest.mark.exhaustive),
         (Potts(3), Spins()),
-        pytest.param(GreyLevels(8), Spins(), marks=pytest.mark.slow),
+        pytest.param(GreyLevels(8), Spins(), marks=pytest.mark.exhaustive),
         pytest.param(Gaussian(0.25), Spins(), marks=pytest.mark.slow),
     ],
 )

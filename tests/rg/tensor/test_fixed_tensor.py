@@ -109,7 +109,7 @@ def test_operators_of_one_dimension_are_unit_states_and_taken_together(board):
     assert np.all(np.isnan(cut[3]))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_in_float32_operators_are_good_to_a_few_percent(board):
     """On a plateau's tensor, as Newton's method is not needed for it."""
     single = networks.Checkerboard(board.entries.astype(jnp.float32), jnp.float32(0), jnp.float32(1))
