@@ -62,11 +62,6 @@ class XY(LatticeVectors):
         r"""The same spins, by angles in :math:`[-\pi, \pi)`."""
         return wrap_angles(field)
 
-    def in_vectors(self) -> "PlanarVectors | None":
-        """The same model of vectors, in which a sweep needs no angles; None of a class with another local field."""
-        is_own = all(getattr(type(self), name) is getattr(XY, name) for name in ("local_field", "_vectors"))
-        return PlanarVectors(self.lattice, self.coupling, self.field) if is_own else None
-
     def _vectors(self, field: Array) -> Array:
         return Circle().lift(field)
 
@@ -91,26 +86,3 @@ class XY(LatticeVectors):
         bonds = coupling * along[None] * ahead(self.lattice, along)
         reflected = wrap_angles(2 * angle + math.pi - field)
         return self._reflection(bonds, field, reflected)
-
-
-@pytree(data_fields=("coupling", "field"), meta_fields=("lattice",))
-@dataclasses.dataclass(frozen=True)
-class PlanarVectors(LatticeVectors):
-    """`XY` with ``[*shape, 2]`` unit vectors for configurations; see `XY.in_vectors`."""
-
-    lattice: Lattice
-    coupling: Array | float
-    field: Array | None = None
-
-    sites = Circle.vectors
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of a configuration."""
-        return (*self.lattice.shape, 2)
-
-    def _vectors(self, field: Array) -> Array:
-        return jnp.moveaxis(field, -1, 0)
-
-    def _aligned(self, field: Array) -> Array:
-        return jnp.sum(field * ahead(self.lattice, field))

@@ -243,25 +243,35 @@ def _init(ensemble: _Ensemble, key: Array, spins: Array | None = None) -> Packed
 
 
 def _sampler(kernel: Callable, model: Ising | Glass | Potts, num_chains: int, num_draws: int, generator: Callable):
-    is_potts = isinstance(model, Potts) and kernel is _metropolis
-    if not isinstance(model, Ising | Glass) and not is_potts:
+    is_metropolis = kernel is _metropolis
+    kinds = (Ising, Glass, Potts) if is_metropolis else (Ising, Glass)
+    plain = "samplers.metropolis" if is_metropolis else "samplers.heat_bath"
+    if not isinstance(model, kinds):
         check_model(model)
-        raise ValueError(f"model: expected models.Ising or models.Glass, got {kind_of(model)}; use samplers.heat_bath")
+        names = ", ".join(f"models.{kind.__name__}" for kind in kinds)
+        raise ValueError(f"model: expected one of {names}, got {kind_of(model)}; use {plain}")
+    kind = next(kind for kind in kinds if isinstance(model, kind))
+    if any(getattr(type(model), name) is not getattr(kind, name) for name in ("hamiltonian", "local_field")):
+        raise ValueError(
+            f"model: expected the Hamiltonian of models.{kind.__name__}, got {kind_of(model)} with its own; use {plain}"
+        )
     num_chains, num_draws = as_count("num_chains", num_chains), as_count("num_draws", num_draws)
     if num_draws not in (4, 8, 12, 16):
         raise ValueError(f"num_draws: expected 4, 8, 12 or 16, got {num_draws!r}")
     check_function("generator", generator, of="a key, sites, a number of words, and replicas")
     if model.lattice.num_sites > _MAX_SITES:
         raise ValueError(f"lattice: expected at most 2^30 sites, which an int32 counts, got {model.lattice.num_sites}")
+    if model.lattice.num_sites * model.lattice.ndim >= 2**32:
+        raise ValueError(f"lattice: expected fewer than 2^32 bonds, got {model.lattice.shape}")
     layout, signs = packed.Layout(model.lattice, num_chains), None
-    if isinstance(model, Potts):
-        return potts_metropolis(model, layout, num_draws, generator)
     if isinstance(model, Glass):
         model, signs = realisations.as_signs(model, layout)
-    for name in ("coupling", "field"):
+    for name in ("coupling",) if isinstance(model, Potts) else ("coupling", "field"):
         shape = jnp.shape(getattr(model, name))
         if shape != ():
-            raise ValueError(f"{name}: expected a scalar, got shape {shape}; use samplers.heat_bath")
+            raise ValueError(f"{name}: expected a scalar, got shape {shape}; use {plain}")
+    if isinstance(model, Potts):
+        return potts_metropolis(model, layout, num_draws, generator)
     is_free = not is_traced(model.field) and not np.any(np.asarray(model.field))
     field = None if is_free else jnp.asarray(model.field)
     ensemble = _Ensemble(jnp.asarray(model.coupling), field, signs, as_partial(generator), layout, num_draws)
@@ -339,9 +349,9 @@ def multispin_metropolis(
     random words.
 
     Every spin is proposed once a sweep, even sites and then odd sites. Moves with :math:`\Delta H \le 0` are always
-    accepted, so the ordered sweep can be reducible: at zero coupling every spin flips in every sweep, and on small or
-    special lattices there are states it never reaches (19 closed classes on a 4 x 4 torus). On large lattices at a
-    finite temperature it is sound. Use `multispin_heat_bath` unless its dynamics is not wanted, or
+    accepted, so the ordered sweep of two values can be reducible: at zero coupling every spin flips in every sweep, and
+    on small or special lattices there are states it never reaches (19 closed classes on a 4 x 4 torus). On large
+    lattices at a finite temperature it is sound. Use `multispin_heat_bath` unless its dynamics is not wanted, or
     `samplers.random_scan_metropolis`.
 
     Args:

@@ -11,15 +11,17 @@ from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.tree_util import Partial
 
+from jaxrg import random
 from jaxrg.base import Sampler, Status
-from jaxrg.checks import check_key
+from jaxrg.checks import as_array, check_key, is_traced
 from jaxrg.closures import as_partial
 from jaxrg.models import Potts, pytree
 from jaxrg.models.sites import States
-from jaxrg.random import BinaryExpansion
+from jaxrg.random import BinaryExpansion, binary_expansion
 from jaxrg.samplers import packed
 from jaxrg.samplers.bernoulli import acceptance_expansion, bernoulli_planes, settling_word, stretched_planes
 from jaxrg.samplers.kernels import counted
@@ -53,8 +55,8 @@ def potts_metropolis(model: Potts, layout: packed.Layout, num_draws: int, genera
     """
     if model.num_states not in _NUM_TURNS:
         raise ValueError(f"num_states: expected 2, 3 or 4, got {model.num_states}; use samplers.metropolis")
-    if model.field is not None:
-        raise ValueError("field: expected none; use samplers.metropolis")
+    if model.field is not None and (is_traced(model.field) or np.any(np.asarray(model.field))):
+        raise ValueError(f"field: expected none, got one of shape {jnp.shape(model.field)}; use samplers.metropolis")
     coupling = jnp.asarray(model.coupling)
     ensemble = _Ensemble(coupling, as_partial(generator), layout, model.num_states, num_draws)
     measure = Partial(measure_packed, layout)
@@ -63,18 +65,37 @@ def potts_metropolis(model: Potts, layout: packed.Layout, num_draws: int, genera
 
 def _init(ensemble: _Ensemble, key: Array, spins: Array | None = None) -> PackedState:
     check_key("key", key)
-    layout, sites = ensemble.layout, States(ensemble.num_states)
-    every = (layout.num_chains, *layout.lattice.shape)
+    layout = ensemble.layout
     if spins is None:
-        spins = sites.random(key, every)
-    is_one = jnp.ndim(spins) == layout.lattice.ndim
-    spins = sites.checked("spins", spins, layout.lattice.shape if is_one else every)
-    even, odd = _words(spins, layout)
+        even, odd = _random_words(key, layout.num_words, layout.compact_shape, ensemble.num_states)
+    else:
+        spins, shape = as_array("spins", spins), layout.lattice.shape
+        shape = shape if spins.ndim == len(shape) else (layout.num_chains, *shape)
+        even, odd = _given_words(States(ensemble.num_states).checked("spins", spins, shape), layout)
     return PackedState(even, odd, jnp.zeros((), jnp.uint32))
 
 
+# Jitted for memory, as the words of `jaxrg.samplers.multispin`.
+@partial(jax.jit, static_argnums=(1, 2, 3))
+def _random_words(key: Array, num_words: int, shape: tuple[int, ...], num_states: int) -> tuple[Array, Array]:
+    thirds = binary_expansion(jnp.array([1, 2], jnp.float32) / 3, num_planes=12)
+
+    def of_colour(colour: int) -> Array:
+        sites, replicas = packed.site_indices(num_words, shape, jnp.uint32(colour))
+        words = random.bits(key, sites, 8, replicas=replicas)
+        low, high = words[0], words[1]
+        if num_states == 2:
+            high = jnp.zeros_like(low)
+        if num_states == 3:
+            first, below = bernoulli_planes(stretched_planes(words), thirds, settling_word(words))
+            low, high = below & ~first, ~below
+        return jnp.stack([low, high], axis=1)
+
+    return of_colour(0), of_colour(1)
+
+
 @partial(jax.jit, static_argnums=1)
-def _words(spins: Array, layout: packed.Layout) -> tuple[Array, Array]:
+def _given_words(spins: Array, layout: packed.Layout) -> tuple[Array, Array]:
     if spins.ndim == layout.lattice.ndim:
         spins = jnp.broadcast_to(spins[None], (layout.num_chains, *spins.shape))
     low, high = (packed.compact(layout.pack((spins >> bit) & 1)) for bit in range(2))
@@ -86,7 +107,8 @@ def _metropolis(ensemble: _Ensemble, key: Array, state: PackedState) -> tuple[Pa
     degree = 2 * ensemble.layout.lattice.ndim
     # Of every number of neighbours lost. Where the coupling is negative those that agree and those that do not change
     # their places, see `_half_sweep`.
-    changes = jnp.abs(coupling) * jnp.arange(1, degree + 1, dtype=coupling.dtype)
+    strength = jnp.where(jnp.isfinite(coupling), jnp.abs(coupling), 0)  # what is not finite is in the status
+    changes = strength * jnp.arange(1, degree + 1, dtype=coupling.dtype)
     expansion = acceptance_expansion(changes, num_planes=ensemble.num_draws + ensemble.num_draws // 2)
     # One colour after the other in a loop, whose turns XLA does not fuse: it would compute the first half-sweep anew in
     # each of the uses that the second one makes of it. For the same reason a half-sweep ends with one array, the moves
@@ -136,7 +158,8 @@ def _half_sweep(
     sites, replicas = packed.site_indices(low.shape[0], low.shape[1:], parity)
     num_turns = len(halves[1].turns)
     words = ensemble.generator(key, sites, ensemble.num_draws + num_turns, replicas=replicas)
-    draws, turns = words[: ensemble.num_draws], words[ensemble.num_draws :]
+    # With zeros of the state, as `jax.shard_map` asks for: what a loop carries varies over devices, or never does.
+    draws, turns = words[: ensemble.num_draws], tuple(word | (low & 0) for word in words[ensemble.num_draws :])
     new_low, new_high = _proposed(ensemble.num_states, here, turns)
     low_values, missing = packed.neighbours(ensemble.layout, others[0], parity)
     high_values, _ = packed.neighbours(ensemble.layout, others[1], parity)

@@ -37,8 +37,8 @@ def check_checkerboard(lattice: Lattice) -> None:
 
 
 def _why_no_checkerboard(lattice: Lattice) -> str:
-    units = {tuple(int(axis == d) for axis in range(lattice.ndim)) for d in range(lattice.ndim)}
-    if set(lattice.bonds) != units:
+    units = [tuple(int(axis == d) for axis in range(lattice.ndim)) for d in range(lattice.ndim)]
+    if sorted(lattice.bonds) != sorted(units):
         return f"lattice: expected a hypercubic lattice, got bonds {lattice.bonds}; use samplers.heat_bath"
     for axis, (side, wraps) in enumerate(zip(lattice.shape, lattice.periodic, strict=True)):
         if wraps and side % 2:

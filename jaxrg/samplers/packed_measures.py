@@ -100,7 +100,7 @@ def _of_chain(layout: Layout, fn: Callable) -> tuple[Callable, PyTree]:
 def _counted(layout: Layout, fn: Callable, state: PackedState) -> PyTree | None:
     """What an Ising or Potts model of this lattice reports, or the magnetization, from bits; None for other functions.
 
-    The sums are the integers that `unpacked` adds up, so the values are the same bit for bit.
+    The sums are the integers that `unpacked` adds up, so the values are the same but for their last digit.
     """
     func, model = _parts(fn)
     lattice, bits = layout.lattice, words_of_bits(layout, state.even)
@@ -109,7 +109,7 @@ def _counted(layout: Layout, fn: Callable, state: PackedState) -> PyTree | None:
     if isinstance(model, Ising | Potts) and model.lattice == lattice:
         if isinstance(model, Ising) and func is Ising.observables and len(bits) == 1:
             return _ising_observables(layout, model, state)
-        if isinstance(model, Potts) and func is Potts.observables and len(bits) == 2:
+        if isinstance(model, Potts) and func is Potts.observables and len(bits) == 2 and model.num_states <= 4:
             return _potts_observables(layout, model, state)
     return None
 

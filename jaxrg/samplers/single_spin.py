@@ -2,11 +2,11 @@
 
 What the values at a site are and how they are drawn is the model's ``sites``, a `jaxrg.base.SiteSpace`: spins ±1, q
 states, angles, unit vectors. `jaxrg.samplers.multispin_heat_bath` and `multispin_metropolis` do the same for many
-chains of the Ising model at once, far faster.
+chains of Ising and Potts models at once, far faster.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,9 @@ from jax import Array
 from jaxrg import random
 from jaxrg.base import MirroredSites, Model, PyTree, Sampler, SiteSpace, Status, computed_once
 from jaxrg.checks import kind_of
-from jaxrg.models import XY, DensePairs
+from jaxrg.models import DensePairs
+from jaxrg.models.sites import Circle
+from jaxrg.models.vectors import LatticeVectors
 from jaxrg.samplers.checkerboards import checkerboard_sweep, is_checkerboard_of_vectors
 from jaxrg.samplers.spins import SpinInfo, site_indices, site_sampler, sites_of
 from jaxrg.samplers.sublattices import sublattice
@@ -41,20 +43,19 @@ def _sweep(draw: Draw, model: Model, state: PyTree, visits: Array) -> tuple[PyTr
     before = _components_first(model, state[0])
     numbered = (jnp.arange(model.num_colours, dtype=jnp.int32), visits)
     (after, status), _ = jax.lax.scan(update, (before, jnp.uint32(0)), numbered)
-    return _moved(state, _components_last(model, after)), _info(model, before, after, status)
+    changed = jnp.any(after != before, axis=tuple(range(len(sites_of(model).value_shape))))
+    return _moved(state, _components_last(model, after)), SpinInfo(jnp.mean(changed, dtype=jnp.float32), status)
 
 
 def _sweep_of_all(draw: Draw, model: Model, state: PyTree) -> tuple[PyTree, SpinInfo]:
-    """`_sweep` in order, by a draw that leaves no site as it was: angles may be vectors while it lasts."""
-    space: Any = sites_of(model)
-    vectors = model.in_vectors() if isinstance(model, XY) else model
-    if vectors is None or not is_checkerboard_of_vectors(vectors):
+    """`_sweep` in order, by a draw that keeps nothing: what angles become as vectors and back is not what they were."""
+    if not is_checkerboard_of_vectors(model):
         return _sweep(draw, model, state, jnp.arange(model.num_colours, dtype=jnp.int32))
-    is_lifted = vectors is not model
-    before = space.lift(state[0]) if is_lifted else _components_first(model, state[0])
-    after, status = checkerboard_sweep(draw, vectors, before)
-    configuration = space.lower(after) if is_lifted else _components_last(model, after)
-    return _moved(state, configuration), _info(vectors, before, after, status)
+    space = sites_of(model)
+    before, after, status = checkerboard_sweep(draw, cast(LatticeVectors, model), state[0])
+    configuration = space.lower(after) if isinstance(space, Circle) else _components_last(model, after)
+    changed = jnp.any(after != before, axis=0)
+    return _moved(state, configuration), SpinInfo(jnp.mean(changed, dtype=jnp.float32), status)
 
 
 def _components_first(model: Model, configuration: Array) -> Array:
@@ -70,11 +71,6 @@ def _components_last(model: Model, values: Array) -> Array:
 
 def _moved(state: PyTree, configuration: Array) -> PyTree:
     return state._replace(**{state._fields[0]: configuration})
-
-
-def _info(model: Any, before: Array, after: Array, status: Array) -> SpinInfo:
-    changed = jnp.any(after != before, axis=tuple(range(len(sites_of(model).value_shape))))
-    return SpinInfo(jnp.mean(changed, dtype=jnp.float32), status)
 
 
 def _visit_sublattice(draw: Draw, model: Model, values: Array, number: Array, colour: Array) -> tuple[Array, Array]:

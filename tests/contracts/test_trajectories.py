@@ -49,7 +49,7 @@ PINS = {
     ("wolff_embedding", "potts"): ("01c88af0015f7556", "48e54b79e3a3fae0"),
     ("multispin_heat_bath", "ising"): ("1e9da1318cc495f5", "d638b241d4fcb6d3"),
     ("multispin_metropolis", "ising"): ("03b9112fc3e26753", "d4dfabff02212337"),
-    ("multispin_metropolis", "potts_free"): ("78b4acbc5fbded15", "544a41f38360a94a"),
+    ("multispin_metropolis", "potts_free"): ("9012e6e9938bc859", "7e9e0dc1c47eb4f0"),
 }
 STRIPS_PIN = "7ed845cdaac7cc63"
 GIBBS_PIN = "19100e44b8d70604"

@@ -9,6 +9,7 @@ import pytest
 
 from jaxrg import lattice, models, samplers
 from jaxrg.base import Status
+from jaxrg.models.sites import Circle
 from jaxrg.samplers import checkerboards
 
 DATA = {"data_fields": ("coupling", "field"), "meta_fields": ("lattice",)}
@@ -30,7 +31,25 @@ class OtherHeisenberg(models.Heisenberg):
         return super().local_field(field)
 
 
+class Half(Circle):
+    """Angles that are never negative."""
+
+
+@models.pytree(**DATA)
+@dataclasses.dataclass(frozen=True)
+class HalfXY(models.XY):
+    sites = Half()
+
+
+@models.pytree(**DATA)
+@dataclasses.dataclass(frozen=True)
+class OtherVectors(models.Heisenberg):
+    def _vectors(self, field):
+        return -super()._vectors(field)
+
+
 LATTICES = [
+    lattice.hypercubic((40, 64)),  # enough sites of a colour for lanes
     lattice.hypercubic((4, 6)),
     lattice.hypercubic((3, 4), periodic=False),
     lattice.hypercubic((2, 2)),
@@ -59,10 +78,12 @@ def test_what_goes_a_colour_at_a_time():
     def is_one(model):
         return checkerboards.is_checkerboard_of_vectors(model)
 
-    assert is_one(models.XY(LATTICES[0], 0.5).in_vectors())
+    assert is_one(models.XY(LATTICES[0], 0.5))
     assert is_one(models.Heisenberg(LATTICES[0], 0.5))
-    assert not is_one(models.XY(LATTICES[0], 0.5))
-    assert OtherXY(LATTICES[0], 0.5).in_vectors() is None
+    assert not is_one(OtherXY(LATTICES[0], 0.5))
+    assert not is_one(HalfXY(LATTICES[0], 0.5))
+    assert not is_one(OtherVectors(LATTICES[0], 0.5))
+    assert not is_one(models.XY(lattice.Lattice((4, 4), (True, True), ((1, 0), (1, 0), (0, 1))), 0.5))
     assert not is_one(OtherHeisenberg(LATTICES[0], 0.5))
     assert not is_one(models.Heisenberg(lattice.triangular((4, 4)), 0.5))
     assert not is_one(models.Heisenberg(lattice.hypercubic((3, 4)), 0.5))
@@ -70,15 +91,26 @@ def test_what_goes_a_colour_at_a_time():
 
 @pytest.mark.parametrize("make", [samplers.heat_bath, samplers.over_relaxation])
 def test_a_coupling_that_is_not_finite_is_reported(make):
-    model = models.XY(LATTICES[0], 0.5)
+    model = models.XY(LATTICES[1], 0.5)
     object.__setattr__(model, "coupling", jnp.float32(jnp.inf))
     sampler = make(model)
-    _, info = sweep(sampler, jax.random.key(1), sampler.init(jax.random.key(0)))
-    assert info.status.tolist() == [Status.NOT_FINITE]
+    for step in (sampler.step, lambda key, state: sweep(sampler, key, state)):
+        _, info = step(jax.random.key(1), sampler.init(jax.random.key(0)))
+        assert info.status.tolist() == [Status.NOT_FINITE]
+
+
+@pytest.mark.parametrize("kind", [models.XY, models.Heisenberg])
+def test_strong_couplings_do_not_overflow(kind):
+    model = kind(LATTICES[1], 1e25)
+    sampler = samplers.over_relaxation(model)
+    state = sampler.init(jax.random.key(0))
+    after, info = sweep(sampler, jax.random.key(1), state)
+    assert info.status.tolist() == [0]
+    np.testing.assert_allclose(model.observables(after.field).energy, model.observables(state.field).energy, atol=1e-5)
 
 
 def test_in_double_precision(x64):
-    model = models.XY(LATTICES[0], jnp.float64(0.7))
+    model = models.XY(LATTICES[1], jnp.float64(0.7))
     sampler = samplers.over_relaxation(model)
     state = sampler.init(jax.random.key(0))
     after, _ = sampler.step(jax.random.key(1), state)

@@ -1,5 +1,6 @@
 """Packed Potts states: the law of a step, strips, observables of bits."""
 
+import dataclasses
 import functools
 
 import jax
@@ -129,18 +130,44 @@ def test_energies_are_those_of_the_transfer_matrix(num_states, coupling, num_cha
     assert summary.error < 2e-3
 
 
-@pytest.mark.parametrize(("shape", "periodic", "num_chains"), [((4, 6), False, 64), ((64, 4), True, 3)])
-def test_observables_of_bits_are_those_of_states(shape, periodic, num_chains):
+@pytest.mark.parametrize(
+    ("shape", "periodic", "num_chains", "num_states"),
+    [((4, 6), False, 64, 3), ((64, 4), True, 3, 3), ((4, 4), True, 32, 2), ((64, 2), True, 1, 4)],
+)
+def test_observables_of_bits_are_those_of_states(shape, periodic, num_chains, num_states):
     grid = lattice.hypercubic(shape, periodic=periodic)
-    model = models.Potts(grid, 3, 0.5)
+    model = models.Potts(grid, num_states, 0.5)
     sampler = multispin_metropolis(model, num_chains=num_chains)
-    states = np.random.default_rng(1).integers(0, 3, (num_chains, *shape)).astype(np.int8)
+    states = np.random.default_rng(1).integers(0, num_states, (num_chains, *shape)).astype(np.int8)
     state = sampler.init(jax.random.key(0), states)
     assert np.array_equal(sampler.measure(identity, state), states)
     found = jax.jit(sampler.measure)(as_partial(model.observables), state)
     expected = packed_measures.unpacked(packed.Layout(grid, num_chains), as_partial(model.observables), state)
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
-    jax.tree.map(np.testing.assert_array_equal, found, jax.vmap(model.observables)(states))
+    for other in (expected, jax.vmap(model.observables)(states)):
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-7), found, other)
+    seven = models.Potts(grid, 7, 0.5)
+    assert sampler.measure(seven.observables, state).fractions.shape == (num_chains, 7)
+
+
+@pytest.mark.parametrize("num_states", [2, 3, 4])
+def test_a_random_start_has_all_states_as_often(num_states):
+    sampler = multispin_metropolis(models.Potts(lattice.hypercubic((8, 8)), num_states, 0.5), num_chains=1024)
+    states = np.asarray(sampler.measure(identity, sampler.init(jax.random.key(3)))).reshape(1024, 64)
+    counts = np.bincount(states.ravel(), minlength=4)
+    assert counts[num_states:].sum() == 0
+    assert np.abs(counts[:num_states] - states.size / num_states).max() < 5 * np.sqrt(states.size / num_states)
+    centred = states - (num_states - 1) / 2
+    correlations = centred.T @ centred / 1024 / np.var(np.arange(num_states)) - np.eye(64)
+    assert np.abs(correlations).max() < 6 / np.sqrt(1024)
+
+
+@models.pytree(data_fields=("coupling", "field"), meta_fields=("lattice", "num_states"))
+@dataclasses.dataclass(frozen=True)
+class DoublePotts(models.Potts):
+    """With a Hamiltonian of its own."""
+
+    def hamiltonian(self, spins):
+        return 2 * super().hamiltonian(spins)
 
 
 def test_a_run_goes_on_bit_for_bit_and_another_coupling_does_not_compile(tmp_path):
@@ -160,11 +187,21 @@ def test_a_run_goes_on_bit_for_bit_and_another_coupling_does_not_compile(tmp_pat
 def test_what_cannot_be_packed_is_refused():
     with pytest.raises(ValueError, match=r"num_states: expected 2, 3 or 4, got 5; use samplers.metropolis"):
         multispin_metropolis(models.Potts(RING, 5, 0.5), num_chains=32)
-    with pytest.raises(ValueError, match=r"field: expected none; use samplers.metropolis"):
+    stack = jax.vmap(lambda coupling: models.Potts(RING, 3, coupling))(jnp.array([0.1, 0.5]))
+    with pytest.raises(ValueError, match=r"coupling: expected a scalar, got shape \(2,\); use samplers.metropolis"):
+        multispin_metropolis(stack, num_chains=32)
+    with pytest.raises(ValueError, match=r"the Hamiltonian of models.Potts, got a DoublePotts with its own"):
+        multispin_metropolis(DoublePotts(RING, 3, 0.5), num_chains=32)
+    twice = lattice.Lattice((4, 4), (True, True), ((1, 0), (1, 0), (0, 1)))
+    with pytest.raises(ValueError, match=r"lattice: expected a hypercubic lattice"):
+        multispin_metropolis(models.Potts(twice, 3, 0.5), num_chains=32)
+    with pytest.raises(ValueError, match=r"field: expected none, got one of shape \(3,\); use samplers.metropolis"):
         multispin_metropolis(models.Potts(RING, 3, 0.5, [0.1, 0.0, 0.0]), num_chains=32)
     with pytest.raises(ValueError, match=r"lattice: expected even periodic sides"):
         multispin_metropolis(models.Potts(lattice.hypercubic((3, 4)), 3, 0.5), num_chains=32)
-    with pytest.raises(ValueError, match=r"model: expected models.Ising or models.Glass, got a Potts"):
+    with pytest.raises(
+        ValueError, match=r"model: expected one of models.Ising, models.Glass, got a Potts; use samplers.heat"
+    ):
         samplers.multispin_heat_bath(MODELS["three"], num_chains=32)
     with pytest.raises(ValueError, match=r"spins: expected states from 0 to 2, got 3"):
         multispin_metropolis(MODELS["three"], num_chains=32).init(jax.random.key(0), np.full(4, 3, np.int8))

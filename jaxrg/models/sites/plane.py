@@ -9,7 +9,7 @@ from jax import Array
 
 from jaxrg import random
 from jaxrg.base import Status, computed_once
-from jaxrg.models.sites.angles import signed_of, vector_of
+from jaxrg.models.sites.angles import vector_of
 from jaxrg.models.sites.unit_vectors import UnitVectors, dot, normalised
 
 # A proposal is accepted with probability 0.658 or more, so that 0.342^128 = 1e-59 of all sites need more of them.
@@ -25,8 +25,9 @@ _FEW = 1024
 class Plane(UnitVectors):
     r"""Unit vectors of a plane with density proportional to :math:`e^{f\cdot s}`, a local field ``[2, *sites]``.
 
-    The spins of `Circle` without their angles, which nothing of a sweep needs: draws are the von Mises law of
-    `Circle`, turned from the direction of the field by a vector of twice the angle :math:`\arctan(g \tan(\pi u/2))`.
+    The spins of `Circle` without their angles, which a sweep does not need: draws are the von Mises law of `Circle`,
+    turned from the direction of the field by twice the angle :math:`\arctan(g \tan(\pi u/2))`. Here u is one of 2^24
+    numbers, in double precision too.
     """
 
     num_components = 2
@@ -44,10 +45,6 @@ class Plane(UnitVectors):
         x, y = jnp.where(is_free, 1, field[0] / safe), field[1] / safe
         drawn = jnp.stack([x * along - y * aside, y * along + x * aside])
         return normalised(drawn), Status.NOT_CONVERGED.when(~is_done)
-
-    def propose(self, key: Array, sites: Array, values: Array) -> Array:
-        """Any vector."""
-        return jnp.stack(vector_of(math.pi * signed_of(random.bits(key, sites, 3)[2], values.dtype)))
 
 
 def _envelope(strength: Array) -> tuple[Array, Array]:

@@ -40,9 +40,11 @@ class UnitVectors:
 
     def mirror(self, values: Array, field: Array) -> Array:
         """The image in the direction of the field; the value itself where there is none."""
-        square = dot(field, field)
-        twice = 2 * dot(field, values) / jnp.where(square > 0, square, 1)
-        image = normalised(jnp.stack([twice * f - v for f, v in zip(field, values, strict=True)]))
+        largest = jnp.max(jnp.abs(field), axis=0)  # by which the field is divided: a square might be infinite
+        along = field / jnp.broadcast_to(jnp.where(largest > 0, largest, 1), field.shape)
+        square = dot(along, along)
+        twice = 2 * dot(along, values) / jnp.where(square > 0, square, 1)
+        image = normalised(jnp.stack([twice * f - v for f, v in zip(along, values, strict=True)]))
         return jnp.where(jnp.broadcast_to(square > 0, image.shape), image, values)
 
 
