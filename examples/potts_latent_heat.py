@@ -51,8 +51,8 @@ SMOKE = Scale(
     num_building=25,
     num_steps=400,
     num_canonical=50,
-    large=32,
-    num_large=300,
+    large=16,
+    num_large=200,
     num_large_chains=2,
 )
 
@@ -155,7 +155,8 @@ def phase(key: jax.Array, is_ordered: bool, scale: Scale) -> Phase:
     side = scale.large
     model = model_of(side, CRITICAL)
     sampler = samplers.replicas(samplers.heat_bath(model), scale.num_large_chains)
-    state = sampler.init(key, jnp.zeros((side, side), jnp.int8) if is_ordered else None)
+    start_key, key = jax.random.split(key)
+    state = sampler.init(start_key, jnp.zeros((side, side), jnp.int8) if is_ordered else None)
     state = samplers.warm_up(key, sampler, state, scale.num_large // 10)
     energy = samplers.run(key, sampler, state, scale.num_large, observe=model.observables).trace.energy
     summary = stats.summary(energy)
@@ -183,8 +184,8 @@ def figure(found: dict[int, Size]) -> Figure:
     places = 1 / np.array(list(found)) ** 2
     values, errors = (np.array([getattr(size, part) for size in found.values()]) for part in ("values", "errors"))
     phases = ("ordered", "C0", ORDERED), ("disordered", "C3", DISORDERED)
-    for number, (phase, colour, energy) in enumerate(phases):
-        axes[1].errorbar(places, values[:, number], errors[:, number], fmt="o", markersize=4, color=colour, label=phase)
+    for number, (name, colour, energy) in enumerate(phases):
+        axes[1].errorbar(places, values[:, number], errors[:, number], fmt="o", markersize=4, color=colour, label=name)
         baxter = {"color": "0.6", "linewidth": 1, "label": "Baxter" if number else None}
         axes[0].axvline(energy, **baxter)
         axes[1].axhline(energy, **baxter)

@@ -1,5 +1,6 @@
 """Sweeps of unit vectors on checkerboards, each colour in an array of its own: a visit touches what it needs alone."""
 
+import functools
 from typing import Any
 
 import jax
@@ -43,11 +44,8 @@ def checkerboard_sweep(draw: Any, model: LatticeVectors, values: Array) -> tuple
     def visit(carry, number):
         here, others, status = carry
         parity = number.astype(jnp.uint32)
-        neighbours, _ = packed.neighbours(layout, others, parity)
-        total = neighbours[0]
-        for one in neighbours[1:]:
-            total = total + one
-        field = coupling * total if fields is None else coupling * total + fields[number]
+        field = coupling * functools.reduce(jnp.add, packed.neighbours(layout, others, parity)[0])
+        field = field if fields is None else field + fields[number]
 
         def visited(field: Array, here: Array) -> tuple[Array, Array]:
             sites = packed.site_indices(1, here.shape[1:], parity)[0][0]

@@ -225,8 +225,6 @@ def _random_words(key: Array, num_words: int, shape: tuple[int, ...]) -> tuple[A
 
 @functools.partial(jax.jit, static_argnums=1)
 def _given_words(spins: Array, layout: packed.Layout) -> tuple[Array, Array]:
-    if spins.ndim == layout.lattice.ndim:
-        spins = jnp.broadcast_to(spins[None], (layout.num_chains, *spins.shape))
     return packed.compact(layout.pack(spins))
 
 
@@ -242,7 +240,9 @@ def _init(ensemble: _Ensemble, key: Array, spins: Array | None = None) -> Packed
     return PackedState(even, odd, jnp.zeros((), jnp.uint32))
 
 
-def _sampler(kernel: Callable, model: Ising | Glass | Potts, num_chains: int, num_draws: int, generator: Callable):
+def _sampler(
+    kernel: Callable, model: Ising | Glass | Potts, num_chains: int, num_draws: int, generator: Callable
+) -> Sampler:
     is_metropolis = kernel is _metropolis
     kinds = (Ising, Glass, Potts) if is_metropolis else (Ising, Glass)
     plain = "samplers.metropolis" if is_metropolis else "samplers.heat_bath"

@@ -96,8 +96,6 @@ def _random_words(key: Array, num_words: int, shape: tuple[int, ...], num_states
 
 @partial(jax.jit, static_argnums=1)
 def _given_words(spins: Array, layout: packed.Layout) -> tuple[Array, Array]:
-    if spins.ndim == layout.lattice.ndim:
-        spins = jnp.broadcast_to(spins[None], (layout.num_chains, *spins.shape))
     low, high = (packed.compact(layout.pack((spins >> bit) & 1)) for bit in range(2))
     return jnp.stack([low[0], high[0]], axis=1), jnp.stack([low[1], high[1]], axis=1)
 

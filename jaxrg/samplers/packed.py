@@ -97,7 +97,12 @@ class Layout:
         return (*self.places.shape[:-1], self.places.shape[-1] // 2)
 
     def pack(self, spins: Array) -> Array:
-        """``[n, *shape]`` of any sign, n chains of strips or a multiple of 32, to ``[num_words, *places]``."""
+        """``[n, *shape]`` of any sign, n chains of strips or a multiple of 32, to ``[num_words, *places]``.
+
+        One configuration ``[*shape]`` is that of all chains.
+        """
+        if spins.ndim == self.lattice.ndim:
+            spins = jnp.broadcast_to(spins[None], (self.num_chains, *spins.shape))
         return pack(spins.reshape(-1, *self.places.shape))
 
     def joined(self, word: Array) -> Array:

@@ -41,7 +41,7 @@ def _sweep(draw: Draw, model: Model, state: PyTree, visits: Array) -> tuple[PyTr
         return (values, status | found), None
 
     before = _components_first(model, state[0])
-    numbered = (jnp.arange(model.num_colours, dtype=jnp.int32), visits)
+    numbered = (_in_order(model), visits)
     (after, status), _ = jax.lax.scan(update, (before, jnp.uint32(0)), numbered)
     changed = jnp.any(after != before, axis=tuple(range(len(sites_of(model).value_shape))))
     return _moved(state, _components_last(model, after)), SpinInfo(jnp.mean(changed, dtype=jnp.float32), status)
@@ -50,7 +50,7 @@ def _sweep(draw: Draw, model: Model, state: PyTree, visits: Array) -> tuple[PyTr
 def _sweep_of_all(draw: Draw, model: Model, state: PyTree) -> tuple[PyTree, SpinInfo]:
     """`_sweep` in order, by a draw that keeps nothing: what angles become as vectors and back is not what they were."""
     if not is_checkerboard_of_vectors(model):
-        return _sweep(draw, model, state, jnp.arange(model.num_colours, dtype=jnp.int32))
+        return _sweep(draw, model, state, _in_order(model))
     space = sites_of(model)
     before, after, status = checkerboard_sweep(draw, cast(LatticeVectors, model), state[0])
     configuration = space.lower(after) if isinstance(space, Circle) else _components_last(model, after)
@@ -100,6 +100,10 @@ def _not_finite(field: Array) -> Array:
     return Status.NOT_FINITE.when(~jnp.all(jnp.isfinite(field)))
 
 
+def _in_order(model: Model) -> Array:
+    return jnp.arange(model.num_colours, dtype=jnp.int32)
+
+
 def heat_bath_kernel(model: Model, key: Array, state: PyTree):
     def draw(space, number, sites, values, field):
         return space.draw(key, sites, field)
@@ -118,7 +122,7 @@ def _metropolis(model: Model, key: Array, state: PyTree):
         proposed, accepted = _metropolis_draw(space, key, sites, values, field)
         return _where(accepted, proposed, values), jnp.uint32(Status.OK)
 
-    return _sweep(draw, model, state, jnp.arange(model.num_colours, dtype=jnp.int32))
+    return _sweep(draw, model, state, _in_order(model))
 
 
 def _random_scan_metropolis(model: Model, key: Array, state: PyTree):
