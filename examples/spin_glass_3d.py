@@ -1,13 +1,14 @@
 # %% [markdown]
 # # The spin glass transition in three dimensions
 # Parallel tempering of pairs of replicas of the ±J Edwards-Anderson glass. The second-moment length of the overlap over
-# L and its Binder cumulant cross near Tc; P(q) stays broad below it. Runs are held to equilibrium: averages over
-# doubling times must agree, and with Gaussian couplings energy and link overlap must be one. In two dimensions, where
-# clusters of the overlap do not percolate, Houdayer's moves are compared with none.
+# L, and its Binder cumulant, are the same for L and 2 L near Tc; P(q) stays broad below it. Temperatures share their
+# glasses, so errors are from leaving out glasses. Runs are held to equilibrium: averages over doubling times must
+# agree, and with Gaussian couplings energy and link overlap must be one. In two dimensions, where clusters of the
+# overlap do not percolate, Houdayer's moves are compared with none.
 
 # %%
 import functools
-import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ class Scale(NamedTuple):
     """How much is sampled."""
 
     sizes: tuple[int, ...] = (4, 6, 8)
-    num_glasses: tuple[int, ...] = (384, 192, 96)
+    num_glasses: tuple[int, ...] = (768, 192, 288)
     num_steps: tuple[int, ...] = (400, 800, 1_600)  # measurements, of which the first half is left out
     stride: int = 5  # sweeps for one measurement
     batch: int = 48  # glasses side by side
@@ -113,13 +114,13 @@ class Curves(NamedTuple):
 
     length: tuple[np.ndarray, np.ndarray]  # xi / L
     binder: tuple[np.ndarray, np.ndarray]  # (3 - [<q^4>] / [<q^2>]^2) / 2
-    energy: tuple[np.ndarray, np.ndarray]
+    means: dict[str, tuple]  # of both, a function of means over glasses and its [glasses, temperatures]
     drift: np.ndarray  # [3] [<q^2>] at the lowest temperature in the second eighth, quarter and half of the time
     drift_error: np.ndarray
     seen: Seen  # the last half
 
 
-def jackknifed(fn: Any, samples: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
+def jackknifed(fn: Any, samples: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """A function of means over glasses ``[glasses, ...]``, and its error by leaving out each of them."""
     count = len(samples[0])
     totals = [sample.sum(axis=0) for sample in samples]
@@ -141,15 +142,16 @@ def curves(seen: Seen, side: int) -> Curves:
     def binder(square: np.ndarray, fourth: np.ndarray) -> np.ndarray:
         return (3 - fourth / square**2) / 2
 
-    means = [half.zero.mean(axis=2), half.one.mean(axis=2)]
-    powers = [(half.overlap**power).mean(axis=2) for power in (2, 4)]
+    means = {
+        "length": (length, half.zero.mean(axis=2), half.one.mean(axis=2)),
+        "binder": (binder, *((half.overlap**power).mean(axis=2) for power in (2, 4))),
+    }
     squares = seen.overlap[:, 0].astype(float) ** 2
     bins = [squares[:, num_steps >> (n + 1) : num_steps >> n].mean(axis=1) for n in (2, 1, 0)]
     drift = [study.mean_and_error(values) for values in bins]
     return Curves(
-        jackknifed(length, tuple(means)),
-        jackknifed(binder, tuple(powers)),
-        study.mean_and_error(half.energy.mean(axis=2)),
+        *(jackknifed(fn, samples) for fn, *samples in means.values()),
+        means,
         np.array([float(mean) for mean, _ in drift]),
         # Of the change to the next one: glasses differ by far more than times.
         np.array([float(study.mean_and_error(b - a)[1]) for a, b in zip(bins, [*bins[1:], bins[-2]], strict=True)]),
@@ -157,12 +159,20 @@ def curves(seen: Seen, side: int) -> Curves:
     )
 
 
-def crossing(temperatures: np.ndarray, small: tuple, large: tuple) -> scaling.Crossing:
-    """Where two curves cross, by the temperatures around the transition."""
+def crossing(temperatures: np.ndarray, name: str, small: Curves, large: Curves) -> tuple[float, float]:
+    """Where two curves cross, by the temperatures around the transition; its error from leaving out glasses."""
     near = np.abs(temperatures - 1.15) < 0.3
     near = near if near.sum() > 2 else np.ones_like(near)
-    (a, a_error), (b, b_error) = ((part[near] for part in curve) for curve in (small, large))
-    return scaling.crossing(*(jnp.asarray(x, jnp.float32) for x in (temperatures[near], a, b, a_error, b_error)))
+    (a, a_error), (b, b_error) = ((part[near] for part in getattr(curves, name)) for curves in (small, large))
+
+    def cut(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        data = (jnp.asarray(x, jnp.float32) for x in (temperatures[near], first, second, a_error, b_error))
+        return np.asarray(scaling.crossing(*data, degree=1).location)
+
+    (fn, *of_small), (_, *of_large) = small.means[name], large.means[name]
+    with_large, with_small = (lambda *means: cut(fn(*means)[near], b)), (lambda *means: cut(a, fn(*means)[near]))
+    location, error = jackknifed(with_large, of_small)
+    return float(location), float(np.hypot(error, jackknifed(with_small, of_large)[1]))
 
 
 # %%
@@ -209,6 +219,8 @@ def figure(temperatures: np.ndarray, found: dict[int, Curves], drifts: dict[int,
     axes[0, 0].legend()
     axes[1, 0].set(xlabel="overlap $q$", ylabel=f"$P(q)$ at $T = {temperatures[0]:.2f}$")
     axes[1, 1].set(xscale="log", xlabel="end of the bin / run", ylabel="$[\\langle q^2 \\rangle]$, coldest")
+    axes[1, 1].set_xticks(2.0 ** np.arange(-2, 1), labels=["1/4", "1/2", "1"])
+    axes[1, 1].minorticks_off()
     return drawn
 
 
@@ -228,11 +240,11 @@ def main(smoke: bool = False, out: str | Path = "out/spin_glass_3d") -> None:
         )
     sides, rows = list(scale.sizes), [study.HEADER]
     for name, label in (("length", "Tc, ξ/L"), ("binder", "Tc, Binder cumulant")):
-        pairs = list(itertools.pairwise(sides))
-        texts = []
-        for small, large in (pairs[-1], pairs[0]):
-            cut = crossing(temperatures, getattr(found[small], name), getattr(found[large], name))
-            texts.append(f"L = {small}, {large}: {study.show(cut.location, cut.error, 3)}")
+        pairs = (sides[0], sides[-1]), (sides[-2], sides[-1])
+        texts = [
+            f"L = {small}, {large}: {study.show(*crossing(temperatures, name, found[small], found[large]), 3)}"
+            for small, large in pairs
+        ]
         rows.append(study.Claim(f"{label} of two sizes cross", "1.1019(29)", texts[0], texts[1]))
     lengths = [
         [np.interp(CRITICAL, temperatures, part) for part in found[side].length] for side in (sides[-1], sides[0])

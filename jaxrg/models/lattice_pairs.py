@@ -14,6 +14,14 @@ def _colours(lattice: Lattice) -> np.ndarray:
     return sublattice_colouring(lattice)
 
 
+def _entry(table: np.ndarray, index: Array) -> Array:
+    """An entry of a short table of integers: of constants, where an array would be memory that is read."""
+    entry = jnp.int32(0)
+    for number in np.flatnonzero(table).tolist():
+        entry = jnp.where(index == number, jnp.int32(table[number]), entry)
+    return entry
+
+
 class LatticeSites:
     """Geometry and sublattices of a model on a lattice."""
 
@@ -58,14 +66,14 @@ class LatticeBonds(LatticeSites):
         there, is_inside, stride = jnp.int32(0), jnp.bool_(True), self.lattice.num_sites
         for axis, side in enumerate(self.shape):
             stride //= side
-            here = site // stride % side
-            moved = here + jnp.asarray(steps[:, axis] % side, jnp.int32)[number]
+            here = (site.astype(jnp.uint32) // stride % side).astype(jnp.int32)  # without a sign: a shift and a mask
+            moved = here + _entry(steps[:, axis] % side, number)
             wrapped = jnp.where(moved >= side, moved - side, moved)
             if not self.lattice.periodic[axis]:
-                is_inside &= here + jnp.asarray(steps[:, axis], jnp.int32)[number] == wrapped
+                is_inside &= here + _entry(steps[:, axis], number) == wrapped
             there += wrapped * stride
         there = jnp.where(is_inside, there, site)
-        return there, jnp.where(number % 2 == 0, site, there), number // 2
+        return there, jnp.where(number & 1 == 0, site, there), number >> 1
 
     def cluster_labels(self, active: Array) -> Array:
         """``[*shape]`` int32, the smallest site of each cluster of active bonds ``[num_directions, *shape]``."""
