@@ -19,9 +19,6 @@ CRITICAL_3D = 0.221654626
 SIDE, NUM_CHAINS, SWEEPS = 512, 128, 4  # of square lattices: twice the spins of the large one
 LARGE, LARGEST = 4096, 32_768
 UNIT = "flips/ns"
-# XLA prefers vectors of 256 bits where gcc, on the same machine, takes 512. A user has the same by this option, or for
-# all programs by XLA_FLAGS=--xla_cpu_prefer_vector_width=512.
-WIDE = {"xla_cpu_prefer_vector_width": "512"}
 
 
 def light(model: models.Ising | models.Glass, num_chains: int) -> Sampler:
@@ -37,7 +34,7 @@ def square(side: int) -> models.Ising:
 def speeds(quick: bool) -> list[dict[str, Any]]:
     """Chains, strips, glasses and cubes beside what is written by hand, all in one round of interleaved runs.
 
-    All but two are compiled for vectors of 512 bits, as the C is on a machine that has them.
+    All but one are compiled for vectors of 512 bits, as `samplers.run` does it, and the C on a machine that has them.
     """
     import numba
 
@@ -46,16 +43,16 @@ def speeds(quick: bool) -> list[dict[str, Any]]:
     glasses = jax.vmap(lambda key: models.plus_minus_glass(key, lattice.hypercubic((SIDE, SIDE)), 1.0))
     stack = glasses(jax.random.split(jax.random.key(3), 32))
     cube = models.Ising(lattice.hypercubic((64, 64, 64)), CRITICAL_3D)
-    chains = Chain(light(square(SIDE), NUM_CHAINS), SWEEPS, compiler_options=WIDE)
+    chains = Chain(light(square(SIDE), NUM_CHAINS), SWEEPS)
     peer, peer_cube = NumbaIsing(SIDE, exact.critical_coupling), NumbaCube(64, CRITICAL_3D)
     peer_glass = NumbaGlass(np.asarray(stack.bonds[0], np.int8), 1.0)
     contestants = {
         "chains": chains,
-        "default": Chain(chains.sampler, SWEEPS),
+        "default": Chain(chains.sampler, SWEEPS, is_wide=False),
         "bits": Chain(samplers.multispin_heat_bath(square(SIDE), num_chains=NUM_CHAINS), SWEEPS),
-        "strips": Chain(light(square(LARGE), 1), 2, compiler_options=WIDE),
-        "cube": Chain(light(cube, NUM_CHAINS), SWEEPS, compiler_options=WIDE),
-        "glasses": Chain(light(stack, 32), SWEEPS, compiler_options=WIDE),
+        "strips": Chain(light(square(LARGE), 1), 2),
+        "cube": Chain(light(cube, NUM_CHAINS), SWEEPS),
+        "glasses": Chain(light(stack, 32), SWEEPS),
         "numba": lambda: peer.sweep(4),
         "numba_cube": lambda: peer_cube.sweep(4),
         "numba_glass": lambda: peer_glass.sweep(4),
@@ -85,7 +82,7 @@ def speeds(quick: bool) -> list[dict[str, Any]]:
     pairs = [
         ("ising2d_light_vs_numba", "chains", f"numba heat bath, {threads}", "numba"),
         ("ising2d_light_default_width", "default", f"numba heat bath, {threads}", "numba"),
-        ("ising2d_light_vs_bits", "default", "the default generator", "bits"),
+        ("ising2d_light_vs_bits", "chains", "the default generator", "bits"),
         ("ising2d_light_wide_vectors", "chains", "vectors of XLA's choice", "default"),
         ("ising2d_light_vs_c", "chains", "C with OpenMP, same generator", "c"),
         ("ising2d_strips_vs_chains", "strips", "chains in the words", "chains"),
@@ -135,7 +132,7 @@ def growth(folder: Path) -> None:
         rates = []
         for side, num_chains, _ in rows:
             num_steps = max(1, 2**25 // (num_chains * side**2))
-            chain = Chain(light(square(side), num_chains), num_steps, compiler_options=WIDE)
+            chain = Chain(light(square(side), num_chains), num_steps)
             rates.append(num_steps * num_chains * side**2 * 1e-9 / medians({"words": chain}, repeats=5)["words"])
         axes.plot([row[2] for row in rows], rates, "o-", label=label)
         print(label, [f"{row[2]}: {rate:.3g}" for row, rate in zip(rows, rates, strict=True)], UNIT)

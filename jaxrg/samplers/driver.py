@@ -16,6 +16,7 @@ from jaxrg.progress import reporting
 from jaxrg.samplers.combinators import AccumulatorState
 from jaxrg.samplers.derivatives import without_derivatives
 from jaxrg.samplers.kernels import check_sampler, poisoned
+from jaxrg.samplers.wide import Wide
 
 NUM_CHUNKS = 50  # progress is reported about this often
 CHUNK_STEPS = 4096  # steps of one program: starting it costs far less than they do
@@ -68,7 +69,7 @@ def _typed(state: PyTree) -> str:
     return f"{name} of {len(jax.tree.leaves(state))} arrays" if isinstance(state, tuple) else f"a {name}"
 
 
-@jax.jit
+@Wide
 def _chunk(key: Array, sampler: Sampler, state: PyTree, observe, num_steps: Array):
     """As many steps as asked for, up to the capacity of its buffers: another number of them compiles nothing.
 
@@ -103,7 +104,7 @@ def _after(key: Array, sampler: Sampler, state: PyTree, num_steps: Array | int) 
     return jax.lax.fori_loop(0, num_steps, one_step, (state, jnp.uint32(0)))
 
 
-_silently = jax.jit(_after)
+_silently = Wide(_after)
 
 
 @functools.partial(jax.jit, static_argnames="num_steps")

@@ -162,46 +162,70 @@ def neighbours(layout: Layout, others: Array, colour: Array) -> tuple[list[Array
     Returns:
         Arrays like ``others``, and for each None or a uint32 mask of the same shape, with a one where nothing is there.
     """
+    padded, last = _padded(layout, others), layout.lattice.ndim - 1
     values: list[Array] = [others]
     missing: list[Array | None] = [None]
-    last = layout.lattice.ndim - 1
     for axis in range(last):
         for step in (-1, 1):
-            value, absent = _moved(layout, others, axis, step)
-            values.append(value)
-            missing.append(absent)
-    is_first = jnp.broadcast_to(row_parity(others.shape[1:], colour) == 0, others.shape)
-    before, absent_before = _moved(layout, others, last, -1)
-    after, absent_after = _moved(layout, others, last, 1)
-    values.append(jnp.where(is_first, before, after))
-    if absent_before is None or absent_after is None:
-        missing.append(None)
-    else:
-        missing.append(jnp.where(is_first, absent_before, absent_after))
+            values.append(_moved(padded, axis, step))
+            missing.append(_absent(layout, others, axis, step))
+    is_first = as_mask(jnp.broadcast_to(row_parity(others.shape[1:], colour) == 0, others.shape))
+    values.append(_blend(is_first, _moved(padded, last, -1), _moved(padded, last, 1)))
+    before, after = (_absent(layout, others, last, step) for step in (-1, 1))
+    missing.append(None if before is None or after is None else _blend(is_first, before, after))
     return values, missing
 
 
-def _moved(layout: Layout, words: Array, axis: int, step: int) -> tuple[Array, Array | None]:
-    """What is one step (+1 or -1) along a compact axis from each place, and the bits that an open boundary lacks.
+def as_mask(condition: Array) -> Array:
+    """All ones where a condition holds, else 0."""
+    return jnp.where(condition, jnp.uint32(0xFFFFFFFF), jnp.uint32(0))
 
-    A pad and a select, unlike a roll, stay inside the fusion that uses them.
+
+def _blend(mask: Array, first: Array, second: Array) -> Array:
+    return (first & mask) | (second & ~mask)
+
+
+def _goes_on(layout: Layout, axis: int) -> bool:
+    """Whether there is something beyond the ends of an axis of words."""
+    return layout.lattice.periodic[axis] or (layout.is_cut and axis == 0)
+
+
+def _padded(layout: Layout, words: Array) -> Array:
+    """``[num_words, L_1 + 2, ...]``: the words, and around them what is beyond the ends of each axis.
+
+    Neighbours are slices of it. A roll, or a pad and a select, is a branch in the loop that takes them, which depends
+    on the version of XLA to be one of vectors; an array that is updated in place is not fused into that loop.
     """
-    side = words.shape[axis + 1]
-    edge = 0 if step < 0 else side - 1
-    padding = [(0, 0, 0)] * words.ndim
-    padding[axis + 1] = (1, -1, 0) if step < 0 else (-1, 1, 0)
-    moved = lax.pad(words, jnp.zeros((), words.dtype), padding)
+    ndim = layout.lattice.ndim
+    padded = lax.pad(words, jnp.zeros((), words.dtype), [(0, 0, 0), *[(1, 1, 0)] * ndim])
+    for axis in (axis for axis in range(ndim) if _goes_on(layout, axis)):
+        side = words.shape[axis + 1]
+        for step, taken, place in ((-1, side - 1, 0), (1, 0, side + 1)):
+            beyond = lax.slice_in_dim(words, taken, taken + 1, axis=axis + 1)
+            if layout.is_cut and axis == 0:  # a bit goes on in the strip before it or after it
+                beyond = rotate_left(beyond, 1 if step < 0 else LANES - 1)
+            start = [0, *[1] * ndim]
+            start[axis + 1] = place
+            padded = lax.dynamic_update_slice(padded, beyond, start)
+    return padded
+
+
+def _moved(padded: Array, axis: int, step: int) -> Array:
+    """What is one step (+1 or -1) along a compact axis from each place."""
+    for other in range(padded.ndim - 1):
+        start = 1 + step if other == axis else 1
+        padded = lax.slice_in_dim(padded, start, start + padded.shape[other + 1] - 2, axis=other + 1)
+    return padded
+
+
+def _absent(layout: Layout, words: Array, axis: int, step: int) -> Array | None:
+    """The bits that an open boundary lacks there, or None."""
+    if layout.lattice.periodic[axis]:
+        return None
+    end = 0xFFFFFFFF if not _goes_on(layout, axis) else 1 if step < 0 else 1 << (LANES - 1)
+    edge = 0 if step < 0 else words.shape[axis + 1] - 1
     is_outside = jnp.broadcast_to(_coordinate(words.shape[1:], axis) == edge, words.shape)
-    wraps, is_seam = layout.lattice.periodic[axis], layout.is_cut and axis == 0
-    if wraps or is_seam:
-        opposite = lax.slice_in_dim(words, side - 1 - edge, side - edge, axis=axis + 1)
-        if is_seam:  # a bit goes on in the strip before it or after it
-            opposite = rotate_left(opposite, 1 if step < 0 else LANES - 1)
-        moved = jnp.where(is_outside, jnp.broadcast_to(opposite, words.shape), moved)
-    if wraps:
-        return moved, None
-    end = 0xFFFFFFFF if not is_seam else 1 if step < 0 else 1 << (LANES - 1)
-    return moved, jnp.where(is_outside, jnp.uint32(end), 0)
+    return jnp.where(is_outside, jnp.uint32(end), jnp.uint32(0))
 
 
 def _fill_missing(values: list[Array], missing: list[Array | None]) -> tuple[list[Array], Array | None]:

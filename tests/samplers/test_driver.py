@@ -30,8 +30,9 @@ def test_a_run_is_state_trace_and_info():
     np.testing.assert_allclose(info.acceptance[0, 1:], changed, rtol=1e-6)
 
 
-def programs() -> int:
-    return driver._chunk._cache_size() + driver._scan._cache_size()
+def programs(*functions) -> int:
+    wide = [program for function in functions for program in (function.plain, function.wide)]
+    return sum(program._cache_size() for program in (*wide, driver._scan))
 
 
 def test_other_numbers_of_steps_and_fresh_functions_compile_nothing():
@@ -39,12 +40,12 @@ def test_other_numbers_of_steps_and_fresh_functions_compile_nothing():
     sampler = samplers.heat_bath(ising)
     begin = sampler.init(jax.random.key(0))
     whole = samplers.run(KEY, sampler, begin, 121, observe=lambda spins: ising.observables(spins))
-    before = programs()
+    before = programs(driver._chunk)
     seen = []
     chunked = samplers.run(
         KEY, sampler, begin, 121, observe=ising.observables, progress=lambda *report: seen.append(report)
     )
-    assert programs() == before + 1  # another function
+    assert programs(driver._chunk) == before + 1  # another function
     long = samplers.run(KEY, sampler, begin, 2 * driver.CHUNK_STEPS + 1, observe=ising.observables)
     model = models.Ising(ising.lattice, 0.1)
     other = samplers.run(KEY, samplers.heat_bath(model), begin, 7, observe=model.observables)
@@ -55,7 +56,7 @@ def test_other_numbers_of_steps_and_fresh_functions_compile_nothing():
     for scale in (1.0, 2.0):
         magnetization = whole.trace.magnetization[:, :5]
         np.testing.assert_allclose(scaled(jnp.float32(scale)), scale * magnetization, rtol=1e-6)
-    assert programs() == before + 2  # and one for the lambda with a factor
+    assert programs(driver._chunk) == before + 2  # and one for the lambda with a factor
     for a, b in zip(*map(jax.tree.leaves, (whole, chunked)), strict=True):
         np.testing.assert_array_equal(a, b)
     for a, b in zip(*map(jax.tree.leaves, (whole[1:], long[1:])), strict=True):
@@ -81,9 +82,9 @@ def test_an_eager_vmap_compiles_once_and_equals_a_jitted_one():
 
     couplings = jnp.array([0.1, 0.4])
     first = jax.vmap(energies)(couplings)
-    before = programs()
+    before = programs(driver._chunk)
     jax.vmap(energies)(couplings + 0.1)
-    assert programs() == before
+    assert programs(driver._chunk) == before
     np.testing.assert_array_equal(first, jax.jit(jax.vmap(energies))(couplings))
     np.testing.assert_array_equal(first, jnp.stack([energies(coupling) for coupling in couplings]))
 
@@ -243,12 +244,12 @@ def test_a_warm_up_ends_where_a_run_does_and_compiles_once():
     sampler = samplers.heat_bath(ising)
     begin = sampler.init(jax.random.key(0))
     seen = []
-    before = driver._silently._cache_size()
+    before = programs(driver._silently)
     told = samplers.warm_up(KEY, sampler, begin, 121, progress=lambda *report: seen.append(report))
     at_once = samplers.warm_up(KEY, sampler, begin, 121)
     other = models.Ising(ising.lattice, 0.1)
     samplers.warm_up(KEY, samplers.heat_bath(other), begin, 7)
-    assert driver._silently._cache_size() == before + 1
+    assert programs(driver._silently) == before + 1
     assert (0, 121, "") <= seen[0] < seen[-1] == (121, 121, "")
     for a, b, c in zip(
         *map(jax.tree.leaves, (samplers.run(KEY, sampler, begin, 121).state, told, at_once)), strict=True
