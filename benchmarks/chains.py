@@ -7,7 +7,6 @@ import jax
 
 from jaxrg import samplers
 
-
 WIDE = {"xla_cpu_prefer_vector_width": "512"}  # what `samplers.run` asks for on a CPU
 
 
