@@ -12,6 +12,7 @@ first boundary goes on in the next bit. L is a multiple of 64, so that all bits 
 import dataclasses
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -185,29 +186,42 @@ def _blend(mask: Array, first: Array, second: Array) -> Array:
     return (first & mask) | (second & ~mask)
 
 
-def _goes_on(layout: Layout, axis: int) -> bool:
-    """Whether there is something beyond the ends of an axis of words."""
-    return layout.lattice.periodic[axis] or (layout.is_cut and axis == 0)
-
-
 def _padded(layout: Layout, words: Array) -> Array:
-    """``[num_words, L_1 + 2, ...]``: the words, and around them what is beyond the ends of each axis.
+    """``[num_words, L_1 + 2, ...]``: the words, and around them what is beyond the ends of each axis."""
+    return lax.platform_dependent(words, cpu=partial(_updated, layout), default=partial(_joined, layout))
 
-    Neighbours are slices of it. A roll, or a pad and a select, is a branch in the loop that takes them, which depends
-    on the version of XLA to be one of vectors; an array that is updated in place is not fused into that loop.
+
+def _beyond(layout: Layout, words: Array, axis: int) -> tuple[Array, Array]:
+    """What is before the first of the words along an axis, and after the last; zeros at an open boundary."""
+    side, is_seam = words.shape[axis + 1], layout.is_cut and axis == 0
+    last, first = (lax.slice_in_dim(words, index, index + 1, axis=axis + 1) for index in (side - 1, 0))
+    if is_seam:  # a bit goes on in the strip before it or after it
+        return rotate_left(last, 1), rotate_left(first, LANES - 1)
+    return (last, first) if layout.lattice.periodic[axis] else (jnp.zeros_like(last), jnp.zeros_like(first))
+
+
+def _updated(layout: Layout, words: Array) -> Array:
+    """An array in memory of which neighbours are slices.
+
+    On a CPU the loop that takes neighbours is one of vectors only if it has no branches, as it has from rolls, or from
+    pads and selects, in some versions of XLA. What is updated in place is not fused into that loop.
     """
     ndim = layout.lattice.ndim
     padded = lax.pad(words, jnp.zeros((), words.dtype), [(0, 0, 0), *[(1, 1, 0)] * ndim])
-    for axis in (axis for axis in range(ndim) if _goes_on(layout, axis)):
-        side = words.shape[axis + 1]
-        for step, taken, place in ((-1, side - 1, 0), (1, 0, side + 1)):
-            beyond = lax.slice_in_dim(words, taken, taken + 1, axis=axis + 1)
-            if layout.is_cut and axis == 0:  # a bit goes on in the strip before it or after it
-                beyond = rotate_left(beyond, 1 if step < 0 else LANES - 1)
+    for axis in range(ndim):
+        for beyond, place in zip(_beyond(layout, words, axis), (0, words.shape[axis + 1] + 1), strict=True):
             start = [0, *[1] * ndim]
             start[axis + 1] = place
             padded = lax.dynamic_update_slice(padded, beyond, start)
     return padded
+
+
+def _joined(layout: Layout, words: Array) -> Array:
+    """The same but for its corners, to be fused into what takes neighbours."""
+    for axis in range(layout.lattice.ndim):
+        before, after = _beyond(layout, words, axis)
+        words = jnp.concatenate([before, words, after], axis=axis + 1)
+    return words
 
 
 def _moved(padded: Array, axis: int, step: int) -> Array:
@@ -222,7 +236,7 @@ def _absent(layout: Layout, words: Array, axis: int, step: int) -> Array | None:
     """The bits that an open boundary lacks there, or None."""
     if layout.lattice.periodic[axis]:
         return None
-    end = 0xFFFFFFFF if not _goes_on(layout, axis) else 1 if step < 0 else 1 << (LANES - 1)
+    end = 0xFFFFFFFF if not (layout.is_cut and axis == 0) else 1 if step < 0 else 1 << (LANES - 1)
     edge = 0 if step < 0 else words.shape[axis + 1] - 1
     is_outside = jnp.broadcast_to(_coordinate(words.shape[1:], axis) == edge, words.shape)
     return jnp.where(is_outside, jnp.uint32(end), jnp.uint32(0))

@@ -62,6 +62,21 @@ def test_neighbours_are_those_of_the_lattice(shape, periodic):
         assert not np.any(words)
 
 
+@pytest.mark.parametrize(
+    ("shape", "periodic", "num_chains"),
+    [((4, 6), True, 64), ((2, 3, 4), (True, False, False), 32), ((6,), True, 32), ((128, 4), (False, True), 3)],
+)
+def test_an_array_that_is_updated_has_the_neighbours_of_one_that_is_joined(shape, periodic, num_chains):
+    layout = packed.Layout(lattice.hypercubic(shape, periodic=periodic), num_chains)
+    size = (layout.num_words, *layout.compact_shape)
+    words = jnp.asarray(np.random.default_rng(7).integers(0, 2**32, size, dtype=np.uint32))
+    updated, joined = (jax.jit(make, static_argnums=0)(layout, words) for make in (packed._updated, packed._joined))
+    for axis in range(len(shape)):
+        for step in (-1, 0, 1):
+            assert np.array_equal(packed._moved(updated, axis, step), packed._moved(joined, axis, step))
+    assert np.array_equal(packed._moved(joined, 0, 0), words)
+
+
 def test_missing_neighbours_cancel_in_pairs():
     ones, zero = jnp.full((1,), 0xFFFFFFFF, jnp.uint32), jnp.zeros((1,), jnp.uint32)
     for missing, count, odd in (
