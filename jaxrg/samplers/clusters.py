@@ -73,18 +73,12 @@ def _bonds(model: PairModel, key: Array, spins: Array) -> Array:
     return (here * there == sign) & (sign != 0) & random.bernoulli(key, counters, bond_probability(couplings))
 
 
-def _sum_by_cluster(labels: Array, values: Array) -> Array:
-    """``[num_sites]`` sum of the values in the cluster each index labels; zero where the index labels none."""
-    totals = jnp.zeros((labels.size,), values.dtype).at[labels.reshape(-1)]
-    return totals.add(values.reshape(-1), mode="promise_in_bounds")  # of labels, which are sites
-
-
 def cluster_flip_probability(model: PairModel, labels: Array, spins: Array) -> Array:
     r"""``[*shape]`` probability :math:`1/(1+e^{2\sum_{x \in c} h_x s_x})` that the cluster of a site flips."""
     field = model.field_array()
 
     def in_field(_):
-        aligned = _sum_by_cluster(labels, field * spins.astype(field.dtype))
+        aligned = potts.sum_by_cluster(labels, field * spins.astype(field.dtype))
         return jax.nn.sigmoid(-2 * aligned)[labels]
 
     def without_field(_):
@@ -98,7 +92,7 @@ def swendsen_wang_step(model: PairModel, key: Array, state: SpinState):
     labels = _draw_labels(model, bond_key, state.spins)
     probability = cluster_flip_probability(model, labels, state.spins)
     flips = random.bernoulli(flip_key, labels.astype(jnp.uint32), probability)
-    sizes = _sum_by_cluster(labels, jnp.ones(labels.shape, jnp.int32))
+    sizes = potts.sum_by_cluster(labels, jnp.ones(labels.shape, jnp.int32))
     fractions = sizes.astype(jnp.float32) / np.float32(labels.size)
     square, fourth = jnp.sum(fractions**2), jnp.sum(fractions**4)
     info = SwendsenWangInfo(

@@ -170,19 +170,18 @@ def neighbours(layout: Layout, others: Array, colour: Array) -> tuple[list[Array
         for step in (-1, 1):
             values.append(_moved(padded, axis, step))
             missing.append(_absent(layout, others, axis, step))
-    is_first = as_mask(jnp.broadcast_to(row_parity(others.shape[1:], colour) == 0, others.shape))
-    values.append(_blend(is_first, _moved(padded, last, -1), _moved(padded, last, 1)))
+    is_first = jnp.broadcast_to(row_parity(others.shape[1:], colour) == 0, others.shape)
+    values.append(_chosen(is_first, _moved(padded, last, -1), _moved(padded, last, 1)))
     before, after = (_absent(layout, others, last, step) for step in (-1, 1))
-    missing.append(None if before is None or after is None else _blend(is_first, before, after))
+    missing.append(None if before is None or after is None else _chosen(is_first, before, after))
     return values, missing
 
 
-def as_mask(condition: Array) -> Array:
-    """All ones where a condition holds, else 0."""
-    return jnp.where(condition, jnp.uint32(0xFFFFFFFF), jnp.uint32(0))
-
-
-def _blend(mask: Array, first: Array, second: Array) -> Array:
+def _chosen(condition: Array, first: Array, second: Array) -> Array:
+    """One or the other, words by operations on bits: a select of them would be another branch."""
+    if first.dtype != jnp.uint32:
+        return jnp.where(condition, first, second)
+    mask = jnp.where(condition, jnp.uint32(0xFFFFFFFF), jnp.uint32(0))
     return (first & mask) | (second & ~mask)
 
 

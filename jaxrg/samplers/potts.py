@@ -78,12 +78,13 @@ def cluster_fields(model: PottsModel, labels: Array) -> Array:
     fields = model.state_fields()
     if fields is None:
         return jnp.zeros((model.sites.num_states, *labels.shape), model.bond_couplings().dtype)
-    return jax.vmap(lambda field: _sum_by_cluster(labels, field)[labels])(fields)
+    return jax.vmap(lambda field: sum_by_cluster(labels, field)[labels])(fields)
 
 
-def _sum_by_cluster(labels: Array, values: Array) -> Array:
+def sum_by_cluster(labels: Array, values: Array) -> Array:
     """``[num_sites]`` sum of the values in the cluster each index labels; zero where the index labels none."""
-    return jnp.zeros((labels.size,), values.dtype).at[labels.reshape(-1)].add(values.reshape(-1))
+    totals = jnp.zeros((labels.size,), values.dtype).at[labels.reshape(-1)]
+    return totals.add(values.reshape(-1), mode="promise_in_bounds")  # of labels, which are sites
 
 
 def swendsen_wang_step(model: PottsModel, key: Array, state: SpinState):
@@ -91,7 +92,7 @@ def swendsen_wang_step(model: PottsModel, key: Array, state: SpinState):
     labels = _draw_labels(model, bond_key, state.spins)
     # The counter of a cluster is its label, so that all its sites draw one state.
     spins, _ = model.sites.draw(state_key, labels.astype(jnp.uint32), cluster_fields(model, labels))
-    sizes = _sum_by_cluster(labels, jnp.ones(labels.shape, jnp.int32))
+    sizes = sum_by_cluster(labels, jnp.ones(labels.shape, jnp.int32))
     fractions = sizes.astype(jnp.float32) / np.float32(labels.size)
     square, fourth = jnp.sum(fractions**2), jnp.sum(fractions**4)
     # Clusters are vectors to random corners of a simplex: the mean square of the product of two is 1/(q - 1).
