@@ -202,6 +202,16 @@ def gain(key: jax.Array, scale: Scale) -> dict[str, tuple]:
     return found
 
 
+def density(overlaps: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """q and P(q), means over about 1/16 of the values that q can take, which are 2 / N apart."""
+    num_sites = side**3
+    counts = np.bincount(np.rint((overlaps.ravel() + 1) * num_sites / 2).astype(int), minlength=num_sites + 1)
+    heights = (counts + counts[::-1]) / counts.sum() * num_sites / 4
+    window = np.full(max(1, num_sites // 32), 1 / max(1, num_sites // 32))
+    values = np.linspace(-1, 1, num_sites + 1)
+    return np.convolve(values, window, "valid"), np.convolve(heights, window, "valid")
+
+
 def figure(temperatures: np.ndarray, found: dict[int, Curves], drifts: dict[int, np.ndarray]) -> Figure:
     """Both crossings, P(q) at the lowest temperature, and averages over doubling times."""
     drawn, axes = plt.subplots(2, 2, figsize=(11, 8), layout="constrained")
@@ -209,9 +219,7 @@ def figure(temperatures: np.ndarray, found: dict[int, Curves], drifts: dict[int,
         label = f"$L = {side}$"
         axes[0, 0].errorbar(temperatures, *curve.length, marker="o", markersize=3, linewidth=1, label=label)
         axes[0, 1].errorbar(temperatures, *curve.binder, marker="o", markersize=3, linewidth=1, label=label)
-        q = curve.seen.overlap[:, 0].ravel()
-        heights, edges = np.histogram(np.concatenate([q, -q]), bins=33, range=(-1, 1), density=True)
-        axes[1, 0].plot((edges[1:] + edges[:-1]) / 2, heights, linewidth=1, label=label)
+        axes[1, 0].plot(*density(curve.seen.overlap[:, 0], side), linewidth=1, label=label)
         times = 2.0 ** np.arange(-2, 1)
         axes[1, 1].errorbar(times, drifts[side], curve.drift_error, marker="o", markersize=4, label=label)
     for axis, name in ((axes[0, 0], "$\\xi / L$"), (axes[0, 1], "Binder cumulant of $q$")):
