@@ -152,7 +152,7 @@ def _half_sweep(
     """States of one colour and the other one's moves, to states of the other colour and this one's moves."""
     here, others = halves[0], _moved(ensemble.num_states, halves[1])
     low, high = here
-    parity = colour.astype(jnp.uint32)
+    parity = packed.on_all_cores(colour.astype(jnp.uint32), jax.random.key_data(key).reshape(-1)[0])
     sites, replicas = packed.site_indices(low.shape[0], low.shape[1:], parity)
     num_turns = len(halves[1].turns)
     words = ensemble.generator(key, sites, ensemble.num_draws + num_turns, replicas=replicas)

@@ -136,7 +136,20 @@ def opaque(colour: int, key: Array) -> tuple[Array, Array]:
     all sites would otherwise be written once, before the loop, and read from memory in each of its turns.
     """
     parity, data = lax.optimization_barrier((jnp.uint32(colour), jax.random.key_data(key)))
-    return parity, jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
+    return on_all_cores(parity, data.reshape(-1)[0]), jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
+
+
+def on_all_cores(number: Array, word: Array) -> Array:
+    """The same number, on a CPU as the smaller of it and of another one, by a sort.
+
+    XLA of jax 0.12 makes one kernel of nearly every loop on a CPU, which then runs on one core, whatever its size. It
+    does not where there is a sort.
+    """
+
+    def smaller(number: Array, word: Array) -> Array:
+        return lax.sort(jnp.stack([number, number | word]))[0]
+
+    return lax.platform_dependent(number, word, cpu=smaller, default=lambda number, _: number)
 
 
 def site_indices(num_words: int, shape: tuple[int, ...], colour: Array) -> tuple[Array, Array]:
