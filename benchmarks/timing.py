@@ -1,9 +1,13 @@
 """Wall times of competitors, interleaved so that a noisy machine treats them alike."""
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
+
+# Threads of OpenMP, of numba and of C, would else spin on after a call and take a core from the next contestant.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def medians(contestants: Mapping[str, Callable[[], Any]], *, repeats: int) -> dict[str, float]:
