@@ -48,7 +48,7 @@ def checkerboards(quick: bool) -> list[dict[str, Any]]:
     from benchmarks.peers.numba_ising import NumbaIsing
     from benchmarks.peers.thrml_ising import ThrmlIsing
 
-    side, num_chains, sweeps = (256, 64, 2) if quick else (512, 128, 4)
+    side, num_chains, sweeps = 512, 128, 4
     peer_side, peer_sweeps = (512, 4) if quick else (1024, 10)
     repeats = 5 if quick else 15
     square = models.Ising(lattice.hypercubic((side, side)), exact.critical_coupling)
