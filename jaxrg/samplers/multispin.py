@@ -307,7 +307,7 @@ def multispin_heat_bath(
         num_draws: random words that each word of spins consumes: 4, 8, 12 or 16. The default, B = 12, leaves a
             correlation below 1e-6 in common events and of 2e-4 in the coincidence of events rarer than that.
         generator: ``words = generator(key, sites, num_words, replicas=replicas)``, as `jaxrg.random.bits`, or
-            `jaxrg.random.light_bits`, which makes it 1.3 to 1.5 times as fast and tells what it does not claim.
+            `jaxrg.random.light_bits`, which makes it 1.2 times as fast and tells what it does not claim.
 
     Returns:
         A sampler with `PackedState` and `SpinInfo`. ``init(key, spins)`` takes one configuration ``[*shape]`` for all
