@@ -137,7 +137,7 @@ def test_a_larger_flow_comes_back_and_every_site_knows_only_earlier_ones():
     assert list(inputs) == [28, 32, 32, 36]  # of 36 sites within 3.2
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_derivatives_of_draws_are_those_at_fixed_latents():
     def by_draws(params):
         return jnp.sum(DENSITY.sample(jax.random.key(4), params, 2)[0] ** 2)

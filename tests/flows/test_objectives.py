@@ -240,7 +240,7 @@ def on_the_circle(shapes) -> Density:
     return Density(lambda key: (), sample, log_prob)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_flow_of_angles_learns_a_chain_of_planar_spins():
     """Z of a ring of n planar spins is (2 pi)^n sum_m I_m(K)^n, which the weights of the draws give."""
     model, net = models.XY(lattice.hypercubic((4,)), 1.0), bijectors.perceptron((16,))

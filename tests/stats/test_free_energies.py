@@ -101,7 +101,7 @@ def test_other_numbers_of_samples_in_the_two_directions():
     assert float(few.total.error) > float(found.total.error)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_correlated_samples_have_larger_errors_which_hold():
     """An autoregression of memory 0.9: errors grow by the root of 2 tau_int, and 95 % intervals cover."""
     covered, errors, size = [], [], 40

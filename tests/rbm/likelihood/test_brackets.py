@@ -60,7 +60,7 @@ def test_all_machines_together_are_no_worse_than_neighbours(machine, ladder):
     assert float(states.log_partition.error) < 1.05 * float(pairs.log_partition.error)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_samples_that_miss_the_heavier_phase_show_in_the_bracket():
     """A field makes one phase heavier; samples of the other alone bound the rest of Z, and the bounds cross."""
     machine = rbm.RBM(jnp.full((12, 3), 0.6), jnp.full(12, 0.15), jnp.zeros(3))
