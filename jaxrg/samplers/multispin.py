@@ -295,7 +295,7 @@ def multispin_heat_bath(
 
     Where the field is seen to be zero, half of the comparisons are saved, with the same trajectory bit for bit; a
     sampler of another field is then another program. Of the vectors of 512 bits that some CPUs have, XLA takes half;
-    `run` and `warm_up` ask for all, which makes it about twice as fast. A program of your own that steps it wants
+    `run` and `warm_up` ask for all. A program of your own that steps it wants
     ``jax.jit(..., compiler_options={"xla_cpu_prefer_vector_width": "512"})``.
 
     Args:

@@ -13,9 +13,9 @@ _OPTION = "xla_cpu_prefer_vector_width"
 class Wide:
     """A jitted function, on a CPU compiled for vectors of 512 bits where it has them.
 
-    XLA takes half of them unless told. Measured on one core, 256 x 256 sites: a sweep of words then takes 0.4 to 0.6 of
-    the time, heat bath of spins or of planar spins 0.6 to 0.7, and no sampler longer. A width that is given in
-    ``XLA_FLAGS`` stays; inside another program, which is compiled as a whole, options have no place.
+    XLA takes half of them unless told; what the other half gives is the benchmark ``ising2d_light_wide_vectors``. A
+    width that is given in ``XLA_FLAGS`` stays; inside another program, which is compiled as a whole, options have no
+    place.
     """
 
     def __init__(self, fn: Callable) -> None:
