@@ -203,7 +203,7 @@ def gain(key: jax.Array, scale: Scale) -> dict[str, tuple]:
 
 
 def density(overlaps: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """q and P(q), means over windows of about 1/16 of the values that q can take, which are 2 / N apart."""
+    """q and P(q), means over windows about 1/16 wide of the values that q can take, which are 2 / N apart."""
     num_sites = side**3
     counts = np.bincount(np.rint((overlaps.ravel() + 1) * num_sites / 2).astype(int), minlength=num_sites + 1)
     heights = (counts + counts[::-1]) / counts.sum() * num_sites / 4
